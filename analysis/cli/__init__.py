@@ -1,0 +1,91 @@
+"""Command line: one thin module per command, imported only when its command runs.
+
+A command module has `SUMMARY`, `add_arguments(parser)` and `run(arguments) -> int | None`. Imports of
+the heavy libraries stay inside `run`, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from analysis import __version__
+from analysis.errors import AnalysisError, did_you_mean
+
+DEFAULT_COMMAND = "all"
+COMMANDS = ("all", "process", "normalise", "plot", "catalogue")
+SIGINT_STATUS = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line with the nearest valid option."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = "unrecognized arguments: "
+        if message.startswith(unknown):
+            word = message.removeprefix(unknown).split()[0]
+            options = [name for name in self._option_string_actions if name.startswith("--")]
+            message = f"unknown argument {word!r}: {did_you_mean(word, options)}"
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; the arguments of `command` only, for a quick start."""
+    parser = _Parser(
+        prog="run.py",
+        description="The ttbar lepton+jets analysis of CMS Open Data 2015.",
+        epilog=f"Without a command, '{DEFAULT_COMMAND}' runs on the default sample.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
+    for name in COMMANDS:
+        module = importlib.import_module(f"analysis.cli.{name}")
+        subparser = subparsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        if name == command:
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def _named_command(arguments: Sequence[str]) -> str | None:
+    """The command that the arguments name; the default one where they begin with an option."""
+    if not arguments:
+        return DEFAULT_COMMAND
+    if arguments[0] in ("-h", "--help", "--version"):
+        return None
+    return DEFAULT_COMMAND if arguments[0].startswith("-") else arguments[0]
+
+
+def _set_up_logging(arguments: argparse.Namespace) -> None:
+    level = logging.INFO
+    if getattr(arguments, "quiet", False):
+        level = logging.WARNING
+    if getattr(arguments, "verbose", False):
+        level = logging.DEBUG
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("analysis").setLevel(level)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status (0 done, 2 bad input, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = _named_command(arguments)
+    if command == DEFAULT_COMMAND and (not arguments or arguments[0] != command):
+        arguments.insert(0, DEFAULT_COMMAND)
+    parser = build_parser(command)
+    if command is not None and command not in COMMANDS:
+        parser.error(f"unknown command {command!r}: {did_you_mean(command, COMMANDS)}")
+    parsed = parser.parse_args(arguments)
+    _set_up_logging(parsed)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except AnalysisError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return SIGINT_STATUS

@@ -1,0 +1,56 @@
+"""The package's exceptions, and the one way in which they name the nearest valid word.
+
+The command line prints the message of an `AnalysisError` as one line and exits with its status;
+everything else is a defect of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AnalysisError(Exception):
+    """Base class: the message says what is wrong, where, and what was expected."""
+
+    exit_status = 2
+
+
+class ConfigError(AnalysisError):
+    """A configuration file, key or value that is not valid."""
+
+
+class CatalogueError(AnalysisError):
+    """A catalogue, dataset or process that is not valid or not there."""
+
+
+class InputFileError(AnalysisError):
+    """An ntuple file that is missing, unreadable or not what the catalogue says."""
+
+
+class OutputError(AnalysisError):
+    """A result that cannot be written, or a results folder that cannot be read."""
+
+
+class IncompleteError(AnalysisError):
+    """Some of the events that were asked for have not been processed."""
+
+
+class NormalisationError(AnalysisError):
+    """A scale factor that cannot be computed from what is known."""
+
+
+def nearest(word: str, valid: Iterable[str], count: int = 3) -> list[str]:
+    """The `count` words of `valid` most like `word`, nearest first; compared without case."""
+    by_folded = {name.casefold(): name for name in valid}
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=0.5)
+    return [by_folded[match] for match in matches]
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """A hint to end a message with: the nearest valid words, or else all of them."""
+    choices = list(valid)
+    close = nearest(word, choices)
+    if close:
+        return f"did you mean {' or '.join(repr(name) for name in close)}?"
+    return f"valid are: {', '.join(choices)}" if choices else "there are none"
