@@ -32,6 +32,10 @@ class OutputError(AnalysisError):
     """A result that cannot be written, or a results folder that cannot be read."""
 
 
+class ExecutionError(AnalysisError):
+    """The machinery that runs the chunks failed."""
+
+
 class IncompleteError(AnalysisError):
     """Some of the events that were asked for have not been processed."""
 

@@ -66,8 +66,9 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
         level = logging.WARNING
     if getattr(arguments, "verbose", False):
         level = logging.DEBUG
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("analysis").setLevel(level)
+    logger = logging.getLogger("analysis")
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.setLevel(level)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,230 @@
+"""Datasets and their files: `ntuples.json` <-> typed records. The only room that knows its layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, ValidationError
+
+from analysis.errors import CatalogueError, did_you_mean
+from analysis.files import write_json
+from analysis.metadata import SampleInfo
+from analysis.processes import DATA, PROCESS_LABELS
+from analysis.units import cross_section_pb, luminosity_ipb
+from analysis.validation import Strict, faults
+
+Kind = Literal["collision", "signal", "background"]
+Channel = Literal["electron", "muon"]
+
+_URL = re.compile(r"^[a-z]+://")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class Dataset(Strict):
+    """One set of ntuple files with one normalisation."""
+
+    process: str
+    variation: str = "nominal"
+    kind: Kind
+    channel: Channel | None = None
+    """Collision data: the channel that this stream provides; None for both."""
+    cms_name: str | None = None
+    record: int | None = None
+    """Number of the record at opendata.cern.ch."""
+    comment: str | None = None
+    cross_section: Annotated[float, BeforeValidator(cross_section_pb)] | None = None
+    """pb; None if unknown: the dataset counts events."""
+    k_factor: PositiveFloat = 1.0
+    filter_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    sum_of_weights: PositiveFloat | None = None
+    """Of all generated events that passed the generator's filter; None if unknown."""
+    sum_of_weights_is: Literal["count", "weights"] = "count"
+    """Whether `sum_of_weights` is a plain number of events or the sum of generator weights."""
+    path: str = ""
+    """Folder of the files, below the catalogue's base."""
+    files: Annotated[dict[str, NonNegativeInt], Field(min_length=1)]
+    """File name -> number of events in it."""
+
+    @property
+    def events(self) -> int:
+        return sum(self.files.values())
+
+    @property
+    def is_simulation(self) -> bool:
+        return self.kind != "collision"
+
+    @property
+    def sample(self) -> str:
+        """`{process}__{variation}`."""
+        return f"{self.process}__{self.variation}"
+
+
+class NtupleFile(NamedTuple):
+    """A file of a dataset."""
+
+    dataset: str
+    url: str
+    events: int
+
+
+class Catalogue(Strict):
+    """All datasets of an analysis."""
+
+    description: str | None = None
+    luminosity: Annotated[float, BeforeValidator(luminosity_ipb)] | None = None
+    """1/pb, of all the collision data in the catalogue."""
+    tree: str = "events"
+    base: str = "."
+    """Address or folder that every path stands below; a relative one is beside the catalogue."""
+    label: str | None = None
+    """What figures say the events are; by default `CMS Open Data` if a dataset has a CMS name."""
+    processes: dict[str, str] = {}
+    """Processes beyond the usual ones, with their labels for figures."""
+    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read and check a catalogue.
+
+        Raises CatalogueError, one line for each fault of the file with its place.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"catalogue {path}: {getattr(error, 'strerror', None) or error}"
+            raise CatalogueError(msg) from error
+        repeated: list[str] = []
+        try:
+            values = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, repeated))
+        except json.JSONDecodeError as error:
+            msg = f"catalogue {path}: line {error.lineno}: not JSON: {error.msg}"
+            raise CatalogueError(msg) from error
+        try:
+            catalogue = cls.model_validate(values)
+        except ValidationError as error:
+            found = [f"{key}: given twice" for key in repeated] + faults(error, cls)
+        else:
+            found = [f"{key}: given twice" for key in repeated] + list(catalogue._inconsistencies())
+        if found:
+            raise CatalogueError("\n".join(f"catalogue {path}: {fault}" for fault in found))
+        base = catalogue.base
+        if not _URL.match(base):
+            base = os.path.normpath(path.absolute().parent / base)
+        return catalogue.model_copy(update={"base": base})
+
+    def write(self, path: Path) -> None:
+        """Write the catalogue as `load` reads it, one file a line."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        write_json(path, values)
+
+    @property
+    def files(self) -> list[NtupleFile]:
+        """Every file, in the order of the catalogue."""
+        return [file for name in self.datasets for file in self.files_of(name)]
+
+    def files_of(self, dataset: str) -> list[NtupleFile]:
+        record = self.datasets[dataset]
+        folder = "/".join(part.strip("/") for part in (record.path,) if part)
+        prefix = self.base.rstrip("/") + "/" + (folder + "/" if folder else "")
+        return [NtupleFile(dataset, prefix + name, n) for name, n in record.files.items()]
+
+    @property
+    def events(self) -> int:
+        return sum(dataset.events for dataset in self.datasets.values())
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Process -> label for figures."""
+        return PROCESS_LABELS | self.processes
+
+    @property
+    def figure_label(self) -> str:
+        if self.label is not None:
+            return self.label
+        from_cms = any(dataset.cms_name for dataset in self.datasets.values())
+        return "CMS Open Data" if from_cms else "Private work"
+
+    def select(
+        self, datasets: Iterable[str] | None = None, processes: Iterable[str] | None = None
+    ) -> Self:
+        """The catalogue with some of its datasets or processes only.
+
+        Raises CatalogueError for a name that is not there.
+        """
+        names = _known("dataset", datasets, self.datasets)
+        kinds = _known("process", processes, {d.process for d in self.datasets.values()})
+        chosen = {
+            name: dataset
+            for name, dataset in self.datasets.items()
+            if name in names and dataset.process in kinds
+        }
+        if not chosen:
+            msg = "no dataset is left: the datasets and the processes asked for have none in common"
+            raise CatalogueError(msg)
+        return self.model_copy(update={"datasets": chosen})
+
+    def fileset(self) -> dict[str, dict[str, Any]]:
+        """As `coffea.processor.Runner` takes it, with what the processor asks of the metadata."""
+        return {
+            name: {
+                "files": {file.url: self.tree for file in self.files_of(name)},
+                "metadata": metadata(dataset),
+            }
+            for name, dataset in self.datasets.items()
+        }
+
+    def _inconsistencies(self) -> Iterator[str]:
+        known = self.labels
+        for name, dataset in self.datasets.items():
+            place = f"datasets.{name}"
+            if not _NAME.match(name):
+                yield f"{place}: a name has letters, digits, '_', '-' and '.' only"
+            if dataset.process not in known:
+                hint = did_you_mean(dataset.process, known)
+                yield (
+                    f"{place}.process: unknown process {dataset.process!r}, {hint} "
+                    "(a new one is declared under 'processes')"
+                )
+            yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
+        addresses = Counter(file.url for file in self.files)
+        yield from (f"{url}: listed {n} times" for url, n in addresses.items() if n > 1)
+
+
+def metadata(dataset: Dataset) -> dict[str, Any]:
+    """What the processor is told of a dataset."""
+    return SampleInfo(
+        dataset.process, dataset.variation, dataset.is_simulation, dataset.channel
+    )._asdict()
+
+
+def _data_or_simulation(dataset: Dataset) -> Iterator[str]:
+    if (dataset.process == DATA) != (dataset.kind == "collision"):
+        yield f"kind: process {DATA!r} and kind 'collision' go together, got {dataset.kind!r}"
+    if dataset.is_simulation and dataset.channel is not None:
+        yield "channel: only collision data have one"
+    if not dataset.is_simulation and dataset.cross_section is not None:
+        yield "cross_section: collision data have none"
+
+
+def _known(what: str, asked: Iterable[str] | None, valid: Iterable[str]) -> set[str]:
+    names = set(valid)
+    if asked is None:
+        return names
+    wanted = set(asked)
+    for name in sorted(wanted - names):
+        msg = f"unknown {what} {name!r}: {did_you_mean(name, sorted(names))}"
+        raise CatalogueError(msg)
+    return wanted
+
+
+def _unique(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]:
+    counts = Counter(key for key, _ in pairs)
+    repeated.extend(key for key, n in counts.items() if n > 1)
+    return dict(pairs)

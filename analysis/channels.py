@@ -1,0 +1,62 @@
+"""The channels: events with exactly one good lepton, an electron or a muon, and its trigger."""
+
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+
+from analysis.config import Trigger
+from analysis.metadata import SampleInfo
+from analysis.objects import Leptons
+from analysis.reconstruction import Bools
+
+Channels = dict[str, Bools]
+"""Channel -> mask of events; no event is in two."""
+
+TRIGGERS = {
+    "electron": ("Ele22_eta2p1_WPLoose_Gsf",),
+    "muon": ("IsoMu20", "IsoTkMu20"),
+}
+"""Channel -> the trigger bits of which one must have fired."""
+
+
+def one_lepton(leptons: Leptons) -> Channels:
+    """Events with exactly one good lepton in total, by its flavour."""
+    n_electrons = np.asarray(ak.num(leptons.electrons))
+    n_muons = np.asarray(ak.num(leptons.muons))
+    return {
+        "electron": (n_electrons == 1) & (n_muons == 0),
+        "muon": (n_muons == 1) & (n_electrons == 0),
+    }
+
+
+def triggered(
+    one_lepton: Channels, events: ak.Array, sample: SampleInfo, config: Trigger
+) -> Channels:
+    """Those of `one_lepton` that the sample may provide, with the trigger of their channel if needed.
+
+    An event that is in both collision streams has one channel, and so counts once.
+    """
+    provided = {
+        channel: mask if sample.channel in (None, channel) else np.zeros_like(mask)
+        for channel, mask in one_lepton.items()
+    }
+    if not _needs_trigger(sample, config):
+        return provided
+    return {channel: mask & _fired(events, channel) for channel, mask in provided.items()}
+
+
+def columns(sample: SampleInfo, config: Trigger) -> frozenset[str]:
+    """The trigger bits that `triggered` reads."""
+    if not _needs_trigger(sample, config):
+        return frozenset()
+    return frozenset(f"trig.{bit}" for bits in TRIGGERS.values() for bit in bits)
+
+
+def _needs_trigger(sample: SampleInfo, config: Trigger) -> bool:
+    return not sample.is_simulation or config.simulation == "channel"
+
+
+def _fired(events: ak.Array, channel: str) -> Bools:
+    bits = [np.asarray(events.trig[bit]) != 0 for bit in TRIGGERS[channel]]
+    return np.asarray(np.logical_or.reduce(bits))

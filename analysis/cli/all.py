@@ -1,0 +1,19 @@
+"""`run.py`: every stage, from a catalogue to figures."""
+
+from __future__ import annotations
+
+import argparse
+
+from analysis.cli import process
+from analysis.cli.plot import plot
+
+SUMMARY = "run every stage: process, normalise, plot (the default)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    process.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    process.process(arguments)
+    plot(arguments.output)

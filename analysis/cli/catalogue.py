@@ -1,0 +1,157 @@
+"""`run.py catalogue`: show a catalogue, check its files, build one for a folder of ntuples."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from analysis.cli import options
+from analysis.errors import CatalogueError
+
+SUMMARY = "show, check or build a catalogue of ntuples"
+
+_REAL_DATA = Path("ntuples.json")
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="action", parser_class=type(parser)
+    )
+    show = actions.add_parser("show", help="print the datasets")
+    check = actions.add_parser("check", help="open the files and compare with the catalogue")
+    for action in (show, check):
+        action.add_argument(
+            "--catalogue",
+            type=Path,
+            default=_REAL_DATA,
+            metavar="FILE",
+            help="catalogue to read (default: %(default)s, the real data)",
+        )
+        action.add_argument(
+            "--datasets", type=options.names, metavar="A,B", help="these datasets only"
+        )
+    check.add_argument(
+        "--max-files", type=options.positive, metavar="N", help="first N files of each dataset only"
+    )
+    check.add_argument(
+        "--workers", type=options.positive, default=8, metavar="N", help="files open at a time"
+    )
+    build = actions.add_parser(
+        "build",
+        help="write a catalogue for a folder of ntuples",
+        description="Sub-folders or files named {process}__{variation} are the datasets: "
+        "ttbar__nominal/a.root, wjets__nominal.root, data__SingleMuon/b.root.",
+    )
+    build.add_argument("folder", type=Path, metavar="DIR")
+    build.add_argument("--output", type=Path, required=True, metavar="FILE")
+    build.add_argument(
+        "--table",
+        type=Path,
+        metavar="CSV",
+        help="columns name (dataset or process), cross_section, k_factor, filter_efficiency, "
+        "sum_of_weights",
+    )
+    for field in ("cross-section", "sum-of-weights"):
+        build.add_argument(
+            f"--{field}",
+            action="append",
+            default=[],
+            metavar="NAME=X",
+            help="of a dataset or process; may be repeated",
+        )
+    build.add_argument("--luminosity", metavar="L", help="of the data: '2256.38 /pb'")
+    build.add_argument("--tree", default="events", metavar="NAME", help="(default: %(default)s)")
+    for action in (show, check, build):
+        options.add_verbosity(action)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    {"show": _show, "check": _check, "build": _build}[arguments.action](arguments)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from analysis.catalogue import Catalogue
+    from analysis.tables import show
+
+    catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
+    header = ["dataset", "kind", "record", "σ [pb]", "k", "ε filter", "Σw generated", "files", "events"]
+    rows = [
+        [
+            name,
+            dataset.kind if dataset.channel is None else f"{dataset.kind}, {dataset.channel}",
+            _or_dash(dataset.record, "d"),
+            _or_dash(dataset.cross_section, ".7g"),
+            f"{dataset.k_factor:.6g}" if dataset.is_simulation else "-",
+            f"{dataset.filter_efficiency:.6g}" if dataset.is_simulation else "-",
+            _or_dash(dataset.sum_of_weights, ",.12g"),
+            str(len(dataset.files)),
+            f"{dataset.events:,}",
+        ]
+        for name, dataset in catalogue.datasets.items()
+    ]
+    rows.append(
+        [f"{len(catalogue.datasets)} datasets", *[""] * 6, str(len(catalogue.files)),
+         f"{catalogue.events:,}"]
+    )  # fmt: skip
+    show(header, rows)
+    if catalogue.luminosity is not None:
+        logger.info("luminosity of the data: %.6g /pb", catalogue.luminosity)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from analysis.catalogue import Catalogue
+    from analysis.inventory import check
+    from analysis.tables import show
+
+    catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
+    with Progress(disable=arguments.quiet, transient=True) as progress:
+        task = progress.add_task("files", total=None)
+        n_files, findings = check(
+            catalogue, arguments.max_files, arguments.workers, lambda: progress.advance(task)
+        )
+    if findings:
+        show(
+            ["dataset", "file", "problem"],
+            [[file.dataset, file.url, problem] for file, problem in findings],
+        )
+        msg = f"{len(findings)} of {n_files} files are not as {arguments.catalogue} says"
+        raise CatalogueError(msg)
+    logger.info("%d files are there, with the events that the catalogue says", n_files)
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from analysis.inventory import build, read_table, unknowns
+    from analysis.files import writable_folder
+
+    numbers: dict[str, dict[str, Any]] = {}
+    if arguments.table is not None:
+        numbers = read_table(arguments.table)
+    for field in ("cross_section", "sum_of_weights"):
+        for text in getattr(arguments, field):
+            name, value = options.assignment(text)
+            numbers.setdefault(name, {})[field] = value
+    catalogue = build(
+        arguments.folder,
+        arguments.output,
+        numbers,
+        luminosity=arguments.luminosity,
+        tree=arguments.tree,
+    )
+    writable_folder(arguments.output.parent)
+    catalogue.write(arguments.output)
+    for line in unknowns(catalogue):
+        logger.warning("%s", line)
+    logger.info(
+        "%s: %d datasets, %d files, %d events",
+        arguments.output, len(catalogue.datasets), len(catalogue.files), catalogue.events,
+    )  # fmt: skip
+
+
+def _or_dash(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)

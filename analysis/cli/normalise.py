@@ -1,0 +1,24 @@
+"""`run.py normalise`: scale a finished run again, with another luminosity or cross sections."""
+
+from __future__ import annotations
+
+import argparse
+
+from analysis.cli import options
+from analysis.cli.process import report
+
+SUMMARY = "normalise a finished run again, with another luminosity or other cross sections"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    options.add_normalisation(parser)
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    choices = options.normalisation_choices(arguments)
+
+    from analysis import results
+
+    report(results.normalise(arguments.results, **choices))

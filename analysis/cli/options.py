@@ -1,0 +1,161 @@
+"""Arguments that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analysis.catalogue import Catalogue
+
+DEFAULT_OUTPUT = Path("results")
+DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--quiet", action="store_true", help="only warnings and errors")
+    group.add_argument("--verbose", action="store_true", help="also what is of interest in trouble")
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("input")
+    group.add_argument(
+        "--catalogue", type=Path, metavar="FILE", help="datasets to process (default: the sample)"
+    )
+    group.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
+    group.add_argument("--processes", type=names, metavar="A,B", help="these processes only")
+    group.add_argument(
+        "--max-files", type=positive, metavar="N", help="first N files of each dataset only"
+    )
+    group.add_argument(
+        "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
+    )
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with other cuts, binnings, variations"
+    )
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("execution")
+    group.add_argument(
+        "--executor", default="iterative", metavar="NAME", help="iterative (default), futures, dask"
+    )
+    group.add_argument(
+        "--workers", type=positive, metavar="N", help="of futures and dask (default: 2)"
+    )
+    group.add_argument(
+        "--chunk-size", type=positive, default=100_000, metavar="N", help="events at a time"
+    )
+
+
+def add_normalisation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("normalisation")
+    group.add_argument(
+        "--luminosity",
+        metavar="L",
+        help="of all data in the catalogue, in 1/pb or with a unit: '140.1 /fb'",
+    )
+    group.add_argument(
+        "--cross-section",
+        action="append",
+        default=[],
+        metavar="NAME=X",
+        help="of a dataset or process, in pb or with a unit: 'ttbar=832 pb'; may be repeated",
+    )
+    group.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="scale by what was processed where files failed, and mark the results",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=DEFAULT_OUTPUT,
+        metavar="DIR",
+        help="folder for the results (default: %(default)s)",
+    )
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="?",
+        default=DEFAULT_OUTPUT,
+        metavar="RESULTS",
+        help="results folder (default: %(default)s)",
+    )
+
+
+def selected_catalogue(arguments: argparse.Namespace) -> Catalogue:
+    from analysis.catalogue import Catalogue
+
+    catalogue = Catalogue.load(catalogue_path(arguments))
+    return catalogue.select(arguments.datasets, arguments.processes)
+
+
+def catalogue_path(arguments: argparse.Namespace) -> Path:
+    path: Path | None = arguments.catalogue
+    return DEFAULT_CATALOGUE if path is None else path
+
+
+def normalisation_choices(arguments: argparse.Namespace) -> dict[str, object]:
+    """Keyword arguments of `analysis.results.normalise`.
+
+    Raises ConfigError for a value without meaning.
+    """
+    from analysis.units import cross_section_pb, luminosity_ipb
+
+    luminosity = arguments.luminosity
+    return {
+        "luminosity_ipb": None if luminosity is None else _parse(luminosity, luminosity_ipb),
+        "cross_sections_pb": {
+            name: _parse(value, cross_section_pb)
+            for name, value in map(assignment, arguments.cross_section)
+        },
+        "allow_incomplete": arguments.allow_incomplete,
+    }
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Name and value of an option NAME=VALUE; raises ConfigError for anything else."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not (name and value):
+        msg = f"expected NAME=VALUE, got {text!r}"
+        raise ConfigError(msg)
+    return name, value
+
+
+def _parse(text: str, parse: Callable[[float | str], float]) -> float:
+    try:
+        value: float | str = float(text)
+    except ValueError:
+        value = text
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        msg = f"expected a whole number of at least 1, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return value

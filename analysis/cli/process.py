@@ -1,0 +1,83 @@
+"""`run.py process`: from a catalogue to normalised histograms."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+from analysis.cli import options
+
+if TYPE_CHECKING:
+    from analysis.results import Normalised
+
+SUMMARY = "process a catalogue into normalised histograms"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_input(parser)
+    options.add_execution(parser)
+    options.add_normalisation(parser)
+    options.add_output(parser)
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    process(arguments)
+
+
+def process(arguments: argparse.Namespace) -> Normalised:
+    """Process, save, normalise, and print the yields."""
+    choices = options.normalisation_choices(arguments)
+    catalogue = options.selected_catalogue(arguments)
+
+    from analysis import results
+    from analysis.config import load_config
+    from analysis.execution.plan import Limits
+    from analysis.execution.runner import Execution
+    from analysis.execution.runner import run as execute
+    from analysis.processor import TtbarAnalysis
+
+    config = load_config(arguments.config)
+    execution = Execution(
+        arguments.executor, arguments.workers or 2, arguments.chunk_size, not arguments.quiet
+    )
+    results.begin_run(arguments.output)
+    result = execute(
+        TtbarAnalysis(config),
+        catalogue,
+        execution=execution,
+        limits=Limits(arguments.max_files, arguments.max_events),
+        config=config,
+        catalogue_path=str(options.catalogue_path(arguments)),
+    )
+    results.save_run(arguments.output, result.output, result.ledger)
+    ledger = result.ledger
+    logger.info(
+        "processed %d of %d events in %.1f s",
+        ledger.events_processed, ledger.events_expected, ledger.duration_s,
+    )  # fmt: skip
+    normalised = results.normalise(arguments.output, **choices)
+    report(normalised)
+    logger.info("results in %s", arguments.output)
+    return normalised
+
+
+def report(normalised: Normalised) -> None:
+    """Print the yields, and say what is not as usual."""
+    from analysis.histograms import OBSERVABLE
+    from analysis.postprocess.normalisation import summed
+    from analysis.postprocess.yields import yield_table
+    from analysis.tables import show
+
+    scaling = normalised.normalisation
+    if not scaling.complete:
+        logger.warning("incomplete: %s", scaling.missing)
+    for remark in scaling.remarks:
+        logger.warning("%s", remark)
+    for channel, luminosity in scaling.luminosity.items():
+        logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
+    observable = summed(normalised.histograms[OBSERVABLE])
+    show(*yield_table(observable, normalised.ledger.labels), title="Yields")

@@ -1,0 +1,164 @@
+"""AnalysisConfig: every number that a physicist may want to change, typed and frozen.
+
+The defaults are those of the CMS Open Data workshop's ttbar lesson, which follows CMS, JHEP 09 (2017)
+051. A TOML file with the same sections changes them:
+
+    [jet]
+    min_pt = 25.0
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from analysis.errors import ConfigError
+from analysis.validation import Strict, faults
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class LeptonCuts(Strict):
+    """Good electrons or muons: tight identification and these."""
+
+    min_pt: PositiveFloat = 30.0
+    """GeV."""
+    max_abs_eta: PositiveFloat = 2.1
+    max_sip3d: PositiveFloat = 4.0
+    """Significance of the three-dimensional impact parameter."""
+
+
+class MuonCuts(LeptonCuts):
+    """Muons are isolated besides."""
+
+    max_isolation: PositiveFloat = 0.15
+    """Relative particle-flow isolation in a cone of 0.4, corrected for pile-up (delta beta)."""
+
+
+class JetCuts(Strict):
+    """Good jets, by their corrected momentum."""
+
+    min_pt: PositiveFloat = 30.0
+    """GeV."""
+    max_abs_eta: PositiveFloat = 2.4
+    min_lepton_delta_r: Annotated[float, Field(ge=0.0)] = 0.0
+    """Jets nearer than this to the selected lepton are dropped; 0 keeps all, as the lesson does."""
+    btag_threshold: float = 0.8
+    """A jet with at least this discriminator (CSVv2) is b-tagged."""
+
+
+class Regions(Strict):
+    """4j1b: H_T of the good jets. 4j2b: mass of the top candidate."""
+
+    min_jets: Annotated[int, Field(ge=3)] = 4
+    """The top candidate needs three jets, the b-tag variations the leading four."""
+
+
+class Trigger(Strict):
+    """Collision data always need the trigger of their stream."""
+
+    simulation: Literal["any", "channel"] = "any"
+    """`any`: simulation as the ntuples were pre-selected (any of the three triggers fired);
+    `channel`: the trigger of the event's own channel, as in data."""
+
+
+class Variations(Strict):
+    """Systematic variations, on the nominal samples of simulation."""
+
+    jet_energy: bool = True
+    """Jet energy scale and resolution, from the shifted momenta of the ntuples."""
+    btag_jets: Annotated[int, Field(ge=0, le=4)] = 4
+    """One b-tag variation for each of so many jets, leading in pT."""
+    btag_slope: Fraction = 0.075
+    """Weight 1 ± slope × pT / `btag_reference_pt`."""
+    btag_reference_pt: PositiveFloat = 50.0
+    """GeV."""
+    scale_uncertainty: dict[str, Fraction] = {"wjets": 0.025}
+    """Process -> relative uncertainty of its yield from the scale choice (`scale_var`)."""
+    btag_scale_factors: bool = False
+    """Weight nominal events by the ntuples' b-tag scale factors, and add their variation `btag_sf`."""
+
+
+class Binning(Strict):
+    """A regular axis."""
+
+    bins: PositiveInt
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high <= self.low:
+            msg = f"high ({self.high}) must be above low ({self.low})"
+            raise ValueError(msg)
+        return self
+
+
+class ControlBinnings(Strict):
+    """Control histograms of events with one good lepton and enough jets, before b tagging."""
+
+    enabled: bool = True
+    lepton_pt: Binning = Binning(bins=27, low=30, high=300)
+    lepton_eta: Binning = Binning(bins=21, low=-2.1, high=2.1)
+    jet_pt: Binning = Binning(bins=27, low=30, high=300)
+    n_jets: Binning = Binning(bins=9, low=3.5, high=12.5)
+    n_btags: Binning = Binning(bins=6, low=-0.5, high=5.5)
+    met: Binning = Binning(bins=30, low=0, high=300)
+    n_vertices: Binning = Binning(bins=40, low=0.5, high=40.5)
+
+
+class AnalysisConfig(Strict):
+    """The whole configuration; `AnalysisConfig()` is the published analysis."""
+
+    electron: LeptonCuts = LeptonCuts()
+    muon: MuonCuts = MuonCuts()
+    jet: JetCuts = JetCuts()
+    regions: Regions = Regions()
+    trigger: Trigger = Trigger()
+    variations: Variations = Variations()
+    observable: Binning = Binning(bins=25, low=50, high=550)
+    """GeV; the axis of both regions' observables."""
+    control: ControlBinnings = ControlBinnings()
+
+    @model_validator(mode="after")
+    def _enough_jets(self) -> Self:
+        if self.variations.btag_jets > self.regions.min_jets:
+            msg = (
+                f"variations.btag_jets ({self.variations.btag_jets}) must not be above "
+                f"regions.min_jets ({self.regions.min_jets})"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all values: two runs with the same digest had the same configuration."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def load_config(path: Path | str | None = None) -> AnalysisConfig:
+    """The configuration of a TOML file, or the default one.
+
+    Raises ConfigError, with every fault of the file and its place.
+    """
+    if path is None:
+        return AnalysisConfig()
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"configuration {path}: {error.strerror or error}"
+        raise ConfigError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"configuration {path}: not TOML: {error}"
+        raise ConfigError(msg) from error
+    try:
+        return AnalysisConfig.model_validate(values)
+    except ValidationError as error:
+        lines = [f"configuration {path}: {fault}" for fault in faults(error, AnalysisConfig)]
+        raise ConfigError("\n".join(lines)) from error

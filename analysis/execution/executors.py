@@ -1,0 +1,141 @@
+"""Where chunks run: coffea's executors, guarded so that a failed chunk is recorded, not fatal."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from coffea.processor import DaskExecutor, IterativeExecutor, accumulate
+from coffea.processor.executor import ExecutorBase
+from coffea.util import rich_bar
+
+from analysis.errors import ConfigError, ExecutionError, did_you_mean
+from analysis.execution.failures import describe
+
+EXECUTORS = ("iterative", "futures", "dask")
+
+_PRELOADED = ["analysis.processor", "schemas", "analysis.execution.runner"]
+
+
+def guard(function: Callable[[Any], Any], item: Any) -> Any:
+    """`function(item)`, or an empty output with the reason why there is none.
+
+    With Dask an item is a pair of work item and processor.
+    """
+    try:
+        return function(item)
+    except Exception as error:
+        work = item[0] if isinstance(item, tuple) else item
+        return {"out": {}, "processed": set(), "failed": {(work, describe(error))}}
+
+
+class _Guarded:
+    def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> Any:
+        return super().__call__(items, partial(guard, function), accumulator)  # type: ignore[misc]
+
+
+class GuardedIterative(_Guarded, IterativeExecutor):  # type: ignore[misc]
+    """In this process, one chunk after the other."""
+
+
+@dataclass
+class GuardedFutures(ExecutorBase):  # type: ignore[misc]
+    """In worker processes on this machine.
+
+    Unlike coffea's, it stops at once when interrupted, and can be silent.
+    """
+
+    pool: concurrent.futures.Executor | None = None
+
+    def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> Any:
+        assert self.pool is not None
+        guarded = partial(guard, function)
+        with rich_bar() as progress:
+            futures = [self.pool.submit(guarded, item) for item in items]
+            bar = progress.add_task(
+                self.desc, total=len(futures), unit=self.unit, visible=self.status
+            )
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    accumulator = accumulate([future.result()], accumulator)
+                    futures.remove(future)
+                    progress.update(bar, advance=1, refresh=True)
+            except BrokenProcessPool as error:
+                msg = "a worker process died: killed, or out of memory"
+                raise ExecutionError(msg) from error
+        return accumulator, 0
+
+
+class GuardedDask(_Guarded, DaskExecutor):  # type: ignore[misc]
+    """In the workers of a Dask cluster."""
+
+
+@contextmanager
+def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBase]:
+    """The executor of that name, with what it needs started and, in the end, stopped.
+
+    Raises ConfigError for an unknown name, too few workers, or a missing package.
+    """
+    if workers < 1:
+        msg = f"the number of workers must be at least 1, got {workers}"
+        raise ConfigError(msg)
+    options = {"status": progress, "retries": 0}
+    if name == "iterative":
+        yield GuardedIterative(**options)
+    elif name == "futures":
+        with _process_pool(workers) as pool:
+            yield GuardedFutures(pool=pool, status=progress)
+    elif name == "dask":
+        with _local_cluster(workers) as client:
+            yield GuardedDask(client=client, **options)
+    else:
+        msg = f"unknown executor {name!r}: {did_you_mean(name, EXECUTORS)}"
+        raise ConfigError(msg)
+
+
+@contextmanager
+def _process_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Processes forked from a server that has imported the analysis, but opened no file yet.
+
+    A plain fork would copy the threads' locks of file readers, and may hang.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_ignore_interrupts
+    )
+    try:
+        yield pool
+    except BaseException:
+        # Queued chunks would still be run to the end: stop the workers instead.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to the whole process group; the main process tells the workers what to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Any]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        msg = "the executor 'dask' needs the extra 'dask': pip install 'ttbar-opendata[dask]'"
+        raise ConfigError(msg) from error
+    cluster = LocalCluster(
+        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    )
+    with cluster, Client(cluster) as client:
+        yield client

@@ -1,0 +1,72 @@
+"""Which chunks a run consists of: from the catalogue alone, no file is opened for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from coffea.processor.executor import WorkItem
+
+from analysis.catalogue import Catalogue, NtupleFile, metadata
+
+FILE_EVENTS = "file_events"
+"""Key of the chunk's metadata: how many events the catalogue says are in the file."""
+
+
+class Limits(NamedTuple):
+    """How much of each dataset to process; None for all."""
+
+    max_files: int | None = None
+    max_events: int | None = None
+
+
+class PlannedFile(NamedTuple):
+    """The first `events` events of a file are to be processed."""
+
+    file: NtupleFile
+    events: int
+
+
+def planned_files(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
+    return [
+        planned
+        for dataset in catalogue.datasets
+        for planned in _planned_of(catalogue.files_of(dataset), limits)
+    ]
+
+
+def _planned_of(files: list[NtupleFile], limits: Limits) -> Iterator[PlannedFile]:
+    left = math.inf if limits.max_events is None else limits.max_events
+    for file in files[: limits.max_files]:
+        if left <= 0:
+            return
+        events = int(min(file.events, left))
+        left -= events
+        yield PlannedFile(file, events)
+
+
+def chunks(
+    planned: list[PlannedFile],
+    catalogue: Catalogue,
+    chunk_size: int,
+    preload: Mapping[str, frozenset[str] | None],
+) -> list[WorkItem]:
+    """Work items of nearly equal size, at most `chunk_size` events each.
+
+    A file without events gets one empty chunk, so that it is opened and checked like any other.
+    """
+    items = []
+    for file, events in planned:
+        usermeta: dict[str, Any] = metadata(catalogue.datasets[file.dataset])
+        usermeta[FILE_EVENTS] = file.events
+        n_chunks = max(1, math.ceil(events / chunk_size))
+        edges = [events * i // n_chunks for i in range(n_chunks + 1)]
+        items += [
+            WorkItem(
+                file.dataset, file.url, catalogue.tree, start, stop, b"",
+                usermeta, preload[file.dataset],
+            )
+            for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        ]  # fmt: skip
+    return items

@@ -1,0 +1,177 @@
+"""Run a processor over a catalogue: plan, execute, account."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import awkward as ak
+from coffea.processor import ProcessorABC, Runner
+from coffea.processor.executor import WorkItem
+
+from analysis import __version__
+from analysis.catalogue import Catalogue, metadata
+from analysis.config import AnalysisConfig
+from analysis.errors import CatalogueError, ConfigError
+from analysis.execution import ledger as ledgers
+from analysis.execution.executors import executor
+from analysis.execution.failures import ChunkError
+from analysis.execution.ledger import Failure, Ledger
+from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
+from schemas import AGCSchema
+from schemas.agc import missing_branch_message
+
+PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
+
+XROOTD_TIMEOUT_S = 60
+
+
+class Execution(NamedTuple):
+    """Where and in what pieces a run is done."""
+
+    executor: str = "iterative"
+    workers: int = 1
+    chunk_size: int = 100_000
+    """Events."""
+    progress: bool = False
+
+
+class Result(NamedTuple):
+    """What a run gives: the processor's output by dataset, and the ledger."""
+
+    output: dict[str, Any]
+    ledger: Ledger
+
+
+class _Checked(ProcessorABC):  # type: ignore[misc]
+    """Holds each chunk against the catalogue and the columns needed, then processes it."""
+
+    def __init__(self, processor: ProcessorABC, branches: Mapping[str, frozenset[str] | None]) -> None:
+        self._processor = processor
+        self._branches = branches
+
+    def process(self, events: ak.Array) -> Any:
+        told = events.metadata
+        file = events.attrs["@events_factory"].file_handle
+        tree = file[told["treename"]]
+        if tree.num_entries != told[FILE_EVENTS]:
+            msg = f"{tree.num_entries} events in the file, {told[FILE_EVENTS]} in the catalogue"
+            raise ChunkError(msg)
+        present = set(tree.keys())
+        for branch in sorted((self._branches[told["dataset"]] or frozenset()) - present):
+            raise ChunkError(missing_branch_message(branch, "the file", present))
+        return self._processor.process(events)
+
+    def postprocess(self, accumulator: Any) -> Any:
+        return self._processor.postprocess(accumulator)
+
+
+def run(
+    processor: ProcessorABC,
+    catalogue: Catalogue,
+    *,
+    execution: Execution | None = None,
+    limits: Limits | None = None,
+    config: AnalysisConfig | None = None,
+    catalogue_path: str = "",
+    schema: type[AGCSchema] = AGCSchema,
+) -> Result:
+    """Process the catalogue and say what became of each chunk.
+
+    A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
+    for the caller to ask `ledger.require_complete()`.
+    """
+    execution = execution or Execution()
+    if execution.chunk_size < 1:
+        msg = f"the chunk size must be at least 1 event, got {execution.chunk_size}"
+        raise ConfigError(msg)
+    started = datetime.datetime.now(datetime.UTC)
+    clock = time.monotonic()
+    planned = planned_files(catalogue, limits or Limits())
+    if not planned:
+        msg = "nothing to process: no file is left under the limits asked for"
+        raise CatalogueError(msg)
+    branches = {
+        name: _branches(processor, schema, metadata(dataset))
+        for name, dataset in catalogue.datasets.items()
+    }
+    items = chunks(planned, catalogue, execution.chunk_size, branches)
+    with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
+        runner = Runner(
+            chosen, schema=schema, savemetrics=True, xrootdtimeout=XROOTD_TIMEOUT_S
+        )
+        wrapped = runner.run(items, _Checked(processor, branches))
+    output = wrapped["out"]
+    processed: set[WorkItem] = wrapped["processed"]
+    metrics = wrapped.get("metrics", {})
+    ledger = Ledger(
+        command=list(sys.argv),
+        started=started.isoformat(timespec="seconds"),
+        duration_s=round(time.monotonic() - clock, 3),
+        versions=versions(),
+        executor=execution._asdict(),
+        catalogue=catalogue_path,
+        **ledgers.catalogue_fields(catalogue),
+        config={} if config is None else config.model_dump(mode="json"),
+        config_digest="" if config is None else config.digest,
+        columns_read=sorted({str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}),
+        bytes_read=metrics.get("bytesread", 0),
+        datasets=_dataset_records(catalogue, planned, processed, output),
+        failures=_failures(wrapped.get("failed", set())),
+    )
+    return Result(output, ledger)
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and what the numbers may depend on."""
+    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
+    return own | {package: version(package) for package in PACKAGES}
+
+
+def _branches(
+    processor: ProcessorABC, schema: type[AGCSchema], told: dict[str, Any]
+) -> frozenset[str] | None:
+    """The branches that the processor says it reads; None if it does not say."""
+    columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
+    columns = getattr(processor, "columns", None)
+    return None if columns is None else schema.branches(columns(told))
+
+
+def _dataset_records(
+    catalogue: Catalogue,
+    planned: list[PlannedFile],
+    processed: set[WorkItem],
+    output: Mapping[str, Any],
+) -> dict[str, ledgers.DatasetRecord]:
+    files = ledgers.file_records(
+        ((file.dataset, file.url, events) for file, events in planned),
+        ((item.dataset, item.filename, len(item)) for item in processed),
+    )
+    return {
+        name: ledgers.dataset_record(catalogue.datasets[name], records, _counted(output, name))
+        for name, records in files.items()
+    }
+
+
+def _counted(output: Mapping[str, Any], dataset: str) -> float:
+    counts = output.get(dataset, {}).get("counts", {})
+    return float(counts.get("sum_of_weights", 0.0))
+
+
+def _failures(failed: set[tuple[WorkItem, str]]) -> list[Failure]:
+    found = [
+        Failure(
+            dataset=item.dataset,
+            file=item.filename,
+            first_event=item.entrystart,
+            last_event=item.entrystop,
+            reason=reason,
+        )
+        for item, reason in failed
+    ]
+    return sorted(found, key=lambda failure: (failure.dataset, failure.file, failure.first_event))

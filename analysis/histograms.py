@@ -1,0 +1,133 @@
+"""Histograms: booking, saving in an open format, loading, ROOT export.
+
+Saved histograms are UHI histograms (JSON with NumPy arrays) in a zip file, which any library of the
+UHI standard reads; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hist
+import uhi.io.zip
+import uproot
+from hist import Hist
+
+from analysis.config import Binning
+from analysis.errors import OutputError
+from analysis.files import atomic
+from analysis.metadata import NOMINAL
+
+Histograms = dict[str, Hist]
+"""Name -> histogram; a `/` in a name makes folders in a saved file."""
+
+OBSERVABLE = "observable"
+CONTROL = "control/"
+
+_SUFFIX = ".json"
+
+
+def book_observable(
+    binning: Binning,
+    regions: list[str],
+    process: str,
+    variations: list[str],
+    channels: list[str],
+) -> Hist:
+    """The tutorial's histogram with the channel as a fifth axis; weighted storage.
+
+    Categories are booked ahead, so that they are there in any chunk and in the same order.
+    """
+    return Hist(
+        _regular(binning, "observable", "observable [GeV]"),
+        hist.axis.StrCategory(regions, name="region", label="Region"),
+        hist.axis.StrCategory([process], name="process", label="Process", growth=True),
+        hist.axis.StrCategory(
+            variations, name="variation", label="Systematic variation", growth=True
+        ),
+        hist.axis.StrCategory(channels, name="channel", label="Channel", overflow=False),
+        storage=hist.storage.Weight(),
+    )
+
+
+def book_control(binning: Binning, label: str, channels: list[str], process: str) -> Hist:
+    """A histogram of one value, by channel and process; weighted storage."""
+    return Hist(
+        _regular(binning, "value", label),
+        hist.axis.StrCategory(channels, name="channel", label="Channel", overflow=False),
+        hist.axis.StrCategory([process], name="process", label="Process", growth=True),
+        storage=hist.storage.Weight(),
+    )
+
+
+def flatten(output: Mapping[str, Any]) -> Histograms:
+    """The processor's histograms by name: `{dataset}/observable`, `{dataset}/control/{name}`."""
+    named = {}
+    for dataset, booked in output.items():
+        named[f"{dataset}/{OBSERVABLE}"] = booked["observable"]
+        for name, histogram in booked["control"].items():
+            named[f"{dataset}/{CONTROL}{name}"] = histogram
+    return named
+
+
+def of_kind(histograms: Histograms, kind: str) -> dict[str, Histograms]:
+    """`{name: {dataset: histogram}}` of the histograms whose name begins with `kind`."""
+    found: dict[str, Histograms] = {}
+    for path, histogram in histograms.items():
+        dataset, _, name = path.partition("/")
+        if name.startswith(kind):
+            found.setdefault(name, {})[dataset] = histogram
+    return found
+
+
+def export_root(
+    path: Path, observable: Hist, variations: Mapping[str, list[str]], note: str = ""
+) -> None:
+    """Write `{region}_{process}` and `{region}_{process}_{variation}` as TH1D, overflow included.
+
+    `observable` has the tutorial's axes; `variations` are those that each process has. A `note` that
+    is not empty is written beside them.
+    """
+    with atomic(path) as temporary, uproot.recreate(temporary) as file:
+        for region in observable.axes["region"]:
+            for process, names in variations.items():
+                for variation in names:
+                    suffix = "" if variation == NOMINAL else f"_{variation}"
+                    file[f"{region}_{process}{suffix}"] = observable[
+                        {"region": region, "process": process, "variation": variation}
+                    ]
+        if note:
+            file["note"] = note
+
+
+def _regular(binning: Binning, name: str, label: str) -> hist.axis.Regular:
+    return hist.axis.Regular(binning.bins, binning.low, binning.high, name=name, label=label)
+
+
+def save(path: Path, histograms: Mapping[str, Hist]) -> None:
+    """Write all histograms to one file; the file is there whole or not at all."""
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, histogram in histograms.items():
+            uhi.io.zip.write(archive, name, histogram)
+
+
+def load(path: Path | str) -> Histograms:
+    """Read back exactly what `save` wrote.
+
+    Raises OutputError if the file is not there or is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(_SUFFIX)]
+            return {
+                name.removesuffix(_SUFFIX): Hist(
+                    uhi.io.zip.read(archive, name.removesuffix(_SUFFIX))
+                )
+                for name in names
+            }
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        msg = f"histograms {path}: cannot be read: {error}"
+        raise OutputError(msg) from error

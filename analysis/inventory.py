@@ -1,0 +1,218 @@
+"""What is really in ntuple files: hold a catalogue against them, or make one from them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uproot
+from pydantic import ValidationError
+
+from analysis.catalogue import Catalogue, NtupleFile
+from analysis.errors import CatalogueError, did_you_mean
+from analysis.execution.failures import describe
+from analysis.metadata import NOMINAL
+from analysis.processes import DATA, PROCESS_LABELS
+from analysis.validation import faults
+
+NUMBERS = ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights")
+"""Fields of a dataset that a table or an option may give."""
+
+_DATASET = re.compile(r"(?P<process>[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*)__(?P<variation>.+?)(?:__.+)?")
+_PART_OF_DATASET = re.compile(r"_\d+$")
+_STREAMS = {"SingleElectron": "electron", "SingleMuon": "muon"}
+
+
+class Finding(NamedTuple):
+    """A file that is not as the catalogue says."""
+
+    file: NtupleFile
+    problem: str
+
+
+def check(
+    catalogue: Catalogue,
+    max_files: int | None = None,
+    workers: int = 8,
+    done: Callable[[], object] = lambda: None,
+) -> tuple[int, list[Finding]]:
+    """Open the first `max_files` files of each dataset; return how many, and the findings.
+
+    `done` is called after each file.
+    """
+    files = [file for name in catalogue.datasets for file in catalogue.files_of(name)[:max_files]]
+
+    def examine(file: NtupleFile) -> Finding | None:
+        try:
+            events = count_events(file.url, catalogue.tree)
+        except Exception as error:
+            return Finding(file, describe(error))
+        finally:
+            done()
+        if events != file.events:
+            return Finding(file, f"{events} events in the file, {file.events} in the catalogue")
+        return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        findings = [finding for finding in pool.map(examine, files) if finding is not None]
+    return len(files), findings
+
+
+def count_events(url: str, tree: str) -> int:
+    """Number of entries of the tree; raises whatever uproot raises if there is none."""
+    with uproot.open({url: None}, timeout=60) as file:
+        return int(file[tree].num_entries)
+
+
+def build(
+    folder: Path,
+    output: Path,
+    numbers: Mapping[str, Mapping[str, Any]],
+    *,
+    luminosity: float | str | None = None,
+    tree: str = "events",
+) -> Catalogue:
+    """A catalogue of the ntuples below `folder`, with paths relative to where it will be written.
+
+    Sub-folders or files named `{process}__{variation}` are the datasets (`ttbar__nominal/a.root`,
+    `wjets__nominal.root`, `wjets__nominal_1.root`; `data__SingleMuon` for a stream of data).
+    `numbers` has fields of `NUMBERS` by dataset or process. Raises CatalogueError, with one line
+    for each file without a place or without the tree.
+    """
+    found = _files_by_dataset(folder)
+    _require_known(numbers, found)
+    problems: list[str] = []
+    datasets = {
+        name: _dataset(name, folder, files, numbers, tree, problems)
+        for name, files in found.items()
+    }
+    processes = {record["process"] for record in datasets.values()}
+    values = {
+        "luminosity": luminosity,
+        "tree": tree,
+        "base": os.path.relpath(folder, output.parent),
+        "processes": {name: name for name in sorted(processes - PROCESS_LABELS.keys())},
+        "datasets": datasets,
+    }
+    try:
+        catalogue = Catalogue.model_validate(values)
+    except ValidationError as error:
+        problems += faults(error, Catalogue)
+    if problems:
+        raise CatalogueError("\n".join(problems))
+    return catalogue
+
+
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Normalisation by dataset or process from a CSV file: `name`, and columns of `NUMBERS`.
+
+    Raises CatalogueError for another column, or if the file cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"table {path}: {getattr(error, 'strerror', None) or error}"
+        raise CatalogueError(msg) from error
+    valid = ("name", *NUMBERS)
+    if "name" not in columns:
+        msg = f"table {path}: no column 'name', there: {', '.join(columns) or 'nothing'}"
+        raise CatalogueError(msg)
+    for column in columns:
+        if column not in valid:
+            msg = f"table {path}: unknown column {column!r}, {did_you_mean(column, valid)}"
+            raise CatalogueError(msg)
+    return {
+        row["name"]: {key: value for key, value in row.items() if key != "name" and value}
+        for row in rows
+    }
+
+
+def unknowns(catalogue: Catalogue) -> Iterable[str]:
+    """One line for each dataset of simulation whose normalisation is not known."""
+    for name, dataset in catalogue.datasets.items():
+        if not dataset.is_simulation:
+            continue
+        if dataset.cross_section is None:
+            yield f"{name}: cross section not known: it will count events"
+        elif dataset.sum_of_weights is None:
+            yield f"{name}: sum of weights not known: taken from the events in the files"
+
+
+def _files_by_dataset(folder: Path) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        msg = f"{folder} is no folder"
+        raise CatalogueError(msg)
+    found: dict[str, list[Path]] = {}
+    lost = []
+    for path in sorted(folder.rglob("*.root")):
+        parents = [parent.name for parent in path.relative_to(folder).parents if parent.name]
+        names = [*parents, _PART_OF_DATASET.sub("", path.stem)]
+        name = next((name for name in names if _DATASET.fullmatch(name)), None)
+        if name is None:
+            lost.append(f"{path}: neither folder nor file is named {{process}}__{{variation}}")
+        else:
+            found.setdefault(name, []).append(path)
+    if lost:
+        raise CatalogueError("\n".join(lost))
+    if not found:
+        msg = f"{folder}: no file *.root"
+        raise CatalogueError(msg)
+    return found
+
+
+def _dataset(
+    name: str,
+    folder: Path,
+    files: list[Path],
+    numbers: Mapping[str, Mapping[str, Any]],
+    tree: str,
+    problems: list[str],
+) -> dict[str, Any]:
+    events = {}
+    for path in files:
+        try:
+            events[path.relative_to(folder).as_posix()] = count_events(str(path), tree)
+        except Exception as error:
+            problems.append(f"{path}: {describe(error)}")
+            events[path.relative_to(folder).as_posix()] = 0
+    record: dict[str, Any] = _named(name) | {"files": events}
+    if record["kind"] != "collision":
+        given = {**numbers.get(record["process"], {}), **numbers.get(name, {})}
+        record |= {key: _number(value) for key, value in given.items()}
+    return record
+
+
+def _named(name: str) -> dict[str, Any]:
+    """Process, variation, kind and channel that the name of a dataset tells."""
+    match = _DATASET.fullmatch(name)
+    assert match is not None  # _files_by_dataset takes no other name
+    process, variation = match["process"], match["variation"]
+    if process == DATA:
+        return {"process": DATA, "kind": "collision", "channel": _STREAMS.get(variation)}
+    kind = "signal" if process == "ttbar" else "background"
+    return {"process": process, "variation": variation or NOMINAL, "kind": kind}
+
+
+def _number(value: Any) -> Any:
+    """Texts that are plain numbers as numbers; those with a unit as they are."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _require_known(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    valid = set(found) | {_named(name)["process"] for name in found}
+    for name in numbers:
+        if name not in valid:
+            msg = f"normalisation of an unknown dataset or process {name!r}: "
+            raise CatalogueError(msg + did_you_mean(name, sorted(valid)))
+

@@ -1,0 +1,1 @@
+"""Figures: what is in the normalised histograms, as images."""

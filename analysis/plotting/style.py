@@ -1,0 +1,72 @@
+"""How figures look: colours, labels, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import mplhep
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.files import atomic
+
+FORMATS = ("png", "pdf")
+
+CENTRE_OF_MASS_TEV = 13
+
+# Petroff's ten colours for stacks (arXiv:2107.02270), recommended by CMS.
+_PALETTE = [
+    "#bd1f01", "#3f90da", "#ffa90e", "#e76300", "#94a4a2",
+    "#832db6", "#a96b59", "#717581", "#b9ac70", "#92dadd",
+]  # fmt: skip
+
+
+def colours(processes: list[str]) -> dict[str, str]:
+    """A colour for each process, by its place in the list."""
+    return {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(processes)}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The style of CMS figures, drawn without a screen."""
+    sizes = {"font.size": 16, "axes.labelsize": 16, "legend.fontsize": 12, "savefig.dpi": 110}
+    backend = mpl.get_backend()
+    plt.switch_backend("agg")
+    try:
+        with plt.style.context([mplhep.style.CMS, sizes]):
+            yield
+    finally:
+        plt.switch_backend(backend)
+
+
+def annotate(axes: Axes, label: str, luminosity_text: str, note: str = "") -> None:
+    """Above the axes: whose events they are on the left, luminosity and energy on the right."""
+    experiment, _, rest = label.partition(" ")
+    if experiment != "CMS":
+        experiment, rest = "", label
+    mplhep.label.exp_label(
+        exp=experiment,
+        text=f"{rest} {note}".strip(),
+        lumi=luminosity_text,
+        com=CENTRE_OF_MASS_TEV,
+        data=True,
+        loc=0,
+        ax=axes,
+        fontsize=15,
+    )
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure in every format, and close it."""
+    paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
+    for path in paths:
+        # Without a date in it, the same histograms give the same file.
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    plt.close(figure)
+    return paths

@@ -1,0 +1,1 @@
+"""Post-processing: pure functions of histograms and of the ledger."""

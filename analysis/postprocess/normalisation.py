@@ -1,0 +1,228 @@
+"""Scale simulation to the luminosity of the data, by what was really processed.
+
+The factor of a dataset is (sum of weights)^-1 × filter efficiency × k-factor × cross section ×
+luminosity. Where a part of a dataset was processed, the sum of weights is that part of the generated
+one which the processed events are of all its events; the luminosity, stream by stream, is the same
+part of the full one.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from functools import reduce
+
+import numpy as np
+from hist import Hist
+
+from analysis.errors import NormalisationError, did_you_mean
+from analysis.execution.ledger import DatasetRecord, Ledger
+from analysis.histograms import CONTROL, OBSERVABLE, Histograms, of_kind
+from analysis.metadata import CHANNELS, NOMINAL
+from analysis.validation import Strict
+
+
+class DatasetScale(Strict):
+    """How one dataset was scaled."""
+
+    process: str
+    variation: str
+    fraction: float
+    """Part of the dataset's events that was processed."""
+    sum_of_weights: float | None
+    """Of the processed part; None for data and for event counts."""
+    cross_section: float | None
+    """pb."""
+    factors: dict[str, float]
+    """Channel -> factor on the weighted events."""
+    remark: str = ""
+
+
+class Normalisation(Strict):
+    """How a run was scaled."""
+
+    complete: bool
+    missing: str = ""
+    """What was not processed; empty if nothing."""
+    luminosity: dict[str, float]
+    """Channel -> 1/pb."""
+    datasets: dict[str, DatasetScale]
+    variations: dict[str, list[str]]
+    """Process -> the variations that it has."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """One line for each dataset that is not scaled in the usual way."""
+        return [f"{name}: {scale.remark}" for name, scale in self.datasets.items() if scale.remark]
+
+
+def scale_factor(
+    *,
+    sum_of_weights: float,
+    cross_section_pb: float,
+    luminosity_ipb: float,
+    filter_efficiency: float = 1.0,
+    k_factor: float = 1.0,
+) -> float:
+    """Factor from weighted events to expected events.
+
+    Raises NormalisationError for a sum of weights that is not positive.
+    """
+    if not sum_of_weights > 0:
+        msg = f"the sum of weights must be positive, got {sum_of_weights}"
+        raise NormalisationError(msg)
+    return filter_efficiency * k_factor * cross_section_pb * luminosity_ipb / sum_of_weights
+
+
+def normalisation(
+    ledger: Ledger,
+    histograms: Histograms,
+    *,
+    luminosity_ipb: float | None = None,
+    cross_sections_pb: Mapping[str, float] | None = None,
+    allow_incomplete: bool = False,
+) -> Normalisation:
+    """The factors for a run.
+
+    `luminosity_ipb` (of all the data in the catalogue) and `cross_sections_pb` (by dataset or
+    process) take the place of the ledger's. Raises IncompleteError for a run that is not complete,
+    unless that is allowed; NormalisationError where something is needed and not known.
+    """
+    if not allow_incomplete:
+        ledger.require_complete()
+    cross_sections = _cross_sections(ledger, cross_sections_pb or {})
+    full = ledger.luminosity if luminosity_ipb is None else luminosity_ipb
+    needs_luminosity = any(value is not None for value in cross_sections.values())
+    if needs_luminosity and full is None:
+        msg = "the catalogue has no luminosity to scale the simulation to: give one"
+        raise NormalisationError(msg)
+    luminosity = processed_luminosity(ledger, full or 0.0)
+    return Normalisation(
+        complete=ledger.complete,
+        missing="" if ledger.complete else ledger.what_is_missing(),
+        luminosity=luminosity,
+        datasets={
+            name: _dataset_scale(name, record, cross_sections.get(name), luminosity)
+            for name, record in ledger.datasets.items()
+        },
+        variations=_variations(ledger, histograms),
+    )
+
+
+def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
+    """Luminosity in 1/pb of the processed data of each channel.
+
+    Without any data it is the full one; a channel whose stream is not in the run has none.
+    """
+    data = [record for record in ledger.datasets.values() if record.kind == "collision"]
+    if not data:
+        return dict.fromkeys(CHANNELS, full_ipb)
+    luminosity = {}
+    for channel in CHANNELS:
+        streams = [record for record in data if record.channel in (None, channel)]
+        total = sum(record.events_in_catalogue for record in streams)
+        processed = sum(record.events_processed for record in streams)
+        luminosity[channel] = full_ipb * processed / total if total else 0.0
+    return luminosity
+
+
+def apply(histograms: Histograms, scaling: Normalisation) -> Histograms:
+    """Scaled histograms, datasets of a process added up: `observable`, `control/{name}`."""
+    merged = {}
+    for kind in (OBSERVABLE, CONTROL):
+        for name, by_dataset in of_kind(histograms, kind).items():
+            scaled = [
+                scale_by_channel(histogram, scaling.datasets[dataset].factors)
+                for dataset, histogram in by_dataset.items()
+            ]
+            merged[name] = reduce(operator.add, scaled)
+    return merged
+
+
+def scale_by_channel(histogram: Hist, factors: Mapping[str, float]) -> Hist:
+    """The histogram, with the contents of each category of its axis `channel` scaled."""
+    names = [axis.name for axis in histogram.axes]
+    shape = [1] * len(names)
+    shape[names.index("channel")] = len(histogram.axes["channel"])
+    factor = np.array([factors[name] for name in histogram.axes["channel"]]).reshape(shape)
+    scaled = histogram.copy()
+    view = scaled.view(flow=True)
+    view["value"] *= factor
+    view["variance"] *= factor**2
+    return scaled
+
+
+def summed(histogram: Hist) -> Hist:
+    """The histogram without its channel axis; `observable` then has the tutorial's axes."""
+    return histogram[{"channel": sum}]
+
+
+def _dataset_scale(
+    name: str, record: DatasetRecord, cross_section: float | None, luminosity: dict[str, float]
+) -> DatasetScale:
+    unscaled = dict.fromkeys(CHANNELS, 1.0)
+    common = {
+        "process": record.process,
+        "variation": record.variation,
+        "fraction": record.fraction,
+        "cross_section": cross_section,
+    }
+    if record.events_in_catalogue and not record.events_processed:
+        msg = f"nothing of dataset {name!r} was processed: leave it out or make it readable"
+        raise NormalisationError(msg)
+    if record.kind == "collision":
+        return DatasetScale(**common, sum_of_weights=None, factors=unscaled)
+    if cross_section is None:
+        remark = "cross section not known: event counts, not scaled"
+        return DatasetScale(**common, sum_of_weights=None, factors=unscaled, remark=remark)
+    remark = ""
+    if record.sum_of_weights is None:
+        sum_of_weights = record.sum_of_weights_processed
+        remark = "sum of weights not known: taken from the events in the files"
+    else:
+        sum_of_weights = record.sum_of_weights * record.fraction
+    factors = {
+        channel: scale_factor(
+            sum_of_weights=sum_of_weights,
+            cross_section_pb=cross_section,
+            luminosity_ipb=luminosity_ipb,
+            filter_efficiency=record.filter_efficiency,
+            k_factor=record.k_factor,
+        )
+        for channel, luminosity_ipb in luminosity.items()
+    }
+    return DatasetScale(**common, sum_of_weights=sum_of_weights, factors=factors, remark=remark)
+
+
+def _cross_sections(ledger: Ledger, given: Mapping[str, float]) -> dict[str, float | None]:
+    """Dataset -> cross section in pb of the simulation; what is `given` comes first."""
+    simulation = {
+        name: record for name, record in ledger.datasets.items() if record.kind != "collision"
+    }
+    processes = {record.process for record in simulation.values()}
+    for name in given:
+        if name in simulation:
+            continue
+        if name not in processes:
+            valid = sorted(processes | simulation.keys())
+            msg = f"cross section of an unknown dataset or process {name!r}: "
+            raise NormalisationError(msg + did_you_mean(name, valid))
+        parts = [part for part, record in simulation.items() if record.process == name]
+        if len({simulation[part].variation for part in parts}) < len(parts):
+            msg = f"{name!r} has several datasets, give the cross section of each: "
+            raise NormalisationError(msg + ", ".join(parts))
+    return {
+        name: given.get(name, given.get(record.process, record.cross_section))
+        for name, record in simulation.items()
+    }
+
+
+def _variations(ledger: Ledger, histograms: Histograms) -> dict[str, list[str]]:
+    """Process -> its variations, nominal first, in the order in which the datasets fill them."""
+    found: dict[str, dict[str, None]] = {}
+    for dataset, histogram in of_kind(histograms, OBSERVABLE)[OBSERVABLE].items():
+        process = ledger.datasets[dataset].process
+        found.setdefault(process, {}).update(dict.fromkeys(histogram.axes["variation"]))
+    return {
+        process: sorted(names, key=lambda name: name != NOMINAL) for process, names in found.items()
+    }

@@ -1,0 +1,40 @@
+"""The regions: which events are in them, and which observable they are histogrammed by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.objects import Jets
+from analysis.reconstruction import Bools, Ints, JetSums, top_candidate_mass
+
+
+class Region(NamedTuple):
+    """An event is in the region where `contains` is true; `observable` is in GeV."""
+
+    contains: Callable[[JetSums], Bools]
+    observable: Callable[[Jets, JetSums, Ints], NDArray[np.float64]]
+    """Of the events of an index array."""
+    label: str
+    """Of the observable, for axes."""
+
+
+def _ht(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
+    return sums.ht[events]
+
+
+def _top_mass(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
+    mass: NDArray[np.float64] = top_candidate_mass(
+        jets.offsets, events, jets.pt, jets.eta, jets.phi, jets.mass, jets.good, jets.btagged
+    )
+    return mass
+
+
+REGIONS = {
+    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]"),
+    "4j2b": Region(lambda sums: sums.n_btags >= 2, _top_mass, r"$m_{bjj}$ [GeV]"),
+}
+"""All of them besides have at least `config.regions.min_jets` good jets."""

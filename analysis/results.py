@@ -1,0 +1,102 @@
+"""A results folder: what each stage leaves there, and reads of the stage before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from analysis import histograms
+from analysis.errors import OutputError
+from analysis.execution.ledger import FILE_NAME as LEDGER
+from analysis.execution.ledger import Ledger
+from analysis.files import writable_folder, write_json, write_text
+from analysis.histograms import OBSERVABLE, Histograms
+from analysis.postprocess import normalisation
+from analysis.postprocess.normalisation import Normalisation
+from analysis.postprocess.yields import cutflow_table, yield_table
+from analysis.tables import markdown
+
+HISTOGRAMS = "histograms.zip"
+CUTFLOW = "cutflow.json"
+CUTFLOW_TABLE = "cutflow.md"
+NORMALISED = "normalised.zip"
+NORMALISATION = "normalisation.json"
+ROOT_HISTOGRAMS = "histograms.root"
+YIELDS_TABLE = "yields.md"
+FIGURES = "figures"
+
+_OF_NORMALISATION = (NORMALISED, NORMALISATION, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES)
+_OF_RUN = (LEDGER, HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE)
+
+
+class Normalised(NamedTuple):
+    """Scaled histograms, and how they were scaled."""
+
+    histograms: Histograms
+    normalisation: Normalisation
+    ledger: Ledger
+
+
+def begin_run(folder: Path) -> None:
+    """Make the folder ready: writable, and without results of an earlier run to be taken for these.
+
+    Raises OutputError if it cannot be.
+    """
+    writable_folder(folder)
+    _remove(folder, _OF_RUN + _OF_NORMALISATION)
+
+
+def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
+    """Write the unscaled histograms, the cutflow and, last, the ledger."""
+    histograms.save(folder / HISTOGRAMS, histograms.flatten(output))
+    cutflow = {name: {"all": out["counts"], **out["cutflow"]} for name, out in output.items()}
+    write_json(folder / CUTFLOW, cutflow)
+    write_text(folder / CUTFLOW_TABLE, markdown(*cutflow_table(cutflow)))
+    ledger.write(folder)
+
+
+def normalise(folder: Path, **choices: Any) -> Normalised:
+    """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`."""
+    ledger = Ledger.load(folder)
+    unscaled = histograms.load(folder / HISTOGRAMS)
+    scaling = normalisation.normalisation(ledger, unscaled, **choices)
+    scaled = normalisation.apply(unscaled, scaling)
+    _remove(folder, _OF_NORMALISATION)
+    observable = normalisation.summed(scaled[OBSERVABLE])
+    note = "" if scaling.complete else f"incomplete: {scaling.missing}"
+    histograms.export_root(folder / ROOT_HISTOGRAMS, observable, scaling.variations, note)
+    histograms.save(folder / NORMALISED, scaled)
+    write_text(folder / YIELDS_TABLE, markdown(*yield_table(observable, ledger.labels)))
+    write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
+    return Normalised(scaled, scaling, ledger)
+
+
+def load_normalised(folder: Path) -> Normalised:
+    """What `normalise` left in the folder.
+
+    Raises OutputError if it has not been run there.
+    """
+    ledger = Ledger.load(folder)
+    path = folder / NORMALISATION
+    try:
+        scaling = Normalisation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{folder} has no normalised histograms: run 'normalise' on it first"
+        raise OutputError(msg) from error
+    except ValidationError as error:
+        msg = f"{path}: not a normalisation of this version: run 'normalise' again"
+        raise OutputError(msg) from error
+    return Normalised(histograms.load(folder / NORMALISED), scaling, ledger)
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        path = folder / name
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError as error:
+            msg = f"cannot replace {path}: {error.strerror or error}"
+            raise OutputError(msg) from error

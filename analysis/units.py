@@ -1,0 +1,47 @@
+"""Cross sections in pb and luminosities in 1/pb, from numbers or from texts with a unit."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_PER_PB = {"mb": 1e9, "ub": 1e6, "µb": 1e6, "nb": 1e3, "pb": 1.0, "fb": 1e-3, "ab": 1e-6}
+_NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
+_UNIT = "|".join(_PER_PB)
+_CROSS_SECTION = re.compile(rf"{_NUMBER}({_UNIT})\s*")
+_LUMINOSITY = re.compile(rf"{_NUMBER}(?:1?/\s*({_UNIT})|({_UNIT})\s*(?:\^|\*\*)?\s*\(?-1\)?)\s*")
+
+
+def cross_section_pb(value: float | str) -> float:
+    """A cross section in pb from a number in pb or a text such as `"44.837 fb"`.
+
+    Raises ValueError for anything else, and for a negative or not finite value.
+    """
+    if isinstance(value, str):
+        match = _CROSS_SECTION.fullmatch(value)
+        if match is None:
+            msg = f"expected a cross section such as '44.837 fb' or a number in pb, got {value!r}"
+            raise ValueError(msg)
+        value = float(match[1]) * _PER_PB[match[2]]
+    return _not_negative(value, "cross section")
+
+
+def luminosity_ipb(value: float | str) -> float:
+    """A luminosity in 1/pb from a number in 1/pb or a text such as `"140.1 /fb"`, `"2.26 fb^-1"`.
+
+    Raises ValueError for anything else, and for a negative or not finite value.
+    """
+    if isinstance(value, str):
+        match = _LUMINOSITY.fullmatch(value)
+        if match is None:
+            msg = f"expected a luminosity such as '140.1 /fb' or a number in 1/pb, got {value!r}"
+            raise ValueError(msg)
+        value = float(match[1]) / _PER_PB[match[2] or match[3]]
+    return _not_negative(value, "luminosity")
+
+
+def _not_negative(value: float, what: str) -> float:
+    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        msg = f"a {what} must be a number of at least zero"
+        raise ValueError(msg)
+    return float(value)

@@ -1,0 +1,50 @@
+"""Turn pydantic's findings into one line each: where, what is wrong, the nearest valid name."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from analysis.errors import did_you_mean
+
+
+class Strict(BaseModel):
+    """Base of every typed input: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Every finding of `error` as `place: what`, in the order of the input."""
+    return [_fault(finding, model) for finding in error.errors(include_url=False)]
+
+
+def _fault(finding: Any, model: type[BaseModel]) -> str:
+    *parents, last = finding["loc"] or ("input",)
+    place = ".".join(str(part) for part in (*parents, last) if part != "[key]")
+    if finding["type"] == "extra_forbidden":
+        return f"{place}: unknown key, {did_you_mean(str(last), _keys_at(model, parents))}"
+    if finding["type"] == "missing":
+        return f"{place}: missing"
+    message = str(finding["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = "" if isinstance(finding["input"], dict | list) else f", got {finding['input']!r}"
+    return f"{place}: {message}{given}"
+
+
+def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
+    """The keys that are valid at `location`, following models in fields and in dictionaries."""
+    current: Any = model
+    for part in location:
+        if _is_model(current):
+            current = current.model_fields[part].annotation if part in current.model_fields else None
+        else:
+            current = next((kind for kind in get_args(current) if _is_model(kind)), None)
+    if not _is_model(current):
+        current = next((kind for kind in get_args(current) if _is_model(kind)), None)
+    return [] if current is None else list(current.model_fields)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,126 @@
+"""Makes POET flat ntuples with all 275 branches for the tests: random events that pass often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from schemas import layout
+
+INTEGERS = {
+    "ch", "isLoose", "isMedium", "isTight", "isSoft", "isHighPt", "veto", "hflav", "jetidx",
+    "genpartidx", "npvs", "npvsGood", "decaymode", *layout.FLAT_FIELDS["trig"],
+}  # fmt: skip
+
+
+def make_events(n_events: int, seed: int) -> dict[str, ak.Array]:
+    """Branch -> values, without counters."""
+    rng = np.random.default_rng(seed)
+    branches: dict[str, Any] = {}
+    for collection, fields in layout.JAGGED_FIELDS.items():
+        mean = {"jet": 5.5, "electron": 0.8, "muon": 0.8, "PV": 12}.get(collection, 0.5)
+        counts = rng.poisson(mean, n_events)
+        values = {name: _values(rng, name, int(counts.sum())) for name in fields}
+        values |= _consistent(rng, collection, values)
+        for name in fields:
+            branches[f"{collection}_{name}"] = ak.unflatten(values[name], counts)
+    n_jets = ak.num(branches["jet_pt"])
+    branches["muon_jetidx"] = _indices(rng, branches["muon_pt"], n_jets)
+    for collection, fields in layout.FLAT_FIELDS.items():
+        for name in fields:
+            branches[f"{collection}_{name}"] = _values(rng, name, n_events)
+    return branches
+
+
+def _values(rng: np.random.Generator, name: str, size: int) -> np.ndarray[Any, Any]:
+    if name in ("isTight", *layout.FLAT_FIELDS["trig"]):
+        return rng.integers(0, 5, size).clip(0, 1).astype(np.int32)
+    if name == "ch":
+        return rng.choice([-1, 1], size).astype(np.int32)
+    if name == "npvs":
+        return rng.poisson(15, size).astype(np.int32)
+    if name in INTEGERS:
+        return rng.integers(0, 6, size).astype(np.int32)
+    if name == "eta":
+        return rng.normal(0, 1.3, size).astype(np.float32)
+    if name == "phi":
+        return rng.uniform(-np.pi, np.pi, size).astype(np.float32)
+    if name == "btag":
+        return rng.beta(0.5, 0.5, size).astype(np.float32)
+    if name == "sip3d":
+        return rng.exponential(1.5, size).astype(np.float32)
+    if name == "pfreliso04DBCorr":
+        return rng.exponential(0.08, size).astype(np.float32)
+    if name.startswith("Weight"):
+        return rng.normal(1, 0.05, size).astype(np.float32)
+    return (15 + rng.exponential(45, size)).astype(np.float32)
+
+
+def _consistent(
+    rng: np.random.Generator, collection: str, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Momentum components that agree with each other."""
+    if "pt" not in values:
+        return {}
+    pt, eta, phi = (values[name].astype(float) for name in ("pt", "eta", "phi"))
+    mass = values.get("mass", np.full_like(pt, 0.1)) * 0.1
+    made = {
+        "mass": mass,
+        "px": pt * np.cos(phi),
+        "py": pt * np.sin(phi),
+        "pz": pt * np.sinh(eta),
+        "e": np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2),
+    }
+    if collection in ("jet", "fatjet"):
+        corrected = pt * rng.normal(1.05, 0.02, len(pt))
+        made |= {"corrpt": corrected, "corrmass": mass * corrected / pt}
+        spread = np.abs(rng.normal(0, 0.03, len(pt)))
+        made |= {"corrptUp": corrected * (1 + spread), "corrptDown": corrected * (1 - spread)}
+        made |= {"corrptSmearUp": corrected * rng.normal(1, 0.05, len(pt))}
+        made |= {"corrptSmearDown": corrected * rng.normal(1, 0.02, len(pt))}
+    return {name: made[name].astype(np.float32) for name in made if name in values}
+
+
+def _indices(rng: np.random.Generator, muons: ak.Array, n_jets: ak.Array) -> ak.Array:
+    """A jet of the event for each muon, or -1."""
+    limit = ak.flatten(ak.broadcast_arrays(n_jets, muons)[0])
+    index = np.floor(rng.uniform(-1, 1, len(limit)) * np.asarray(limit)).clip(-1).astype(np.int32)
+    return ak.unflatten(index, ak.num(muons))
+
+
+def write(
+    path: Path,
+    branches: dict[str, Any],
+    *,
+    tree: str = "events",
+    compression: Any = None,
+    step: int = 10_000,
+) -> Path:
+    """Write the branches as the POET files are: a TTree with one counter a jagged branch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: ak.Array(values) for name, values in branches.items()}
+    arrays |= _number_branches(arrays)
+    kinds = {name: ak.type(values).content for name, values in arrays.items()}
+    n_events = len(next(iter(arrays.values()))) if arrays else 0
+    with uproot.recreate(path, compression=compression or uproot.ZSTD(1)) as file:
+        output = file.mktree(tree, kinds)
+        for start in range(0, n_events, step):
+            output.extend({name: values[start : start + step] for name, values in arrays.items()})
+    return path
+
+
+def _number_branches(arrays: dict[str, Any]) -> dict[str, Any]:
+    firsts = {name: f"{name}_pt" for name in layout.OBJECTS}
+    return {
+        f"number{name}": ak.values_astype(ak.num(arrays[branch]), np.int32)
+        for name, branch in firsts.items()
+        if branch in arrays
+    }
+
+
+def write_random(path: Path, n_events: int, seed: int, **options: Any) -> Path:
+    return write(path, make_events(n_events, seed), **options)
