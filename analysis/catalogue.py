@@ -84,7 +84,7 @@ class Catalogue(Strict):
     """Address or folder that every path stands below; a relative one is beside the catalogue."""
     label: str | None = None
     """What figures say the events are; by default `CMS Open Data` if a dataset has a CMS name."""
-    processes: dict[str, str] = {}
+    processes: dict[str, str] = Field(default_factory=dict)
     """Processes beyond the usual ones, with their labels for figures."""
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
 

@@ -78,7 +78,7 @@ class Variations(Strict):
     """Weight 1 ± slope × pT / `btag_reference_pt`."""
     btag_reference_pt: PositiveFloat = 50.0
     """GeV."""
-    scale_uncertainty: dict[str, Fraction] = {"wjets": 0.025}
+    scale_uncertainty: dict[str, Fraction] = Field(default={"wjets": 0.025})
     """Process -> relative uncertainty of its yield from the scale choice (`scale_var`)."""
     btag_scale_factors: bool = False
     """Weight nominal events by the ntuples' b-tag scale factors, and add their variation `btag_sf`."""

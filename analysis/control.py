@@ -27,7 +27,7 @@ LABELS = {
 }
 
 
-def histograms(  # noqa: PLR0913, PLR0917
+def histograms(
     config: ControlBinnings,
     process: str,
     events: ak.Array,

@@ -109,7 +109,10 @@ def _regular(binning: Binning, name: str, label: str) -> hist.axis.Regular:
 
 def save(path: Path, histograms: Mapping[str, Hist]) -> None:
     """Write all histograms to one file; the file is there whole or not at all."""
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        atomic(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name, histogram in histograms.items():
             uhi.io.zip.write(archive, name, histogram)
 

@@ -50,7 +50,7 @@ def check(
     def examine(file: NtupleFile) -> Finding | None:
         try:
             events = count_events(file.url, catalogue.tree)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is
             return Finding(file, describe(error))
         finally:
             done()
@@ -180,7 +180,7 @@ def _dataset(
     for path in files:
         try:
             events[path.relative_to(folder).as_posix()] = count_events(str(path), tree)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is
             problems.append(f"{path}: {describe(error)}")
             events[path.relative_to(folder).as_posix()] = 0
     record: dict[str, Any] = _named(name) | {"files": events}
@@ -215,4 +215,3 @@ def _require_known(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> None
         if name not in valid:
             msg = f"normalisation of an unknown dataset or process {name!r}: "
             raise CatalogueError(msg + did_you_mean(name, sorted(valid)))
-

@@ -31,7 +31,7 @@ class _Shifted(NamedTuple):
     """Events of each channel with enough good jets."""
 
 
-class TtbarAnalysis(ProcessorABC):  # type: ignore[misc]
+class TtbarAnalysis(ProcessorABC):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
     `process` returns `{dataset: {"observable": Hist, "control": {name: Hist}, "cutflow": ...,
@@ -128,7 +128,7 @@ def _in_regions(shifted: _Shifted) -> Iterator[tuple[str, str, Ints, Weights]]:
             yield name, channel, index, region.observable(shifted.jets, shifted.sums, index)
 
 
-def _fill(  # noqa: PLR0913, PLR0917
+def _fill(
     observable: Hist,
     values: Weights,
     weights: Weights,

@@ -31,7 +31,7 @@ def jet_sums(offsets: Ints, wanted: Bools, pt: Floats, good: Bools, btagged: Boo
     return JetSums(*_jet_sums(offsets, wanted, pt, good, btagged))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _jet_sums(offsets, wanted, pt, good, btagged):  # type: ignore[no-untyped-def]
     n_events = len(offsets) - 1
     n_jets = np.zeros(n_events, np.int64)
@@ -48,7 +48,7 @@ def _jet_sums(offsets, wanted, pt, good, btagged):  # type: ignore[no-untyped-de
     return n_jets, n_btags, ht
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def leading_pt(offsets, events, pt, good, n_leading):  # type: ignore[no-untyped-def]
     """pT in GeV of the `n_leading` hardest good jets of each event of the index array `events`.
 
@@ -66,8 +66,8 @@ def leading_pt(offsets, events, pt, good, n_leading):  # type: ignore[no-untyped
     return leading
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def top_candidate_mass(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+@numba.njit(cache=True)
+def top_candidate_mass(  # type: ignore[no-untyped-def]
     offsets, events, pt, eta, phi, mass, good, btagged
 ):
     """Mass in GeV of the hadronic top candidate of each event of the index array `events`.

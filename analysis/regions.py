@@ -18,8 +18,9 @@ class Region(NamedTuple):
     contains: Callable[[JetSums], Bools]
     observable: Callable[[Jets, JetSums, Ints], NDArray[np.float64]]
     """Of the events of an index array."""
-    label: str
-    """Of the observable, for axes."""
+    axis_label: str
+    """Of the observable, for figures."""
+    title: str
 
 
 def _ht(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
@@ -34,7 +35,12 @@ def _top_mass(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  
 
 
 REGIONS = {
-    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]"),
-    "4j2b": Region(lambda sums: sums.n_btags >= 2, _top_mass, r"$m_{bjj}$ [GeV]"),
+    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]", r"$\geq$ 4 jets, 1 b tag"),
+    "4j2b": Region(
+        lambda sums: sums.n_btags >= 2,
+        _top_mass,
+        r"$m_{bjj}$ [GeV]",
+        r"$\geq$ 4 jets, $\geq$ 2 b tags",
+    ),
 }
 """All of them besides have at least `config.regions.min_jets` good jets."""

@@ -45,12 +45,12 @@ class Selected(NamedTuple):
 
     events: ak.Array
     """All events of the chunk."""
-    index: Ints
+    rows: Ints
     """Those in the region."""
     weight: Weights
     """Their nominal weights."""
     leading_pt: Weights
-    """pT in GeV of their leading jets, descending; shape (len(index), n)."""
+    """pT in GeV of their leading jets, descending; shape (len(rows), n)."""
 
 
 def weight_variations(
@@ -107,4 +107,4 @@ def _scaled_weight(selected: Selected, factor: float) -> Weights:
 
 
 def _btag_scale_factor(selected: Selected, column: str) -> Weights:
-    return np.asarray(selected.events.btag[column], dtype=np.float64)[selected.index]
+    return np.asarray(selected.events.btag[column], dtype=np.float64)[selected.rows]

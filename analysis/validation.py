@@ -38,7 +38,9 @@ def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
     current: Any = model
     for part in location:
         if _is_model(current):
-            current = current.model_fields[part].annotation if part in current.model_fields else None
+            current = (
+                current.model_fields[part].annotation if part in current.model_fields else None
+            )
         else:
             current = next((kind for kind in get_args(current) if _is_model(kind)), None)
     if not _is_model(current):

@@ -23,6 +23,7 @@ from schemas import layout
 Form = dict[str, Any]
 
 PLAIN_RECORD = "AGCRecord"
+_GLOBAL_JET_INDEX = "jetidxG"
 
 behavior: dict[Any, Any] = {}
 behavior.update(base.behavior)
@@ -68,13 +69,13 @@ class _Answering:
     def _missing(self, name: str) -> AttributeError:
         if name.startswith("_"):
             return AttributeError(name)
-        collection = self.layout.purelist_parameter("collection_name")  # type: ignore[attr-defined]
+        collection = self.layout.purelist_parameter("collection_name")
         needed = _first_branch(name) if collection is None else _branch(collection, name)
         if needed is None:
             close = difflib.get_close_matches(name, ak.fields(self), n=3)
             hint = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
             return AttributeError(f"{collection or 'events'} has no field {name!r}{hint}")
-        events = self if collection is None else self._events()  # type: ignore[attr-defined]
+        events = self if collection is None else self._events()
         available = events.layout.purelist_parameter("branches")
         if needed in available:
             return AttributeError(f"{collection}.{name} cannot be computed")
@@ -82,7 +83,7 @@ class _Answering:
 
 
 def _branch(collection: str, field: str) -> str | None:
-    if (collection, field) == ("muon", "matched_jet"):
+    if field in ("matched_jet", _GLOBAL_JET_INDEX):
         field = "jetidx"
     return layout.BRANCH_OF.get(f"{collection}.{field}")
 
@@ -90,8 +91,7 @@ def _branch(collection: str, field: str) -> str | None:
 def _first_branch(collection: str) -> str | None:
     """The branch to name where a whole collection is missing."""
     paths = (path for path in layout.BRANCH_OF if path.startswith(f"{collection}."))
-    first = layout.BRANCH_OF.get(f"{collection}.pt") or layout.BRANCH_OF.get(next(paths, ""))
-    return first
+    return layout.BRANCH_OF.get(f"{collection}.pt") or layout.BRANCH_OF.get(next(paths, ""))
 
 
 @ak.mixin_class(behavior)
@@ -121,9 +121,7 @@ class Muon(_Answering, candidate.PtEtaPhiECandidate, base.NanoCollection):
     @property
     def matched_jet(self) -> ak.Array:
         """The jet that `jetidx` points to; None where that is -1."""
-        if "jetidxG" not in ak.fields(self):
-            raise self._missing("matched_jet")
-        return self._events().jet._apply_global_index(self.jetidxG)
+        return self._events().jet._apply_global_index(self[_GLOBAL_JET_INDEX])
 
 
 @ak.mixin_class(behavior)
@@ -196,9 +194,8 @@ class AGCSchema(BaseSchema):
         unknown = [column for column in columns if column not in layout.BRANCH_OF]
         if unknown:
             close = difflib.get_close_matches(unknown[0], layout.BRANCH_OF, n=3)
-            raise MissingBranchError(
-                f"no branch of a POET ntuple gives {unknown[0]!r}: nearest are {', '.join(close)}"
-            )
+            msg = f"no branch of a POET ntuple gives {unknown[0]!r}: nearest are {', '.join(close)}"
+            raise MissingBranchError(msg)
         return frozenset(layout.BRANCH_OF[column] for column in columns)
 
     def _collections(self, forms: dict[str, Form]) -> dict[str, Form]:
@@ -255,7 +252,7 @@ def _record_form(name: str, fields: dict[str, Form], parameters: Form | None = N
 
 
 def _link_muons_to_jets(muons: Form, jets: Form, local_index: Form | None) -> None:
-    """Add `jetidxG`, the index into the flat jets of the chunk, that `matched_jet` follows."""
+    """Add the index into the flat jets of the chunk, that `matched_jet` follows."""
     if local_index is None:
         return
     jet_offsets = {
@@ -264,5 +261,5 @@ def _link_muons_to_jets(muons: Form, jets: Form, local_index: Form | None) -> No
         "form_key": concat(jets["form_key"], "!offsets"),
     }
     global_index = transforms.local2global_form(local_index, jet_offsets)
-    muons["content"]["fields"].append("jetidxG")
+    muons["content"]["fields"].append(_GLOBAL_JET_INDEX)
     muons["content"]["contents"].append(global_index["content"])

@@ -12,8 +12,7 @@ from typing import NamedTuple
 _KINEMATICS = "e pt px py pz eta phi ch"
 _IMPACT = "dxy dz dxyError dzError ip3d sip3d"
 _CORRECTED = (
-    "corrpt corrptUp corrptDown corrptSmearUp corrptSmearDown "
-    "corrmass corre corrpx corrpy corrpz"
+    "corrpt corrptUp corrptDown corrptSmearUp corrptSmearDown corrmass corre corrpx corrpy corrpz"
 )
 
 JAGGED_FIELDS: dict[str, tuple[str, ...]] = {

@@ -78,7 +78,17 @@ def _show(arguments: argparse.Namespace) -> None:
     from analysis.tables import show
 
     catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
-    header = ["dataset", "kind", "record", "σ [pb]", "k", "ε filter", "Σw generated", "files", "events"]
+    header = [
+        "dataset",
+        "kind",
+        "record",
+        "σ [pb]",
+        "k",
+        "ε filter",
+        "Σw generated",
+        "files",
+        "events",
+    ]
     rows = [
         [
             name,
@@ -126,8 +136,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from analysis.inventory import build, read_table, unknowns
     from analysis.files import writable_folder
+    from analysis.inventory import build, read_table, unknowns
 
     numbers: dict[str, dict[str, Any]] = {}
     if arguments.table is not None:

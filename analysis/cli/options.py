@@ -37,7 +37,10 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
     )
     group.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file with other cuts, binnings, variations"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with other cuts, binnings, variations",
     )
 
 

@@ -79,5 +79,6 @@ def report(normalised: Normalised) -> None:
         logger.warning("%s", remark)
     for channel, luminosity in scaling.luminosity.items():
         logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
-    observable = summed(normalised.histograms[OBSERVABLE])
-    show(*yield_table(observable, normalised.ledger.labels), title="Yields")
+    if logger.isEnabledFor(logging.INFO):
+        observable = summed(normalised.histograms[OBSERVABLE])
+        show(*yield_table(observable, normalised.ledger.labels), title="Yields")

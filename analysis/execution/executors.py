@@ -31,22 +31,24 @@ def guard(function: Callable[[Any], Any], item: Any) -> Any:
     """
     try:
         return function(item)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - recorded, whatever it is
         work = item[0] if isinstance(item, tuple) else item
         return {"out": {}, "processed": set(), "failed": {(work, describe(error))}}
 
 
 class _Guarded:
-    def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> Any:
+    def __call__(
+        self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any
+    ) -> Any:
         return super().__call__(items, partial(guard, function), accumulator)  # type: ignore[misc]
 
 
-class GuardedIterative(_Guarded, IterativeExecutor):  # type: ignore[misc]
+class GuardedIterative(_Guarded, IterativeExecutor):
     """In this process, one chunk after the other."""
 
 
 @dataclass
-class GuardedFutures(ExecutorBase):  # type: ignore[misc]
+class GuardedFutures(ExecutorBase):
     """In worker processes on this machine.
 
     Unlike coffea's, it stops at once when interrupted, and can be silent.
@@ -54,7 +56,9 @@ class GuardedFutures(ExecutorBase):  # type: ignore[misc]
 
     pool: concurrent.futures.Executor | None = None
 
-    def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> Any:
+    def __call__(
+        self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any
+    ) -> Any:
         assert self.pool is not None
         guarded = partial(guard, function)
         with rich_bar() as progress:
@@ -73,7 +77,7 @@ class GuardedFutures(ExecutorBase):  # type: ignore[misc]
         return accumulator, 0
 
 
-class GuardedDask(_Guarded, DaskExecutor):  # type: ignore[misc]
+class GuardedDask(_Guarded, DaskExecutor):
     """In the workers of a Dask cluster."""
 
 
@@ -135,7 +139,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
         msg = "the executor 'dask' needs the extra 'dask': pip install 'ttbar-opendata[dask]'"
         raise ConfigError(msg) from error
     cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     )
     with cluster, Client(cluster) as client:
         yield client

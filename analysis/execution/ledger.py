@@ -168,9 +168,7 @@ def file_records(
         done[dataset, url] += events
     records: dict[str, list[FileRecord]] = defaultdict(list)
     for dataset, url, events in expected:
-        record = FileRecord(
-            url=url, events_expected=events, events_processed=done[dataset, url]
-        )
+        record = FileRecord(url=url, events_expected=events, events_processed=done[dataset, url])
         records[dataset].append(record)
     return records
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -67,6 +68,6 @@ def chunks(
                 file.dataset, file.url, catalogue.tree, start, stop, b"",
                 usermeta, preload[file.dataset],
             )
-            for start, stop in zip(edges[:-1], edges[1:], strict=True)
+            for start, stop in itertools.pairwise(edges)
         ]  # fmt: skip
     return items

@@ -48,10 +48,12 @@ class Result(NamedTuple):
     ledger: Ledger
 
 
-class _Checked(ProcessorABC):  # type: ignore[misc]
+class _Checked(ProcessorABC):
     """Holds each chunk against the catalogue and the columns needed, then processes it."""
 
-    def __init__(self, processor: ProcessorABC, branches: Mapping[str, frozenset[str] | None]) -> None:
+    def __init__(
+        self, processor: ProcessorABC, branches: Mapping[str, frozenset[str] | None]
+    ) -> None:
         self._processor = processor
         self._branches = branches
 
@@ -102,9 +104,7 @@ def run(
     }
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
-        runner = Runner(
-            chosen, schema=schema, savemetrics=True, xrootdtimeout=XROOTD_TIMEOUT_S
-        )
+        runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=XROOTD_TIMEOUT_S)
         wrapped = runner.run(items, _Checked(processor, branches))
     output = wrapped["out"]
     processed: set[WorkItem] = wrapped["processed"]
@@ -119,7 +119,9 @@ def run(
         **ledgers.catalogue_fields(catalogue),
         config={} if config is None else config.model_dump(mode="json"),
         config_digest="" if config is None else config.digest,
-        columns_read=sorted({str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}),
+        columns_read=sorted(
+            {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
+        ),
         bytes_read=metrics.get("bytesread", 0),
         datasets=_dataset_records(catalogue, planned, processed, output),
         failures=_failures(wrapped.get("failed", set())),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mplhep
 import numpy as np
 from hist import Hist
+from hist.intervals import poisson_interval
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,26 +18,30 @@ from numpy.typing import NDArray
 from analysis.files import writable_folder
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.metadata import CHANNELS, NOMINAL
-from analysis.plotting.style import annotate, colours, save_figure, style
+from analysis.plotting.style import (
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    annotate,
+    colours,
+    save_figure,
+    style,
+)
 from analysis.postprocess.normalisation import summed
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.results import Normalised
+from analysis.systematics import JET_SHIFTS
 
-_REGION_TITLES = {
-    "4j1b": r"$\geq$ 4 jets, 1 b tag",
-    "4j2b": r"$\geq$ 4 jets, $\geq$ 2 b tags",
-}
-_CHANNEL_TITLES = {"electron": "e + jets", "muon": r"$\mu$ + jets"}
+Array = NDArray[np.float64]
+
+_CHANNEL_TITLES = {"electron": r"e, $\geq$ 4 jets", "muon": r"$\mu$, $\geq$ 4 jets"}
 
 
-class _Content(NamedTuple):
-    """One distribution: process -> one-dimensional histogram, and what to write on it."""
+class _Column(NamedTuple):
+    """A panel of a figure and the ratio below it."""
 
-    histograms: dict[str, Hist]
-    labels: dict[str, str]
-    axis_label: str
-    title: str
+    main: Axes
+    ratio: Axes
 
 
 def make_figures(results: Normalised, folder: Path) -> list[Path]:
@@ -51,131 +56,165 @@ def make_figures(results: Normalised, folder: Path) -> list[Path]:
 
 def _all_figures(results: Normalised) -> Iterator[tuple[str, Figure]]:
     observable = summed(results.histograms[OBSERVABLE])
-    labels = results.ledger.labels
-    variations = results.normalisation.variations
+    processes = _with_nominal(results)
     for region in observable.axes["region"]:
-        by_process = {
-            process: observable[{"region": region, "process": process, "variation": NOMINAL}]
-            for process in labels
-            if NOMINAL in variations.get(process, [])
-        }
-        content = _Content(by_process, labels, REGIONS[region].label, _REGION_TITLES[region])
-        yield region, stacked(content, results)
-        for process in by_process:
-            varied = [name for name in variations[process] if name != NOMINAL]
-            if varied:
-                nominal = observable[{"region": region, "process": process}]
-                title = f"{labels[process]}, {_REGION_TITLES[region]}"
-                yield (
-                    f"variations_{region}_{process}",
-                    compared(nominal, varied, REGIONS[region].label, title, results),
-                )
-    for name, histogram in results.histograms.items():
+        yield region, region_figure(results, region)
+        for process in processes:
+            if len(results.normalisation.variations[process]) > 1:
+                yield f"variations_{region}_{process}", variations_figure(results, region, process)
+    for name in results.histograms:
         if name.startswith(CONTROL):
-            short = name.removeprefix(CONTROL)
-            for channel in (*CHANNELS, None):
-                yield from _control(short, histogram, channel, results)
+            yield name.replace("/", "_"), control_figure(results, name)
 
 
-def _control(
-    name: str, histogram: Hist, channel: str | None, results: Normalised
-) -> Iterator[tuple[str, Figure]]:
-    """The control figure of one channel, or of both added up."""
-    labels = results.ledger.labels
+def region_figure(results: Normalised, region: str) -> Figure:
+    """Prediction and data of one region, both channels added up."""
+    observable = summed(results.histograms[OBSERVABLE])
+    figure, (column,) = _columns(1)
+    by_process = {
+        process: observable[{"region": region, "process": process, "variation": NOMINAL}]
+        for process in _with_nominal(results)
+    }
+    definition = REGIONS[region]
+    _stack(column, by_process, results, definition.axis_label, definition.title)
+    _annotate(column.main, results, list(CHANNELS))
+    return figure
+
+
+def control_figure(results: Normalised, name: str) -> Figure:
+    """Prediction and data of one control histogram, a column a channel."""
+    histogram = results.histograms[name]
+    figure, columns = _columns(len(CHANNELS))
+    for column, channel in zip(columns, CHANNELS, strict=True):
+        by_process = {
+            process: histogram[{"channel": channel, "process": process}]
+            for process in _with_nominal(results)
+        }
+        axis_label = histogram.axes["value"].label
+        _stack(column, by_process, results, axis_label, _CHANNEL_TITLES[channel])
+        _annotate(column.main, results, [channel])
+    return figure
+
+
+def variations_figure(results: Normalised, region: str, process: str) -> Figure:
+    """Variations of one process in one region, both channels added up; a column a group."""
+    observable = summed(results.histograms[OBSERVABLE])
+    histograms = observable[{"region": region, "process": process}]
+    groups = _groups(results.normalisation.variations[process])
+    figure, columns = _columns(len(groups))
+    for column, varied in zip(columns, groups, strict=True):
+        title = f"{results.ledger.labels[process]}, {REGIONS[region].title}"
+        _compare(column, histograms, varied, REGIONS[region].axis_label, title)
+        _annotate(column.main, results, list(CHANNELS))
+    return figure
+
+
+def _with_nominal(results: Normalised) -> list[str]:
+    """Processes that have a nominal prediction, or are data, in the order of the labels."""
     variations = results.normalisation.variations
-    where = {"channel": sum if channel is None else channel}
-    content = _Content(
-        {
-            process: histogram[{**where, "process": process}]
-            for process in labels
-            if NOMINAL in variations.get(process, [])
-        },
-        labels,
-        histogram.axes["value"].label,
-        "e/$\\mu$ + $\\geq$ 4 jets" if channel is None else f"{_CHANNEL_TITLES[channel]} ($\\geq$ 4)",
-    )
-    suffix = "" if channel is None else f"_{channel}"
-    yield f"control_{name}{suffix}", stacked(content, results, channel)
+    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
 
 
-def stacked(content: _Content, results: Normalised, channel: str | None = None) -> Figure:
+def _groups(variations: list[str]) -> list[list[str]]:
+    """Jet shifts, b-tag weights and the rest apart, so that a panel can be read."""
+    groups: dict[str, list[str]] = {}
+    for name in variations:
+        if name == NOMINAL:
+            continue
+        kind = "jets" if name in JET_SHIFTS else "btag" if name.startswith("btag") else "samples"
+        groups.setdefault(kind, []).append(name)
+    return list(groups.values())
+
+
+def _stack(
+    column: _Column, by_process: dict[str, Hist], results: Normalised, axis_label: str, title: str
+) -> None:
     """Stacked prediction with its statistical uncertainty, data, and their ratio below."""
-    simulated = [name for name in content.histograms if name != DATA]
-    data = content.histograms.get(DATA)
-    figure, (main, ratio) = _two_panels()
-    edges = next(iter(content.histograms.values())).axes[0].edges
-    total, error = _total([content.histograms[name] for name in simulated], len(edges) - 1)
+    main, ratio = column
+    simulated = [name for name in by_process if name != DATA]
+    data = by_process.get(DATA)
+    edges = next(iter(by_process.values())).axes[0].edges
+    total, error = _total([by_process[name] for name in simulated], len(edges) - 1)
+    filled = total > 0
+    labels = results.ledger.labels
     if simulated:
-        # The smallest at the bottom, so that the signal stands on top.
-        order = sorted(simulated, key=lambda name: content.histograms[name].sum().value)
+        # The smallest at the bottom, so that the largest process stands on top of all.
+        order = sorted(simulated, key=lambda name: by_process[name].sum().value)
         colour = colours(simulated)
         mplhep.histplot(
-            [content.histograms[name] for name in order],
+            [by_process[name] for name in order],
             stack=True,
             histtype="fill",
             color=[colour[name] for name in order],
-            label=[content.labels[name] for name in order],
+            label=[labels[name] for name in order],
             edgecolor="black",
             linewidth=0.5,
+            flow="none",
             ax=main,
         )
         _band(main, edges, total - error, total + error, "Stat. uncertainty")
     if data is not None:
-        _points(main, data, np.ones_like(total), content.labels[DATA])
+        _points(main, data, np.ones_like(total), labels[DATA])
     if simulated and data is not None:
-        filled = total > 0
         relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
         _band(ratio, edges, 1 - relative, 1 + relative)
         _points(ratio, data, np.where(filled, total, np.nan))
-    _finish(main, ratio, content.axis_label, edges, ratio_label="Data / pred.")
-    main.legend(title=content.title, title_fontsize=12, ncols=2, loc="upper right")
-    main.set_ylim(0, 1.45 * _highest(total + error, data))
-    _annotate(main, results, channel)
-    return figure
+    highest = np.max(total + error)
+    if data is not None:
+        highest = max(highest, np.max(data.values() + np.sqrt(data.values())))
+    _finish(column, axis_label, edges, 1.45 * highest, "Data / pred.")
+    main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
 
 
-def compared(
-    histograms: Hist, varied: list[str], axis_label: str, title: str, results: Normalised
-) -> Figure:
+def _compare(
+    column: _Column, histograms: Hist, varied: list[str], axis_label: str, title: str
+) -> None:
     """Nominal and varied distributions of one process, and their ratios to nominal below.
 
     `histograms` has the axes `observable` and `variation`.
     """
-    figure, (main, ratio) = _two_panels()
+    main, ratio = column
     nominal = histograms[{"variation": NOMINAL}]
     edges = nominal.axes[0].edges
     values, error = nominal.values(), np.sqrt(nominal.variances())
     filled = values > 0
     relative = np.divide(error, values, out=np.zeros_like(values), where=filled)
-    _band(ratio, edges, 1 - relative, 1 + relative)
-    mplhep.histplot(nominal, yerr=False, color="black", linewidth=2, label="nominal", ax=main)
-    sources = dict.fromkeys(_source(name) for name in varied)
-    colour = colours(list(sources))
+    _band(ratio, edges, 1 - relative, 1 + relative, "nominal, stat.")
+    main.stairs(values, edges, color="black", linewidth=2, label="nominal")
+    colour = colours(list(dict.fromkeys(_source(name) for name in varied)))
     for name in varied:
-        line = {"color": colour[_source(name)], "linestyle": "--" if name.endswith("down") else "-"}
-        varied_values = histograms[{"variation": name}].values()
-        mplhep.histplot(varied_values, edges, yerr=False, label=name, ax=main, **line)
-        divided = np.divide(varied_values, values, out=np.full_like(values, np.nan), where=filled)
-        mplhep.histplot(divided, edges, yerr=False, ax=ratio, **line)
-    _finish(main, ratio, axis_label, edges, ratio_label="Var. / nom.")
-    main.legend(title=title, title_fontsize=12, fontsize=9, ncols=2, loc="upper right")
-    main.set_ylim(0, 1.7 * _highest(values))
-    _annotate(main, results, None)
-    return figure
+        line: dict[str, Any] = {
+            "color": colour[_source(name)],
+            "linestyle": "--" if name.endswith("down") else "-",
+            "linewidth": 1.5,
+        }
+        shifted = histograms[{"variation": name}].values()
+        main.stairs(shifted, edges, label=name, **line)
+        divided = np.divide(shifted, values, out=np.full_like(values, np.nan), where=filled)
+        ratio.stairs(divided, edges, baseline=None, **line)
+    _finish(column, axis_label, edges, 1.5 * np.max(values), "Var. / nominal")
+    main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
 
 
 def _source(variation: str) -> str:
     return variation.removesuffix("up").removesuffix("down").rstrip("_")
 
 
-def _two_panels() -> tuple[Figure, tuple[Axes, Axes]]:
+def _columns(count: int) -> tuple[Figure, list[_Column]]:
     figure, axes = plt.subplots(
-        2, 1, figsize=(8, 8), sharex=True, gridspec_kw={"height_ratios": [3, 1], "hspace": 0.08}
+        2,
+        count,
+        figsize=(PANEL_WIDTH * count, PANEL_HEIGHT),
+        sharex="col",
+        squeeze=False,
+        gridspec_kw={"height_ratios": [3, 1], "hspace": 0.07, "wspace": 0.22},
     )
-    return figure, (axes[0], axes[1])
+    # In units of a column, so that the margins stay the same; a layout engine takes seconds here.
+    figure.subplots_adjust(left=0.13 / count, right=1 - 0.03 / count, bottom=0.1, top=0.94)
+    return figure, [_Column(axes[0, i], axes[1, i]) for i in range(count)]
 
 
-def _total(histograms: list[Hist], n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _total(histograms: list[Hist], n_bins: int) -> tuple[Array, Array]:
     total, variance = np.zeros(n_bins), np.zeros(n_bins)
     for histogram in histograms:
         total += histogram.values()
@@ -183,13 +222,7 @@ def _total(histograms: list[Hist], n_bins: int) -> tuple[NDArray[np.float64], ND
     return total, np.sqrt(variance)
 
 
-def _band(
-    axes: Axes,
-    edges: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    label: str | None = None,
-) -> None:
+def _band(axes: Axes, edges: Array, low: Array, high: Array, label: str | None = None) -> None:
     axes.fill_between(
         edges,
         np.append(low, low[-1]),
@@ -203,13 +236,11 @@ def _band(
     )
 
 
-def _points(
-    axes: Axes, data: Hist, divided_by: NDArray[np.float64], label: str | None = None
-) -> None:
+def _points(axes: Axes, data: Hist, divided_by: Array, label: str | None = None) -> None:
     """Data with Poisson (Garwood) intervals of 68 %; bins without any are left out."""
     values = data.values()
-    low, high = mplhep.error_estimation.poisson_interval(values, data.variances())
-    errors = np.abs(np.stack([values - np.nan_to_num(low), np.nan_to_num(high) - values]))
+    low, high = np.nan_to_num(poisson_interval(values))
+    errors = np.abs(np.stack([values - low, high - values]))
     seen = values > 0
     axes.errorbar(
         data.axes[0].centers[seen],
@@ -222,30 +253,30 @@ def _points(
 
 
 def _finish(
-    main: Axes, ratio: Axes, axis_label: str, edges: NDArray[np.float64], ratio_label: str
+    column: _Column, axis_label: str, edges: Array, highest: float, ratio_label: str
 ) -> None:
+    main, ratio = column
     width = edges[1] - edges[0]
     unit = " GeV" if "[GeV]" in axis_label else ""
     main.set_ylabel("Events" if width == 1 and not unit else f"Events / {width:.3g}{unit}")
     main.set_xlabel("")
     main.set_xlim(edges[0], edges[-1])
+    main.set_ylim(0, highest or 1.0)
     ratio.axhline(1, color="black", linewidth=1, linestyle=":")
     ratio.set_ylim(0.5, 1.5)
     ratio.set_ylabel(ratio_label, loc="center")
     ratio.set_xlabel(axis_label)
 
 
-def _highest(values: NDArray[np.float64], data: Hist | None = None) -> float:
-    highest = float(np.max(values, initial=0.0))
-    if data is not None:
-        highest = max(highest, float(np.max(data.values() + np.sqrt(data.values()))))
-    return highest or 1.0
-
-
-def _annotate(axes: Axes, results: Normalised, channel: str | None) -> None:
-    luminosity = results.normalisation.luminosity
-    chosen = luminosity.values() if channel is None else [luminosity[channel]]
-    texts = dict.fromkeys(f"{value:.4g}" for value in chosen)
-    text = " (e), ".join(texts) + (" (μ)" if len(texts) > 1 else "")
-    note = "" if results.normalisation.complete else "INCOMPLETE"
-    annotate(axes, results.ledger.figure_label, text, note)
+def _annotate(axes: Axes, results: Normalised, channels: list[str]) -> None:
+    label = results.ledger.figure_label
+    if DATA not in _with_nominal(results) and "Simulation" not in label:
+        label += " Simulation"
+    if not results.normalisation.complete:
+        label += ", incomplete"
+    luminosity = {name: f"{results.normalisation.luminosity[name]:.4g}" for name in channels}
+    if len(set(luminosity.values())) == 1:
+        annotate(axes, label, luminosity[channels[0]])
+    else:
+        symbols = {"electron": "e", "muon": r"$\mu$"}
+        annotate(axes, label, ", ".join(f"{luminosity[n]} ({symbols[n]})" for n in channels))

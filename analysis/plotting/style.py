@@ -18,6 +18,9 @@ FORMATS = ("png", "pdf")
 
 CENTRE_OF_MASS_TEV = 13
 
+PANEL_WIDTH, PANEL_HEIGHT = 7.5, 8.0
+"""Inches; a column of a figure is a main panel with its ratio below."""
+
 # Petroff's ten colours for stacks (arXiv:2107.02270), recommended by CMS.
 _PALETTE = [
     "#bd1f01", "#3f90da", "#ffa90e", "#e76300", "#94a4a2",
@@ -43,21 +46,16 @@ def style() -> Iterator[None]:
         plt.switch_backend(backend)
 
 
-def annotate(axes: Axes, label: str, luminosity_text: str, note: str = "") -> None:
+def annotate(axes: Axes, label: str, luminosity: str) -> None:
     """Above the axes: whose events they are on the left, luminosity and energy on the right."""
-    experiment, _, rest = label.partition(" ")
+    # mplhep's own label draws the whole figure to place two words, which takes most of the time.
+    experiment, _, text = label.partition(" ")
     if experiment != "CMS":
-        experiment, rest = "", label
-    mplhep.label.exp_label(
-        exp=experiment,
-        text=f"{rest} {note}".strip(),
-        lumi=luminosity_text,
-        com=CENTRE_OF_MASS_TEV,
-        data=True,
-        loc=0,
-        ax=axes,
-        fontsize=15,
-    )
+        experiment, text = "", label
+    italic = text.replace(" ", r"\ ")
+    axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
+    energy = f"{luminosity} pb$^{{-1}}$ ({CENTRE_OF_MASS_TEV} TeV)"
+    axes.set_title(energy, loc="right", fontsize=14)
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

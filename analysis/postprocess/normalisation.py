@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from hist import Hist
@@ -161,7 +162,7 @@ def _dataset_scale(
     name: str, record: DatasetRecord, cross_section: float | None, luminosity: dict[str, float]
 ) -> DatasetScale:
     unscaled = dict.fromkeys(CHANNELS, 1.0)
-    common = {
+    common: dict[str, Any] = {
         "process": record.process,
         "variation": record.variation,
         "fraction": record.fraction,
