@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from coffea.processor import DaskExecutor, IterativeExecutor, accumulate
+from coffea.processor import DaskExecutor, accumulate
 from coffea.processor.executor import ExecutorBase
 from coffea.util import rich_bar
 
@@ -36,49 +36,48 @@ def guard(function: Callable[[Any], Any], item: Any) -> Any:
         return {"out": {}, "processed": set(), "failed": {(work, describe(error))}}
 
 
-class _Guarded:
-    def __call__(
-        self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any
-    ) -> Any:
-        return super().__call__(items, partial(guard, function), accumulator)  # type: ignore[misc]
-
-
-class GuardedIterative(_Guarded, IterativeExecutor):
-    """In this process, one chunk after the other."""
-
-
 @dataclass
-class GuardedFutures(ExecutorBase):
-    """In worker processes on this machine.
+class LocalExecutor(ExecutorBase):
+    """On this machine: in the processes of a pool, or without one in this process.
 
-    Unlike coffea's, it stops at once when interrupted, and can be silent.
+    Unlike coffea's executors, it can be silent, and stops at once when interrupted.
     """
 
-    pool: concurrent.futures.Executor | None = None
+    pool: Executor | None = None
 
     def __call__(
-        self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any
-    ) -> Any:
-        assert self.pool is not None
-        guarded = partial(guard, function)
-        with rich_bar() as progress:
-            futures = [self.pool.submit(guarded, item) for item in items]
-            bar = progress.add_task(
-                self.desc, total=len(futures), unit=self.unit, visible=self.status
-            )
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    accumulator = accumulate([future.result()], accumulator)
-                    futures.remove(future)
-                    progress.update(bar, advance=1, refresh=True)
-            except BrokenProcessPool as error:
-                msg = "a worker process died: killed, or out of memory"
-                raise ExecutionError(msg) from error
-        return accumulator, 0
+        self, items: Sequence[Any], function: Callable[[Any], Any], accumulator: Any
+    ) -> tuple[Any, int]:
+        outputs = self._outputs(partial(guard, function), items)
+        with rich_bar() if self.status else nullcontext() as progress:
+            if progress is not None:
+                outputs = progress.track(
+                    outputs,
+                    total=len(items),
+                    task_id=progress.add_task(self.desc, total=len(items), unit=self.unit),
+                )
+            return accumulate(outputs, accumulator), 0
+
+    def _outputs(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        if self.pool is None:
+            yield from map(function, items)
+            return
+        try:
+            for future in as_completed([self.pool.submit(function, item) for item in items]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            msg = "a worker process died: killed, or out of memory"
+            raise ExecutionError(msg) from error
 
 
-class GuardedDask(_Guarded, DaskExecutor):
+class GuardedDask(DaskExecutor):
     """In the workers of a Dask cluster."""
+
+    def __call__(
+        self, items: Sequence[Any], function: Callable[[Any], Any], accumulator: Any
+    ) -> tuple[Any, int]:
+        result: tuple[Any, int] = super().__call__(items, partial(guard, function), accumulator)
+        return result
 
 
 @contextmanager
@@ -90,31 +89,28 @@ def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBas
     if workers < 1:
         msg = f"the number of workers must be at least 1, got {workers}"
         raise ConfigError(msg)
-    options = {"status": progress, "retries": 0}
     if name == "iterative":
-        yield GuardedIterative(**options)
+        yield LocalExecutor(status=progress)
     elif name == "futures":
         with _process_pool(workers) as pool:
-            yield GuardedFutures(pool=pool, status=progress)
+            yield LocalExecutor(pool=pool, status=progress)
     elif name == "dask":
         with _local_cluster(workers) as client:
-            yield GuardedDask(client=client, **options)
+            yield GuardedDask(client=client, status=progress, retries=0)
     else:
         msg = f"unknown executor {name!r}: {did_you_mean(name, EXECUTORS)}"
         raise ConfigError(msg)
 
 
 @contextmanager
-def _process_pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes forked from a server that has imported the analysis, but opened no file yet.
 
     A plain fork would copy the threads' locks of file readers, and may hang.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_ignore_interrupts
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
     try:
         yield pool
     except BaseException:

@@ -9,22 +9,30 @@ import uproot
 from analysis.errors import AnalysisError
 
 
+MAX_LENGTH = 300
+"""Characters of a reason; a deserialization error may quote pages of a file."""
+
+
 class ChunkError(AnalysisError):
     """What was found in a file is not what the catalogue or the analysis needs."""
 
 
 def describe(error: BaseException) -> str:
-    """The cause of a failed chunk, without coffea's wrapping, on one line."""
+    """The cause of a failed chunk on one line, without coffea's wrapping and the file's name."""
     cause = _root(error)
     if isinstance(cause, FileNotFoundError):
         return "no such file"
     if isinstance(cause, uproot.exceptions.KeyInFileError):
-        return f"no object {cause.key!r} in the file: {_line(cause)}"
+        keys = dict.fromkeys(str(key).split(";")[0] for key in cause.keys or [])
+        return f"no object {cause.key!r}, there: {', '.join(keys) or 'nothing'}"
+    text = _line(cause)
+    if isinstance(cause, OSError) and text.startswith("expected Chunk"):
+        return f"truncated: {text}"
     if isinstance(cause, uproot.deserialization.DeserializationError | zlib.error):
-        return f"damaged or not a ROOT file: {_line(cause)}"
-    if isinstance(cause, ChunkError | LookupError | AttributeError):
-        return _line(cause)
-    return f"{type(cause).__name__}: {_line(cause)}"
+        return f"damaged: {text}"
+    if isinstance(cause, AnalysisError | LookupError | AttributeError):
+        return text
+    return f"{type(cause).__name__}: {text}"
 
 
 def _root(error: BaseException) -> BaseException:
@@ -36,4 +44,6 @@ def _root(error: BaseException) -> BaseException:
 
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+    for end in (" in file ", " from FSSpecSource", " from MemmapSource"):
+        text = text.partition(end)[0]
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."

@@ -1,0 +1,203 @@
+"""The processor against a plain loop over the events, and its bookkeeping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from coffea.nanoevents import NanoEventsFactory
+
+from analysis.config import AnalysisConfig
+from analysis.errors import CatalogueError
+from analysis.processor import TtbarAnalysis
+from schemas import AGCSchema
+from tests import event_loop
+from tests.ntuples import make_events, write
+
+
+def process(path: Path, config: AnalysisConfig | None = None, **metadata: Any) -> dict[str, Any]:
+    metadata = {"dataset": "set", "process": "ttbar", **metadata}
+    events = NanoEventsFactory.from_root(
+        {path: "events"}, schemaclass=AGCSchema, metadata=metadata
+    ).events()
+    output: dict[str, Any] = TtbarAnalysis(config).process(events)["set"]
+    return output
+
+
+def changed(**sections: dict[str, Any]) -> AnalysisConfig:
+    return AnalysisConfig.model_validate(sections)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processor")
+    return write(folder / "a.root", make_events(6000, seed=11))
+
+
+def assert_equals_loop(output: dict[str, Any], loop: event_loop.Loop, process: str) -> None:
+    histogram = output["observable"]
+    for (region, variation, channel), bins in loop.bins.items():
+        got = histogram[
+            {"region": region, "process": process, "variation": variation, "channel": channel}
+        ].values(flow=True)
+        want = [bins[i] for i in range(-1, event_loop.BINS + 1)]
+        np.testing.assert_array_equal(got, want, err_msg=f"{region} {variation} {channel}")
+    for (region, variation, channel), weights in loop.weighted.items():
+        if process == "data":
+            break
+        got = histogram[
+            {"region": region, "process": process, "variation": variation, "channel": channel}
+        ].values(flow=True)
+        want = [weights[i] for i in range(-1, event_loop.BINS + 1)]
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    for channel, steps in loop.cutflow.items():
+        for step in ("one lepton", "trigger", "jets", "4j1b", "4j2b"):
+            assert output["cutflow"][channel][step]["events"] == steps[step], (channel, step)
+
+
+def test_random_events_equal_the_plain_loop(path: Path) -> None:
+    loop = event_loop.run(path)
+    filled = {key for key, bins in loop.bins.items() if sum(bins.values()) > 50}
+    assert len(filled) == 2 * 5 * 2  # regions, jet shifts, channels: the comparison has content
+    assert_equals_loop(process(path), loop, "ttbar")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["ttbar", "wjets"])
+def test_real_events_equal_the_plain_loop(real_files: dict[str, Path], name: str) -> None:
+    loop = event_loop.run(real_files[name])
+    assert_equals_loop(process(real_files[name], process=name), loop, name)
+
+
+@pytest.mark.parametrize("channel", ["electron", "muon", None])
+def test_collision_data_need_their_stream_and_trigger(path: Path, channel: str | None) -> None:
+    output = process(path, process="data", channel=channel)
+    loop = event_loop.run(path, is_data=True, data_channel=channel)
+    assert_equals_loop(output, loop, "data")
+    assert list(output["observable"].axes["variation"]) == ["nominal"]
+
+
+def test_an_event_in_both_streams_counts_once(path: Path) -> None:
+    both = process(path, process="data")["observable"].sum(flow=True).value
+    streams = [process(path, process="data", channel=name) for name in ("electron", "muon")]
+    assert sum(out["observable"].sum(flow=True).value for out in streams) == both > 0
+
+
+def test_simulation_can_be_asked_for_its_trigger(path: Path) -> None:
+    output = process(path, changed(trigger={"simulation": "channel"}))
+    data = process(path, process="data")
+    assert output["cutflow"] == data["cutflow"]
+    steps = process(path)["cutflow"]["muon"]
+    assert steps["trigger"] == steps["one lepton"] != output["cutflow"]["muon"]["trigger"]
+
+
+def test_alternative_samples_fill_their_own_variation_only(path: Path) -> None:
+    output = process(path, variation="ME_var")
+    nominal = process(path)["observable"][{"variation": "nominal"}]
+    assert list(output["observable"].axes["variation"]) == ["ME_var"]
+    assert output["observable"][{"variation": "ME_var"}] == nominal
+
+
+def test_wjets_scale_variation_is_symmetric(path: Path) -> None:
+    histogram = process(path, process="wjets")["observable"]
+    nominal = histogram[{"variation": "nominal"}].values()
+    for direction, factor in (("up", 1.025), ("down", 0.975)):
+        varied = histogram[{"variation": f"scale_var_{direction}"}].values()
+        np.testing.assert_allclose(varied, factor * nominal, rtol=1e-12)
+    assert "scale_var_up" not in process(path)["observable"].axes["variation"]
+
+
+def test_btag_scale_factors_weight_nominal_and_vary(path: Path) -> None:
+    output = process(path, changed(variations={"btag_scale_factors": True}))
+    import uproot
+
+    with uproot.open(f"{path}:events") as tree:
+        weights = tree.arrays(["btag_Weight", "btag_WeightUp"], library="np")
+    assert output["counts"]["sum_of_weights"] == pytest.approx(
+        float(weights["btag_Weight"].astype(float).sum()), rel=1e-12
+    )
+    histogram = output["observable"]
+    assert {"btag_sf_up", "btag_sf_down"} < set(histogram.axes["variation"])
+    up, nominal = (
+        histogram[{"variation": name}].sum(flow=True).value for name in ("btag_sf_up", "nominal")
+    )
+    assert up != nominal
+    data = process(path, changed(variations={"btag_scale_factors": True}), process="data")
+    assert data["counts"]["sum_of_weights"] == 6000
+
+
+def test_cleaning_drops_the_jets_at_the_lepton(tmp_path: Path) -> None:
+    """One muon and four jets, one of them the muon: in 4j1b only as long as nothing is cleaned."""
+    event = make_events(1, seed=0)
+    event |= {name: [[]] for name in event if name.startswith(("electron_", "muon_", "jet_"))}
+    event |= {"muon_pt": [[50.0]], "muon_eta": [[1.0]], "muon_phi": [[3.1]], "muon_isTight": [[1]]}
+    event |= {"muon_sip3d": [[1.0]], "muon_pfreliso04DBCorr": [[0.1]]}
+    event |= {"jet_eta": [[1.1, 0, -1, 0.5]], "jet_phi": [[-3.1, 0, 1, 2]]}
+    event |= {"jet_btag": [[0, 0.8, 0.1, 0.2]], "jet_corrmass": [[5, 5, 5, 5]]}
+    for column in event_loop.JET_PT.values():
+        event[column] = [[60.0, 50, 40, 35]]
+    path = write(tmp_path / "a.root", event)
+    kept = process(path)["cutflow"]["muon"]
+    cleaned = process(path, changed(jet={"min_lepton_delta_r": 0.4}))["cutflow"]["muon"]
+    assert kept["4j1b"]["events"] == 1
+    assert cleaned["one lepton"]["events"] == 1
+    assert cleaned["jets"]["events"] == 0
+
+
+def test_control_histograms_have_the_events_before_tagging(path: Path) -> None:
+    output = process(path)
+    for channel in ("electron", "muon"):
+        events = output["cutflow"][channel]["jets"]["events"]
+        for name in ("lepton_pt", "lepton_eta", "n_jets", "n_btags", "met", "n_vertices"):
+            histogram = output["control"][name][{"channel": channel, "process": "ttbar"}]
+            assert histogram.sum(flow=True).value == events, name
+        jets = output["control"]["n_jets"][{"channel": channel, "process": "ttbar"}]
+        n_jets = float(
+            (jets.values(flow=True) * np.arange(3, 3 + len(jets.values(flow=True)))).sum()
+        )
+        pt = output["control"]["jet_pt"][{"channel": channel, "process": "ttbar"}]
+        assert pt.sum(flow=True).value == pytest.approx(n_jets)
+    assert process(path, changed(control={"enabled": False}))["control"] == {}
+
+
+def test_no_events_give_empty_histograms_with_every_category(tmp_path: Path, path: Path) -> None:
+    empty = write(tmp_path / "empty.root", {k: v[:0] for k, v in make_events(1, 0).items()})
+    output = process(empty)
+    assert output["counts"] == {"events": 0, "sum_of_weights": 0.0}
+    assert output["observable"].sum(flow=True).value == 0
+    assert output["observable"] + process(path)["observable"] == process(path)["observable"]
+
+
+@pytest.mark.parametrize(
+    ("config", "metadata"),
+    [
+        (None, {}),
+        (None, {"process": "data"}),
+        (changed(control={"enabled": False}), {"process": "wjets"}),
+        (changed(variations={"btag_scale_factors": True}), {}),
+        (changed(variations={"btag_scale_factors": True}), {"variation": "scaleup"}),
+        (changed(variations={"jet_energy": False}, trigger={"simulation": "channel"}), {}),
+        (changed(jet={"min_lepton_delta_r": 0.4}), {}),
+    ],
+)
+def test_declared_columns_are_those_that_are_read(
+    path: Path, config: AnalysisConfig | None, metadata: dict[str, Any]
+) -> None:
+    metadata = {"dataset": "set", "process": "ttbar", **metadata}
+    log: list[Any] = []
+    events = NanoEventsFactory.from_root(
+        {path: "events"}, schemaclass=AGCSchema, metadata=metadata, access_log=log
+    ).events()
+    processor = TtbarAnalysis(config)
+    processor.process(events)
+    assert {access.branch for access in log} == AGCSchema.branches(processor.columns(metadata))
+
+
+def test_metadata_without_process_is_an_error(path: Path) -> None:
+    events = NanoEventsFactory.from_root(
+        {path: "events"}, schemaclass=AGCSchema, metadata={"dataset": "x"}
+    ).events()
+    with pytest.raises(CatalogueError, match=r"no 'process'.*there: dataset"):
+        TtbarAnalysis().process(events)
