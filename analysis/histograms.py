@@ -7,6 +7,7 @@ UHI standard reads; nothing is pickled.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,6 @@ def load(path: Path | str) -> Histograms:
                 )
                 for name in names
             }
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, zlib.error) as error:
         msg = f"histograms {path}: cannot be read: {error}"
         raise OutputError(msg) from error

@@ -25,12 +25,11 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line with the nearest valid option."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = "unrecognized arguments: "
-        if message.startswith(unknown):
-            word = message.removeprefix(unknown).split()[0]
-            options = [name for name in self._option_string_actions if name.startswith("--")]
-            message = f"unknown argument {word!r}: {did_you_mean(word, options)}"
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+    def unknown(self, word: str) -> NoReturn:
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        self.error(f"unknown argument {word!r}: {did_you_mean(word, options)}")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         if name == command:
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(run=module.run, parser=subparser)
     return parser
 
 
@@ -80,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(command)
     if command is not None and command not in COMMANDS:
         parser.error(f"unknown command {command!r}: {did_you_mean(command, COMMANDS)}")
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsed.parser.unknown(unknown[0])
     _set_up_logging(parsed)
     try:
         return int(parsed.run(parsed) or 0)

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
+from analysis.errors import IncompleteError
 
 if TYPE_CHECKING:
     from analysis.results import Normalised
@@ -59,7 +60,11 @@ def process(arguments: argparse.Namespace) -> Normalised:
         "processed %d of %d events in %.1f s",
         ledger.events_processed, ledger.events_expected, ledger.duration_s,
     )  # fmt: skip
-    normalised = results.normalise(arguments.output, **choices)
+    try:
+        normalised = results.normalise(arguments.output, **choices)
+    except IncompleteError as error:
+        msg = f"{error} (--allow-incomplete scales by what was processed)"
+        raise IncompleteError(msg) from error
     report(normalised)
     logger.info("results in %s", arguments.output)
     return normalised

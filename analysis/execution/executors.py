@@ -16,7 +16,7 @@ from coffea.processor import DaskExecutor, accumulate
 from coffea.processor.executor import ExecutorBase
 from coffea.util import rich_bar
 
-from analysis.errors import ConfigError, ExecutionError, did_you_mean
+from analysis.errors import ConfigError, ExecutionError
 from analysis.execution.failures import describe
 
 EXECUTORS = ("iterative", "futures", "dask")
@@ -84,22 +84,16 @@ class GuardedDask(DaskExecutor):
 def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBase]:
     """The executor of that name, with what it needs started and, in the end, stopped.
 
-    Raises ConfigError for an unknown name, too few workers, or a missing package.
+    Raises ConfigError if a package that it needs is missing.
     """
-    if workers < 1:
-        msg = f"the number of workers must be at least 1, got {workers}"
-        raise ConfigError(msg)
-    if name == "iterative":
-        yield LocalExecutor(status=progress)
+    if name == "dask":
+        with _local_cluster(workers) as client:
+            yield GuardedDask(client=client, status=progress, retries=0)
     elif name == "futures":
         with _process_pool(workers) as pool:
             yield LocalExecutor(pool=pool, status=progress)
-    elif name == "dask":
-        with _local_cluster(workers) as client:
-            yield GuardedDask(client=client, status=progress, retries=0)
     else:
-        msg = f"unknown executor {name!r}: {did_you_mean(name, EXECUTORS)}"
-        raise ConfigError(msg)
+        yield LocalExecutor(status=progress)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import uproot
 
 from analysis.errors import AnalysisError
 
-
 MAX_LENGTH = 300
 """Characters of a reason; a deserialization error may quote pages of a file."""
 

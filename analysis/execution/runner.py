@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ from coffea.processor.executor import WorkItem
 from analysis import __version__
 from analysis.catalogue import Catalogue, metadata
 from analysis.config import AnalysisConfig
-from analysis.errors import CatalogueError, ConfigError
+from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
-from analysis.execution.executors import executor
+from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
 from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
@@ -31,14 +32,29 @@ PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 XROOTD_TIMEOUT_S = 60
 
 
-class Execution(NamedTuple):
-    """Where and in what pieces a run is done."""
+@dataclass(frozen=True)
+class Execution:
+    """Where and in what pieces a run is done.
+
+    Raises ConfigError for an unknown executor, no workers or no events a chunk.
+    """
 
     executor: str = "iterative"
     workers: int = 1
     chunk_size: int = 100_000
     """Events."""
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            msg = f"unknown executor {self.executor!r}: {did_you_mean(self.executor, EXECUTORS)}"
+            raise ConfigError(msg)
+        if self.workers < 1:
+            msg = f"the number of workers must be at least 1, got {self.workers}"
+            raise ConfigError(msg)
+        if self.chunk_size < 1:
+            msg = f"the chunk size must be at least 1 event, got {self.chunk_size}"
+            raise ConfigError(msg)
 
 
 class Result(NamedTuple):
@@ -89,9 +105,6 @@ def run(
     for the caller to ask `ledger.require_complete()`.
     """
     execution = execution or Execution()
-    if execution.chunk_size < 1:
-        msg = f"the chunk size must be at least 1 event, got {execution.chunk_size}"
-        raise ConfigError(msg)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     planned = planned_files(catalogue, limits or Limits())
@@ -114,7 +127,7 @@ def run(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
         versions=versions(),
-        executor=execution._asdict(),
+        executor=asdict(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
         config={} if config is None else config.model_dump(mode="json"),

@@ -66,7 +66,9 @@ def assert_same(got: Result, want: Result) -> None:
             np.testing.assert_allclose(
                 one.values(flow=True), two.values(flow=True), rtol=1e-12, atol=0, err_msg=name
             )
-            np.testing.assert_allclose(one.variances(flow=True), two.variances(flow=True), rtol=1e-12)
+            np.testing.assert_allclose(
+                one.variances(flow=True), two.variances(flow=True), rtol=1e-12
+            )
     for dataset, output in got.output.items():
         assert output["cutflow"] == want.output[dataset]["cutflow"]
         assert output["counts"] == want.output[dataset]["counts"]
@@ -182,8 +184,16 @@ def _corrupted(compression: Any) -> Callable[[Path], None]:
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "missing": (lambda _path: None, 400, r"no such file"),
-    "empty": (lambda path: path.touch(), 400, r"truncated: expected Chunk of length \d+, received 0 bytes"),
-    "text": (lambda path: path.write_text("no ntuple " * 50), 400, r"not a ROOT file: first four bytes are b'no n'$"),
+    "empty": (
+        lambda path: path.touch(),
+        400,
+        r"truncated: expected Chunk of length \d+, received 0 bytes",
+    ),
+    "text": (
+        lambda path: path.write_text("no ntuple " * 50),
+        400,
+        r"not a ROOT file: first four bytes are b'no n'$",
+    ),
     "truncated": (_truncated, 400, r"truncated: expected Chunk of length"),
     "wrong tree": (
         lambda path: write(path, GOOD, tree="Events"),
@@ -216,7 +226,9 @@ def test_a_bad_file_is_recorded_and_the_others_are_processed(tmp_path: Path, kin
     assert result.output["ttbar__nominal"]["counts"]["events"] == 400
     (failure,) = ledger.failures
     assert failure.file == str(tmp_path / "bad.root")
-    with pytest.raises(IncompleteError, match=rf"{events} of .* .*/bad.root: .*({reason})") as caught:
+    with pytest.raises(
+        IncompleteError, match=rf"{events} of .* .*/bad.root: .*({reason})"
+    ) as caught:
         ledger.require_complete()
     assert len(str(caught.value).splitlines()) == 1
 

@@ -173,9 +173,7 @@ def test_what_is_refused(run_of: Ledger, choices: dict[str, Any], message: str) 
 
 
 def test_an_incomplete_run_is_refused_unless_allowed() -> None:
-    half = record(
-        5, 10, files=[FileRecord(url="a.root", events_expected=10, events_processed=5)]
-    )
+    half = record(5, 10, files=[FileRecord(url="a.root", events_expected=10, events_processed=5)])
     failure = Failure(dataset="mc", file="a.root", first_event=5, last_event=10, reason="gone")
     run_of = ledger(mc=half).model_copy(update={"failures": [failure]})
     with pytest.raises(IncompleteError, match=r"5 of 10 events were not processed: a.root: gone"):
@@ -211,9 +209,7 @@ def test_a_process_of_two_datasets_is_scaled_one_by_one(catalogue: Catalogue) ->
         cross_section * 100 * 0.5 / 20_000 * booked_by_run[f"{name}/observable"].values(flow=True)
         for name, cross_section in numbers.items()
     )
-    np.testing.assert_allclose(
-        total.values(flow=True), want.sum(axis=-1), rtol=1e-12, atol=1e-15
-    )
+    np.testing.assert_allclose(total.values(flow=True), want.sum(axis=-1), rtol=1e-12, atol=1e-15)
 
 
 def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogue) -> None:

@@ -1,0 +1,249 @@
+"""The command line: what it writes, and one clear line with status 2 for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+from analysis.cli import main
+from analysis.histograms import load
+from tests.conftest import PROJECT
+from tests.ntuples import make_events, write
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "results"
+    status = main(["all", "--catalogue", str(catalogue_file), "--output", str(folder), "--quiet"])
+    assert status == 0
+    return folder
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The one line on standard error of a command that must fail with status 2."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as caught:
+        status = int(caught.code or 0)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2
+    assert lines[-1].startswith("error: ")
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_everything_is_written(results: Path) -> None:
+    assert {path.name for path in results.iterdir()} == {
+        "run.json", "histograms.zip", "cutflow.json", "cutflow.md", "normalised.zip",
+        "normalisation.json", "histograms.root", "yields.md", "figures",
+    }  # fmt: skip
+    figures = {path.stem for path in (results / "figures").iterdir()}
+    assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
+    assert all(path.stat().st_size > 5000 for path in (results / "figures").iterdir())
+
+
+def test_root_histograms_have_the_tutorials_names(results: Path) -> None:
+    with uproot.open(results / "histograms.root") as file:
+        names = set(file.keys(cycle=False))
+    jets = ["pt_scale_up", "pt_scale_down", "pt_res_up", "pt_res_down"]
+    tags = [f"btag_var_{i}_{d}" for i in range(4) for d in ("up", "down")]
+    want = {"data": [], "single_top_tW": [*jets, *tags], "ttbar": [*jets, *tags, "scaleup"]}
+    want["wjets"] = [*jets, *tags, "scale_var_up", "scale_var_down"]
+    assert names == {
+        f"{region}_{process}{suffix}"
+        for region in ("4j1b", "4j2b")
+        for process, variations in want.items()
+        for suffix in ("", *(f"_{variation}" for variation in variations))
+    }
+
+
+def test_the_numbers_of_the_run_are_in_its_files(results: Path) -> None:
+    """The ttbar histogram is the unscaled one times factor, by channel, from the ledger's numbers."""
+    unscaled = load(results / "histograms.zip")["ttbar__nominal/observable"]
+    run = json.loads((results / "run.json").read_text())
+    record = run["datasets"]["ttbar__nominal"]
+    factor = record["cross_section"] * run["luminosity"] / record["sum_of_weights"]
+    with uproot.open(results / "histograms.root") as file:
+        written = file["4j2b_ttbar_pt_res_up"].values(flow=True)
+    where = {"region": "4j2b", "process": "ttbar", "variation": "pt_res_up"}
+    want = factor * unscaled[where].values(flow=True).sum(axis=1)
+    np.testing.assert_allclose(written, want, rtol=1e-12)
+    assert run["complete"] is True
+    assert (results / "cutflow.md").read_text().count("\n") == 2 + 2 * len(run["datasets"])
+
+
+def test_normalise_again_scales_with_luminosity_and_cross_section(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def totals() -> tuple[float, float]:
+        with uproot.open(results / "histograms.root") as file:
+            return tuple(float(file[f"4j1b_{p}"].values().sum()) for p in ("ttbar", "wjets"))  # type: ignore[return-value]
+
+    ttbar, wjets = totals()
+    assert (
+        main(
+            ["normalise", str(results), "--luminosity", "1 /fb", "--cross-section", "ttbar=0.9 nb"]
+        )
+        == 0
+    )
+    assert totals() == pytest.approx((ttbar * 10 * 900 / 831.76, wjets * 10))
+    out = capsys.readouterr().out
+    assert "| ttbar " in out
+    assert main(["normalise", str(results), "--quiet"]) == 0
+    assert totals() == (ttbar, wjets)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_catalogue_show_prints_the_real_data(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert main(["catalogue", "show"]) == 0
+    out = capsys.readouterr().out
+    assert "12 datasets" in out
+    assert "386" in out
+    assert "131,540,113" in out
+
+
+def test_catalogue_build_and_check(
+    tmp_path: Path, ntuples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / "c.json"
+    arguments = [
+        "catalogue",
+        "build",
+        str(ntuples),
+        "--output",
+        str(output),
+        "--luminosity",
+        "3 /fb",
+    ]
+    assert main([*arguments, "--cross-section", "ttbar=831.76 pb"]) == 0
+    assert "wjets__nominal: cross section not known" in capsys.readouterr().err
+    assert main(["catalogue", "check", "--catalogue", str(output)]) == 0
+    (tmp_path / "new" / "d.json").write_text(output.read_text().replace("2500", "2499", 1))
+    line = error_of(
+        capsys, "catalogue", "check", "--catalogue", tmp_path / "new" / "d.json", "--quiet"
+    )
+    assert "1 of 8 files are not as" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["proces"], "unknown command 'proces': did you mean 'process'"),
+        (["--ouput", "x"], "unknown argument '--ouput': did you mean '--output'"),
+        (["process", "--catalogue", "no.json"], "catalogue no.json: No such file"),
+        (
+            ["process", "--catalogue", "CAT", "--datasets", "ttbar__nomial"],
+            "'ttbar__nomial': did you",
+        ),
+        (["process", "--catalogue", "CAT", "--processes", "wjet"], "'wjet': did you mean 'wjets'"),
+        (["process", "--catalogue", "CAT", "--executor", "desk"], "'desk': did you mean 'dask'"),
+        (["process", "--catalogue", "CAT", "--workers", "0"], "at least 1, got '0'"),
+        (
+            ["process", "--catalogue", "CAT", "--luminosity", "3 fb"],
+            "expected a luminosity such as",
+        ),
+        (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
+        (["process", "--catalogue", "CAT", "--config", "no.toml"], "no.toml: No such file"),
+        (["process", "--catalogue", "CAT", "--quiet", "--verbose"], "not allowed with argument"),
+        (["normalise", "no_results"], "no_results is no results folder"),
+        (["plot", "no_results"], "no_results is no results folder"),
+        (["catalogue"], "the following arguments are required: action"),
+        (["catalogue", "shw"], "shw"),
+    ],
+)
+def test_wrong_arguments(
+    tmp_path: Path,
+    catalogue_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(catalogue_file) if word == "CAT" else word for word in arguments]
+    assert message in error_of(capsys, *given)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_bad_file_leaves_nothing_that_looks_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files, one missing: no normalised histogram, not even that of an earlier run."""
+    for name in ("a", "b"):
+        write(tmp_path / "ttbar__nominal" / f"{name}.root", make_events(300, seed=1))
+    catalogue = tmp_path / "c.json"
+    build = ["catalogue", "build", str(tmp_path), "--output", str(catalogue), "--quiet"]
+    build += ["--cross-section", "ttbar=800", "--sum-of-weights", "ttbar=5000"]
+    assert main([*build, "--luminosity", "1 /fb"]) == 0
+    process = ["all", "--catalogue", str(catalogue), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main(process) == 0
+    (tmp_path / "ttbar__nominal" / "b.root").unlink()
+    capsys.readouterr()
+    line = error_of(capsys, *process)
+    assert "300 of 600 events were not processed" in line
+    assert line.endswith("b.root: no such file (--allow-incomplete scales by what was processed)")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"run.json", "histograms.zip", "cutflow.json", "cutflow.md"}
+    assert "no normalised histograms" in error_of(capsys, "plot", tmp_path / "out")
+
+    assert main([*process, "--allow-incomplete"]) == 0
+    assert "incomplete: 300 of 600" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "normalisation.json").read_text())["complete"] is False
+    with uproot.open(tmp_path / "out" / "histograms.root") as file:
+        assert str(file["note"]).startswith("incomplete: 300 of 600")
+        total = file["4j2b_ttbar"].values(flow=True).sum()
+    unscaled = load(tmp_path / "out" / "histograms.zip")["ttbar__nominal/observable"]
+    count = unscaled[{"region": "4j2b", "variation": "nominal"}].sum(flow=True).value
+    assert total == pytest.approx(count * 800 * 1000 / (5000 / 2))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders without permission are POSIX's")
+@pytest.mark.parametrize("output", ["/proc/results", "FILE/results", "FILE"])
+def test_an_output_that_cannot_be_written(
+    tmp_path: Path, catalogue_file: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    (tmp_path / "file").touch()
+    folder = output.replace("FILE", str(tmp_path / "file"))
+    line = error_of(capsys, "process", "--catalogue", catalogue_file, "--output", folder)
+    assert f"cannot write to {folder}" in line
+
+
+def test_a_damaged_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    assert "run.json: command: missing" in error_of(capsys, "normalise", tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    assert "run.json: input: invalid JSON" in error_of(capsys, "normalise", tmp_path)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from analysis.cli import main\n"
+        "try: main(['process', '--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'coffea', 'awkward', 'numpy', 'matplotlib', 'pydantic', 'rich', 'numba'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--max-events" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["process"], ["normalise"], ["plot"], ["catalogue", "build"]]
+)
+def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    assert "usage: run.py" in capsys.readouterr().out

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.catalogue import Catalogue
+from analysis.errors import CatalogueError
+from analysis.inventory import build, check, read_table, unknowns
+from tests.conftest import N_EVENTS
+from tests.ntuples import make_events, write
+
+GOOD = make_events(30, seed=2)
+
+
+def test_datasets_are_named_by_folders_and_files(catalogue: Catalogue) -> None:
+    assert list(catalogue.datasets) == [
+        "data__SingleElectron", "data__SingleMuon", "single_top_tW__nominal__antitop",
+        "single_top_tW__nominal__top", "ttbar__nominal", "ttbar__scaleup", "wjets__nominal",
+    ]  # fmt: skip
+    assert catalogue.datasets["ttbar__nominal"].events == 2 * N_EVENTS
+    assert catalogue.datasets["ttbar__scaleup"].variation == "scaleup"
+    assert catalogue.datasets["data__SingleMuon"].channel == "muon"
+    assert catalogue.datasets["data__SingleElectron"].kind == "collision"
+    assert catalogue.datasets["single_top_tW__nominal__top"].process == "single_top_tW"
+    assert catalogue.datasets["wjets__nominal"].cross_section == pytest.approx(61526.7)
+    assert catalogue.datasets["wjets__nominal"].k_factor == 1.2
+    assert catalogue.luminosity == 100
+
+
+def test_numbered_files_are_one_dataset(tmp_path: Path) -> None:
+    for name in ("wjets__nominal_0", "wjets__nominal_1", "ttbar__ME_var"):
+        write(tmp_path / f"{name}.root", GOOD)
+    found = build(tmp_path, tmp_path / "c.json", {}).datasets
+    assert {name: (d.variation, d.events) for name, d in found.items()} == {
+        "wjets__nominal": ("nominal", 60),
+        "ttbar__ME_var": ("ME_var", 30),
+    }
+
+
+def test_the_catalogue_can_stand_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "ttbar__nominal" / "a.root", GOOD)
+    output = tmp_path / "catalogues" / "c.json"
+    output.parent.mkdir()
+    build(tmp_path / "data", output, {}).write(output)
+    assert check(Catalogue.load(output)) == (1, [])
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "ttbar__nominal.root", GOOD)
+    write(tmp_path / "wjets__nominal.root", GOOD)
+    write(tmp_path / "data__SingleMuon.root", GOOD)
+    catalogue = build(tmp_path, tmp_path / "c.json", {"wjets": {"cross_section": 3}})
+    assert list(unknowns(catalogue)) == [
+        "ttbar__nominal: cross section not known: it will count events",
+        "wjets__nominal: sum of weights not known: taken from the events in the files",
+    ]
+
+
+def test_numbers_from_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "name,cross_section,sum_of_weights\nttbar,831.76,1000\nwjets__nominal,61.5 nb,\n"
+    )
+    write(tmp_path / "ttbar__nominal.root", GOOD)
+    write(tmp_path / "wjets__nominal.root", GOOD)
+    found = build(tmp_path, tmp_path / "c.json", read_table(table)).datasets
+    assert found["ttbar__nominal"].sum_of_weights == 1000
+    assert found["wjets__nominal"].cross_section == pytest.approx(61500)
+    assert found["wjets__nominal"].sum_of_weights is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("process,cross_section\n", r"no column 'name', there: process, cross_section"),
+        ("name,cross_sction\n", r"unknown column 'cross_sction', did you mean 'cross_section'"),
+        ("", r"no column 'name', there: nothing"),
+    ],
+)
+def test_tables_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(CatalogueError, match=message):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "message"),
+    [
+        ("ttbar__nominal", {"ttbr": {"cross_section": 1}}, r"'ttbr': did you mean 'ttbar'"),
+        (
+            "ttbar__nominal",
+            {"ttbar": {"cross_section": -1}},
+            r"ttbar__nominal.cross_section: a cross",
+        ),
+        ("mystery", {}, r"mystery.root: neither folder nor file is named"),
+    ],
+)
+def test_what_cannot_be_built(
+    tmp_path: Path, name: str, numbers: dict[str, Any], message: str
+) -> None:
+    write(tmp_path / f"{name}.root", GOOD)
+    with pytest.raises(CatalogueError, match=message):
+        build(tmp_path, tmp_path / "c.json", numbers)
+
+
+def test_bad_files_are_all_named_when_building(tmp_path: Path) -> None:
+    write(tmp_path / "ttbar__nominal.root", GOOD, tree="Events")
+    (tmp_path / "wjets__nominal.root").write_bytes(b"")
+    with pytest.raises(CatalogueError) as caught:
+        build(tmp_path, tmp_path / "c.json", {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "no object 'events', there: Events" in lines[0]
+
+
+@pytest.mark.parametrize("folder", ["nothing", "."])
+def test_folders_without_ntuples(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(CatalogueError, match=r"is no folder|no file \*.root"):
+        build(tmp_path / folder, tmp_path / "c.json", {})
+
+
+def test_check_finds_what_is_not_as_written(
+    tmp_path: Path, catalogue: Catalogue, ntuples: Path
+) -> None:
+    assert check(catalogue) == (8, [])
+    copy = tmp_path / "copy"
+    shutil.copytree(ntuples, copy)
+    (copy / "wjets__nominal.root").unlink()
+    write(copy / "ttbar__nominal" / "b.root", GOOD)
+    n_files, findings = check(Catalogue.load(copy / "ntuples.json"))
+    assert n_files == 8
+    assert {Path(finding.file.url).name: finding.problem for finding in findings} == {
+        "wjets__nominal.root": "no such file",
+        "b.root": "30 events in the file, 2500 in the catalogue",
+    }
+    assert check(Catalogue.load(copy / "ntuples.json"), max_files=1)[0] == 7
