@@ -1,0 +1,114 @@
+"""Servers on loopback for the tests of remote files: HTTP with byte ranges, and a real XRootD."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class _RangeHandler(http.server.SimpleHTTPRequestHandler):
+    """Answers a single byte range with 206, which Python's own handler does not."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked is None or not path.is_file():
+            super().do_GET()
+            return
+        first, last = int(asked[1]), min(int(asked[2]), path.stat().st_size - 1)
+        with path.open("rb") as file:
+            file.seek(first)
+            content = file.read(last - first + 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def http_server(folder: Path) -> Iterator[str]:
+    """Address of the folder over HTTP."""
+
+    def handler(*arguments: Any) -> _RangeHandler:
+        return _RangeHandler(*arguments, directory=str(folder))
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
+    """Address of the folder's contents on an XRootD server; skips where none is installed."""
+    program = shutil.which("xrootd")
+    if program is None:
+        pytest.skip("no program 'xrootd' (Debian package xrootd-server)")
+    pytest.importorskip("XRootD", reason="the extra 'xrootd' is not installed")
+    port = _free_port()
+    root = work / "root"
+    shutil.copytree(folder, root / "data")
+    for name in ("admin", "run", "log"):
+        (work / name).mkdir()
+    (work / "xrootd.cfg").write_text(
+        f"xrd.port {port}\nxrd.network nodnr nokeepalive\n"
+        "xrd.allow host localhost\nxrd.allow host 127.0.0.1\nxrd.allow host [::1]\n"
+        f"all.export /data r/o\noss.localroot {root}\n"
+        f"all.adminpath {work}/admin\nall.pidpath {work}/run\n"
+    )
+    command = [program, "-c", str(work / "xrootd.cfg"), "-l", str(work / "log" / "log"), "-n", "t"]
+    if os.geteuid() == 0:
+        # The server refuses to run as root; its folders have to be its own.
+        for path in [work, *work.rglob("*")]:
+            shutil.chown(path, "xrootd")
+        for parent in work.parents[:-2]:
+            parent.chmod(0o755)
+        command[1:1] = ["-R", "xrootd"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port, server)
+        yield f"root://127.0.0.1:{port}//data"
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the XRootD server did not start")
