@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from analysis.catalogue import Catalogue, NtupleFile
 from analysis.errors import CatalogueError, did_you_mean
+from analysis.execution import remote
 from analysis.execution.failures import describe
 from analysis.metadata import NOMINAL
 from analysis.processes import DATA, PROCESS_LABELS
@@ -47,6 +48,8 @@ def check(
     """
     files = [file for name in catalogue.datasets for file in catalogue.files_of(name)[:max_files]]
 
+    remote.prepare(file.url for file in files)
+
     def examine(file: NtupleFile) -> Finding | None:
         try:
             events = count_events(file.url, catalogue.tree)
@@ -65,7 +68,7 @@ def check(
 
 def count_events(url: str, tree: str) -> int:
     """Number of entries of the tree; raises whatever uproot raises if there is none."""
-    with uproot.open({url: None}, timeout=60) as file:
+    with uproot.open({url: None}, timeout=remote.TIMEOUT_S) as file:
         return int(file[tree].num_entries)
 
 

@@ -126,7 +126,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        msg = "the executor 'dask' needs the extra 'dask': pip install 'ttbar-opendata[dask]'"
+        msg = "the executor 'dask' needs the extra 'dask': pip install -e '.[dask]'"
         raise ConfigError(msg) from error
     cluster = LocalCluster(
         n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 import uproot
@@ -10,6 +11,9 @@ from analysis.errors import AnalysisError
 
 MAX_LENGTH = 300
 """Characters of a reason; a deserialization error may quote pages of a file."""
+
+
+_XROOTD = re.compile(r"\[(?:FATAL|ERROR)\] (.+)")
 
 
 class ChunkError(AnalysisError):
@@ -27,6 +31,8 @@ def describe(error: BaseException) -> str:
     text = _line(cause)
     if isinstance(cause, OSError) and text.startswith("expected Chunk"):
         return f"truncated: {text}"
+    if (from_server := _XROOTD.search(text)) is not None:
+        return f"XRootD server: {from_server[1]}"
     if isinstance(cause, uproot.deserialization.DeserializationError | zlib.error):
         return f"damaged: {text}"
     if isinstance(cause, AnalysisError | LookupError | AttributeError):

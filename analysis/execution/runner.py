@@ -20,6 +20,7 @@ from analysis.catalogue import Catalogue, metadata
 from analysis.config import AnalysisConfig
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
+from analysis.execution import remote
 from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
@@ -28,8 +29,6 @@ from schemas import AGCSchema
 from schemas.agc import missing_branch_message
 
 PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
-
-XROOTD_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,14 @@ def run(
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
+    remote.prepare(file.url for file, _ in planned)
     branches = {
         name: _branches(processor, schema, metadata(dataset))
         for name, dataset in catalogue.datasets.items()
     }
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
-        runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=XROOTD_TIMEOUT_S)
+        runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
         wrapped = runner.run(items, _Checked(processor, branches))
     output = wrapped["out"]
     processed: set[WorkItem] = wrapped["processed"]

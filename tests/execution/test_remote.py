@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.catalogue import Catalogue
+from analysis.errors import ConfigError
 from analysis.execution.runner import Execution, Result, run
 from analysis.processor import TtbarAnalysis
 from tests.conftest import PROJECT
@@ -75,3 +77,33 @@ def test_the_command_line_reads_from_a_server(server: str, tmp_path: Path) -> No
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "1 files are there" in done.stderr
+
+
+def test_a_dead_server_is_reported_within_the_client_s_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: the XRootD client reads its settings once."""
+    pytest.importorskip("XRootD", reason="the extra 'xrootd' is not installed")
+    monkeypatch.setenv("XRD_CONNECTIONWINDOW", "1")
+    monkeypatch.setenv("XRD_CONNECTIONRETRY", "1")
+    path = catalogue_at("root://127.0.0.1:1//data", tmp_path / "c.json")
+    command = [sys.executable, "run.py", "process", "--quiet", "--catalogue", str(path)]
+    command += ["--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "a.root: XRootD server: Connection error" in line
+
+
+@pytest.mark.parametrize(
+    ("scheme", "module", "extra"), [("root", "XRootD", "xrootd"), ("https", "aiohttp", "http")]
+)
+def test_an_extra_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, module: str, extra: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == module else find(n))
+    with pytest.raises(ConfigError, match=rf"{scheme}:// needs the extra '{extra}'"):
+        execute(f"{scheme}://127.0.0.1:1/x", tmp_path)
