@@ -35,11 +35,16 @@ class JetConfig(_Frozen):
     radius: float = Field(0.4, gt=0, description="anti-kT radius of the slimmed jets (POET)")
     particle_abs_eta: float = Field(5.0, description="acceptance of the calorimeters")
     min_pt: float = Field(15.0, ge=0, description="smallest corrpt in TT2022")
-    scale: float = Field(1.01, gt=0, description="corrected pT over particle-level pT; tuned")
+    scale: float = Field(0.99, gt=0, description="corrected pT over particle-level pT; tuned")
     noise: float = Field(2.0, ge=0, description="N [GeV] of sqrt(N2/pT2 + S2/pT + C2); JME-13-004")
     stochastic: float = Field(0.80, ge=0, description="S [sqrt GeV]; JME-13-004")
     constant: float = Field(0.04, ge=0, description="C; JME-13-004")
-    raw_correction: float = Field(0.055, description="corrpt/pt - 1 at high pT; W2015, tuned")
+    raw_correction_eta: tuple[float, ...] = Field(
+        (0.4, 1.05, 1.6, 2.15), description="|eta| of the next row, linear in between; W2015"
+    )
+    raw_correction: tuple[float, ...] = Field(
+        (0.02, 0.05, 0.11, 0.15), description="corrpt/pt - 1 at high pT; W2015 less 0.02, tuned"
+    )
     raw_correction_low: float = Field(0.03, description="more of it at pT = 0; W2015")
     raw_correction_decay: float = Field(40.0, gt=0, description="e-folding pT [GeV] of that; W2015")
     lepton_raw_response: float = Field(
@@ -58,8 +63,8 @@ class BTagConfig(_Frozen):
     """CSVv2 discriminator: efficiencies at the three working points, by flavour."""
 
     working_points: tuple[float, float, float] = Field((0.460, 0.800, 0.935), description="76X")
-    b: tuple[float, float, float] = Field((0.86, 0.74, 0.53), description="BTV-15-001; M tuned")
-    c: tuple[float, float, float] = Field((0.42, 0.19, 0.06), description="BTV-15-001; M tuned")
+    b: tuple[float, float, float] = Field((0.84, 0.71, 0.50), description="BTV-15-001; M tuned")
+    c: tuple[float, float, float] = Field((0.41, 0.18, 0.06), description="BTV-15-001; M tuned")
     light: tuple[float, float, float] = Field(
         (0.095, 0.009, 0.0011), description="BTV-15-001; M tuned"
     )
@@ -88,9 +93,10 @@ class ElectronConfig(_Frozen):
         (0.016, 0.028), description="relative, barrel and endcap; EGM-13-001"
     )
     barrel_abs_eta: float = Field(1.479, description="ECAL barrel")
+    cluster_radius: float = Field(0.1, description="photons in it join the cluster; EGM-13-001")
     reconstruction: float = Field(0.97, description="EGM-13-001")
     tight: tuple[float, float] = Field(
-        (0.87, 0.77), description="identification without isolation; EGM-13-001, tuned"
+        (0.90, 0.82), description="identification without isolation; EGM-13-001, tuned"
     )
     medium_over_tight: float = Field(1.09, description="EGM-13-001")
     loose_over_tight: float = Field(1.18, description="EGM-13-001")
@@ -127,7 +133,7 @@ class TrackConfig(_Frozen):
     ip_tail_pull: float = Field(1.5, description="that scale; W2015 (95 % at 2.3)")
     charged_in_cone: float = Field(0.25, description="[GeV] mean stray charged energy; tuned")
     neutral_spread: float = Field(
-        1.5, description="[GeV] spread of neutral energy after the pile-up correction; tuned"
+        1.2, description="[GeV] spread of neutral energy after the pile-up correction; tuned"
     )
 
 
@@ -136,10 +142,10 @@ class TriggerConfig(_Frozen):
 
     electron_threshold: float = Field(22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
     electron_width: float = Field(1.5, gt=0, description="[GeV]; EGM-13-001")
-    electron_plateau: float = Field(0.93, description="tuned")
+    electron_plateau: float = Field(0.95, description="tuned")
     muon_threshold: float = Field(20.0, description="HLT_IsoMu20, HLT_IsoTkMu20")
     muon_width: float = Field(0.6, gt=0, description="[GeV]; MUO-10-004")
-    muon_plateau: float = Field(0.93, description="tuned")
+    muon_plateau: float = Field(0.95, description="tuned")
     track_recovery: float = Field(0.35, description="IsoTkMu20 where IsoMu20 failed")
     track_correlation: float = Field(0.95, description="IsoTkMu20 where IsoMu20 fired")
     isolation: float = Field(0.22, description="relative isolation of half efficiency; HLT cuts")

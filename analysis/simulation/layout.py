@@ -118,16 +118,17 @@ def truncate_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.floa
     return np.where(np.isfinite(values), rounded.view(np.float32), values).astype(np.float32)
 
 
+def truncated(values: Any, bits: int) -> Any:
+    """An awkward array whose float32 numbers keep `bits` mantissa bits."""
+    return ak.transform(_Truncation(bits), values)
+
+
 def reduced(columns: Columns) -> Columns:
     """Only the branches of the bundled sample, with truncated mantissas."""
-    result: Columns = {}
-    for name in SAMPLE_BRANCHES:
-        values = columns[name]
-        if "float32" in str(ak.type(values)):
-            bits = BITS.get(name.split("_", 1)[1], DEFAULT_BITS)
-            values = ak.transform(_Truncation(bits), values)
-        result[name] = values
-    return result
+    return {
+        name: truncated(columns[name], BITS.get(name.split("_", 1)[1], DEFAULT_BITS))
+        for name in SAMPLE_BRANCHES
+    }
 
 
 class _Truncation:
@@ -137,9 +138,11 @@ class _Truncation:
         self.bits = bits
 
     def __call__(self, layout: Any, **_: Any) -> Any:
-        if layout.is_numpy:
-            return ak.contents.NumpyArray(truncate_mantissa(layout.data, self.bits))
-        return None
+        if not layout.is_numpy:
+            return None
+        if layout.dtype != np.float32:
+            return layout
+        return ak.contents.NumpyArray(truncate_mantissa(layout.data, self.bits))
 
 
 def _with_counters(columns: Columns) -> Columns:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.simulation.config import DetectorConfig
 
 NEUTRINOS = (12, 14, 16)
-ELECTRON, MUON, TAU = 11, 13, 15
+ELECTRON, MUON, TAU, PHOTON = 11, 13, 15, 22
 PROMPT_MOTHERS = (23, 24)
 MM_PER_CM = 10.0
 MAX_COPIES = 50
@@ -27,7 +27,8 @@ class TruthEvents:
     """Columns of one block; all of them awkward arrays with one entry per event."""
 
     leptons: ak.Array
-    """e and mu: pt, eta, phi, id, prompt, ip (3D impact parameter, cm), ch_iso, nu_iso sums."""
+    """e and mu: pt, eta, phi, id, prompt, ip (3D impact parameter, cm), radiated (pT of photons that
+    an electron's cluster collects), and the pT sums around: {muon,electron}_{charged,neutral}."""
     jets: ak.Array
     """anti-kT jets of visible particles: pt, eta, phi, mass, flavour, lepton_fraction."""
     neutrino_px: _FloatArray
@@ -151,6 +152,7 @@ def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
             "phi": phi[rows],
             "prompt": is_prompt[rows],
             "charged": _charged(ids[rows]),
+            "photon": absolute[rows] == PHOTON,
             "row": rows,
         },
         counts,
@@ -167,11 +169,7 @@ def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
         },
         np.bincount(event[lepton_rows], minlength=len(sizes)),
     )
-    for name, radius in (
-        ("muon", detector.muon.isolation_radius),
-        ("electron", detector.electron.isolation_radius),
-    ):
-        leptons = _with_isolation(leptons, stable, name, radius)
+    leptons = _with_surroundings(leptons, stable, detector)
 
     hadrons = {}
     for flavour in (4, 5):
@@ -209,14 +207,22 @@ def _primary(flat: Any, first: NDArray[np.int64], event: NDArray[np.int64]) -> _
     )
 
 
-def _with_isolation(leptons: ak.Array, stable: ak.Array, name: str, radius: float) -> ak.Array:
-    """Add the charged and neutral pT sums around each lepton, without itself."""
+def _with_surroundings(leptons: ak.Array, stable: ak.Array, detector: DetectorConfig) -> ak.Array:
+    """Add the photons collected by electrons, and the charged and neutral pT sums in the cones."""
     pairs = ak.cartesian({"lepton": leptons, "other": stable[stable.pt > 0.3]}, nested=True)
-    near = delta_r(pairs.lepton.eta, pairs.lepton.phi, pairs.other.eta, pairs.other.phi) < radius
-    near = near & (pairs.lepton.row != pairs.other.row)
-    for kind, mask in (("charged", pairs.other.charged), ("neutral", ~pairs.other.charged)):
-        sums = ak.sum(ak.where(near & mask, pairs.other.pt, 0.0), axis=2)
-        leptons = ak.with_field(leptons, sums, f"{name}_{kind}")
+    distance = delta_r(pairs.lepton.eta, pairs.lepton.phi, pairs.other.eta, pairs.other.phi)
+    other = pairs.lepton.row != pairs.other.row
+    collected = pairs.other.photon & (distance < detector.electron.cluster_radius)
+    masks = {"radiated": collected}
+    for name, radius, neutral in (
+        ("muon", detector.muon.isolation_radius, ~pairs.other.charged),
+        ("electron", detector.electron.isolation_radius, ~pairs.other.charged & ~collected),
+    ):
+        near = other & (distance < radius)
+        masks[f"{name}_charged"] = near & pairs.other.charged
+        masks[f"{name}_neutral"] = near & neutral
+    for name, mask in masks.items():
+        leptons[name] = ak.sum(ak.where(mask, pairs.other.pt, 0.0), axis=2)
     return leptons
 
 

@@ -71,8 +71,6 @@ class Process:
     filters: Filters = field(default_factory=Filters)
     user_process: str = ""
     """A matrix element of this package (`tW`)."""
-    replicas: int = 1
-    """Detector responses drawn for each generated event."""
     note: str = ""
 
     @property
@@ -131,7 +129,6 @@ def _wjets(slice_name: str, low: float, high: float) -> Process:
         ),
         k_factor=6.0,
         filters=MULTIJET,
-        replicas=1,
         note=(
             "W + 1 parton at leading order with parton showers: it has no multi-jet matrix elements "
             "and too few events with four jets. k_factor normalises the selected events to the CMS "

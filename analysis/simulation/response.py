@@ -45,10 +45,10 @@ def jet_resolution(pt: Any, config: JetConfig) -> Any:
     return np.sqrt((config.noise / pt) ** 2 + config.stochastic**2 / pt + config.constant**2)
 
 
-def raw_to_corrected(pt: Any, config: JetConfig) -> Any:
+def raw_to_corrected(pt: Any, eta: Any, config: JetConfig) -> Any:
     """Correction factor corrpt/pt of a jet of corrected transverse momentum `pt`."""
     low = config.raw_correction_low * np.exp(-pt / config.raw_correction_decay)
-    return 1 + config.raw_correction + low
+    return 1 + np.interp(np.abs(eta), config.raw_correction_eta, config.raw_correction) + low
 
 
 def scale_uncertainty(pt: Any, config: JetConfig) -> Any:
@@ -147,7 +147,7 @@ def electrons(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> a
     n = len(true["pt"])
     barrel = np.abs(true["eta"]) < config.barrel_abs_eta
     width = np.where(barrel, *config.resolution)
-    pt = true["pt"] * np.maximum(1 + width * rng.standard_normal(n), 0.1)
+    pt = (true["pt"] + true["radiated"]) * np.maximum(1 + width * rng.standard_normal(n), 0.1)
     iso = _isolation(true["electron_charged"], true["electron_neutral"], pt, rng, detector)
     ip3d, sip3d, dxy, dz = _impact(true["ip"], rng, detector)
     found = (np.abs(true["id"]) == ELECTRON) & (rng.random(n) < config.reconstruction)
@@ -245,7 +245,7 @@ def jets(
     hadronic = true["pt"] * (1 - lepton)
     smear = np.maximum(1 + jet_resolution(true["pt"], config) * rng.standard_normal(n), 0.05)
     hadronic_corrected = hadronic * config.scale * smear
-    factor = raw_to_corrected(hadronic_corrected + true["pt"] * lepton, config)
+    factor = raw_to_corrected(hadronic_corrected + true["pt"] * lepton, true["eta"], config)
     # The lepton's energy is measured in full and then corrected as if it were a hadron jet's.
     raw = hadronic_corrected / factor + true["pt"] * lepton * config.lepton_raw_response
     corrected = raw * factor
