@@ -63,7 +63,7 @@ class BTagConfig(_Frozen):
     """CSVv2 discriminator: efficiencies at the three working points, by flavour."""
 
     working_points: tuple[float, float, float] = Field((0.460, 0.800, 0.935), description="76X")
-    b: tuple[float, float, float] = Field((0.84, 0.71, 0.50), description="BTV-15-001; M tuned")
+    b: tuple[float, float, float] = Field((0.86, 0.74, 0.53), description="BTV-15-001; M tuned")
     c: tuple[float, float, float] = Field((0.41, 0.18, 0.06), description="BTV-15-001; M tuned")
     light: tuple[float, float, float] = Field(
         (0.095, 0.009, 0.0011), description="BTV-15-001; M tuned"
@@ -142,10 +142,10 @@ class TriggerConfig(_Frozen):
 
     electron_threshold: float = Field(22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
     electron_width: float = Field(1.5, gt=0, description="[GeV]; EGM-13-001")
-    electron_plateau: float = Field(0.95, description="tuned")
+    electron_plateau: float = Field(0.935, description="tuned")
     muon_threshold: float = Field(20.0, description="HLT_IsoMu20, HLT_IsoTkMu20")
     muon_width: float = Field(0.6, gt=0, description="[GeV]; MUO-10-004")
-    muon_plateau: float = Field(0.95, description="tuned")
+    muon_plateau: float = Field(0.935, description="tuned")
     track_recovery: float = Field(0.35, description="IsoTkMu20 where IsoMu20 failed")
     track_correlation: float = Field(0.95, description="IsoTkMu20 where IsoMu20 fired")
     isolation: float = Field(0.22, description="relative isolation of half efficiency; HLT cuts")

@@ -69,6 +69,8 @@ class Process:
     branching: float = 1.0
     """Branching fraction that the settings force and Pythia's cross section does not contain."""
     filters: Filters = field(default_factory=Filters)
+    responses: int = 1
+    """Detector responses drawn for each generated event, for processes that seldom have a tag."""
     user_process: str = ""
     """A matrix element of this package (`tW`)."""
     note: str = ""
@@ -129,6 +131,7 @@ def _wjets(slice_name: str, low: float, high: float) -> Process:
         ),
         k_factor=6.0,
         filters=MULTIJET,
+        responses=4,
         note=(
             "W + 1 parton at leading order with parton showers: it has no multi-jet matrix elements "
             "and too few events with four jets. k_factor normalises the selected events to the CMS "
@@ -142,7 +145,15 @@ ALL = (
     _ttbar("scaleup", _alpha_s_scales(2**0.5), "alpha_s scales of process and showers x sqrt(2)"),
     _ttbar("scaledown", _alpha_s_scales(0.5**0.5), "alpha_s scales of process, showers / sqrt(2)"),
     _ttbar("ME_var", ("SpaceShower:pTdampFudge = 2.0",), "harder first emission"),
-    _ttbar("PS_var", ("SpaceShower:pTmaxMatch = 1",), "softer shower"),
+    _ttbar(
+        "PS_var",
+        (
+            "SpaceShower:pTmaxMatch = 1",
+            "SpaceShower:alphaSvalue = 0.12",
+            "TimeShower:alphaSvalue = 0.115",
+        ),
+        "showers that start at the factorisation scale, with smaller alpha_s",
+    ),
     Process(
         process="single_top_t_chan",
         kind="background",
@@ -168,7 +179,7 @@ ALL = (
         user_process="tW",
         note="b g -> t W at leading order, top and antitop together (35.6 pb each)",
     ),
-    _wjets("pthat20to80", 20.0, 80.0),
+    _wjets("pthat40to80", 40.0, 80.0),
     _wjets("pthat80", 80.0, 0.0),
     Process(
         process="qcd",

@@ -8,7 +8,7 @@ in which they finish. A dataset is the shortest row of whole blocks with the eve
 from __future__ import annotations
 
 import json
-import logging
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,8 @@ from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
 from analysis.simulation.layout import Columns
 from analysis.simulation.processes import Process
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from analysis.simulation.particles import TruthEvents
 
 FORMAT = 1  # raise it when the code changes what a block contains
 BLOCK_EVENTS = 1000
@@ -91,6 +92,11 @@ class Dataset:
     seconds: float
 
     @property
+    def sum_of_weights(self) -> int:
+        """Events that stand for the cross section: every detector response counts."""
+        return self.generated * self.process.responses
+
+    @property
     def filter_efficiency(self) -> float:
         """Generated over tried hard processes, times the branching fraction that was forced."""
         return self.generated / self.tried * self.process.branching
@@ -105,7 +111,7 @@ class Dataset:
     @property
     def preselection_efficiency(self) -> float:
         """Pre-selected events over all (before the generator's filters)."""
-        return self.selected / self.tried
+        return self.selected / (self.tried * self.process.responses)
 
 
 def block_seeds(seed: int, dataset: str, block: int) -> tuple[int, np.random.Generator]:
@@ -118,13 +124,24 @@ def block_seeds(seed: int, dataset: str, block: int) -> tuple[int, np.random.Gen
 def make_block(order: Order, block: int) -> tuple[Columns, Counts]:
     """Generate, cluster, respond, pre-select one block; POET branches and counts."""
     from analysis.simulation.particles import truth
-    from analysis.simulation.response import respond
 
     pythia_seed, rng = block_seeds(order.seed, order.process.name, block)
     record, counts = generate(order.process, order.block_events, pythia_seed)
     with silenced():  # FastJet prints a banner at first use
         columns = truth(record, order.detector)
-    return layout.branches(respond(columns, rng, order.detector)), counts
+    return detected(order, columns, rng), counts
+
+
+def detected(order: Order, columns: TruthEvents, rng: np.random.Generator) -> Columns:
+    """POET branches of the pre-selected events: every response drawn for the truth columns."""
+    from analysis.simulation.response import respond
+
+    return layout.concatenate(
+        [
+            layout.branches(respond(columns, rng, order.detector))
+            for _ in range(order.process.responses)
+        ]
+    )
 
 
 def _block_paths(folder: Path, block: int) -> tuple[Path, Path]:
@@ -157,49 +174,62 @@ def _finished(folder: Path, block: int) -> Block | None:
         return None
 
 
-class _Pool:
+class Pool:
     """Worker processes; a worker that dies becomes a SimulationError."""
 
     def __init__(self, workers: int) -> None:
         # A fresh interpreter: Pythia's and FastJet's state is not inherited.
         self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         self.ahead = 2 * workers
+        self._done_with: list[Path] = []
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+        # Only now: blocks made ahead may have been written after their dataset was complete.
+        for folder in self._done_with:
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.parent.exists() and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+
+    def remove_at_exit(self, folder: Path) -> None:
+        """Remove a dataset's blocks once no worker can be writing one."""
+        self._done_with.append(folder)
 
     def submit(self, order: Order, block: int, folder: Path) -> Future[Block]:
         return self._executor.submit(_work, order, block, folder)
 
 
-def _blocks(order: Order, folder: Path, pool: _Pool) -> Iterator[Block]:
+def _blocks(order: Order, folder: Path, pool: Pool) -> Iterator[Block]:
     """Blocks 0, 1, 2, ... without end, in order; made ahead by the pool where not there yet."""
     waiting: dict[int, Future[Block]] = {}
     ready: dict[int, Block] = {}
     number = submitted = 0
-    while True:
-        while submitted < number + pool.ahead:
-            found = _finished(folder, submitted)
-            if found is None:
-                waiting[submitted] = pool.submit(order, submitted, folder)
-            else:
-                ready[submitted] = found
-            submitted += 1
-        try:
+    try:
+        while True:
+            while submitted < number + pool.ahead:
+                found = _finished(folder, submitted)
+                if found is None:
+                    waiting[submitted] = pool.submit(order, submitted, folder)
+                else:
+                    ready[submitted] = found
+                submitted += 1
             yield ready.pop(number) if number in ready else waiting.pop(number).result()
-        except BrokenProcessPool as err:
-            msg = (
-                f"{order.process.name}: a worker process died (killed, or out of memory); finished "
-                "blocks are kept, the same command goes on from there"
-            )
-            raise SimulationError(msg) from err
-        number += 1
+            number += 1
+    except BrokenProcessPool as err:
+        msg = (
+            f"{order.process.name}: a worker process died (killed, or out of memory); finished "
+            "blocks are kept, the same command goes on from there"
+        )
+        raise SimulationError(msg) from err
+    finally:
+        for future in waiting.values():
+            future.cancel()
 
 
-def _enough(order: Order, folder: Path, pool: _Pool, progress: Progress) -> list[Block]:
+def _enough(order: Order, folder: Path, pool: Pool, progress: Progress) -> list[Block]:
     """The shortest row of blocks with at least `order.events` pre-selected events."""
     done: list[Block] = []
     total, start = 0, time.monotonic()
@@ -237,38 +267,39 @@ def _merge(order: Order, blocks: list[Block], output: Path) -> dict[str, int]:
     return files
 
 
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+def read_records(output: Path) -> dict[str, dict[str, Any]]:
+    """What `production.json` says of each dataset of `output`: {} without one."""
+    try:
+        content = json.loads((output / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _record(order: Order, output: Path) -> Path:
-    return output / order.process.name / RECORD
+def write_record(output: Path, dataset: Dataset, **more: Any) -> None:
+    """Add what the generator did for `dataset` to `production.json`."""
+    record = {key: value for key, value in vars(dataset).items() if key != "process"} | more
+    content = read_records(output) | {dataset.process.name: record}
+    layout.write_text(output / RECORD, json.dumps(content, indent=1) + "\n")
 
 
 def _made_before(order: Order, output: Path) -> Dataset | None:
     """The dataset of the same order, if an earlier run completed it and its files are there."""
-    try:
-        content = json.loads(_record(order, output).read_text(encoding="utf-8"))
-        asked = (content.pop("digest"), content.pop("events"))
-        dataset = Dataset(process=order.process, **content)
-    except (OSError, ValueError, KeyError, TypeError):
+    record = read_records(output).get(order.process.name, {})
+    if (record.pop("digest", None), record.pop("events", None)) != (order.digest(), order.events):
         return None
-    there = all((output / order.process.name / file).exists() for file in dataset.files)
-    return dataset if there and asked == (order.digest(), order.events) else None
-
-
-def _remember(order: Order, output: Path, dataset: Dataset) -> None:
-    content = {"digest": order.digest(), "events": order.events}
-    content |= {key: value for key, value in vars(dataset).items() if key != "process"}
-    layout.write_text(_record(order, output), json.dumps(content, indent=1) + "\n")
+    try:
+        dataset = Dataset(process=order.process, **record)
+    except TypeError:
+        return None
+    folder = output / order.process.name
+    return dataset if all((folder / file).exists() for file in dataset.files) else None
 
 
 def make_dataset(
     order: Order,
     output: Path,
-    pool: _Pool,
+    pool: Pool,
     progress: Progress,
 ) -> Dataset:
     """Make one dataset under `output`, going on from what is there of the same order."""
@@ -291,26 +322,32 @@ def make_dataset(
         cross_section_pb=sigma,
         seconds=sum(block.seconds for block in blocks),
     )
-    _remember(order, output, dataset)
-    _remove(folder)
+    write_record(output, dataset, digest=order.digest(), events=order.events)
+    pool.remove_at_exit(folder)
     return dataset
 
 
 def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
     """The catalogue's entry of a dataset. Cross section x k-factor x filter efficiency / sum of
-    weights (the generated events) x luminosity is the weight of each event."""
+    weights (the generated events) times the luminosity is the weight of each event."""
     process = dataset.process
     sigma = dataset.cross_section_pb
     if process.reference_pb is None:
         normalised = f"k_factor {process.k_factor:g} by hand"
     else:
         normalised = f"k_factor = {process.reference_pb:g} / {sigma:.4g} to the reference"
+    responses = ""
+    if process.responses > 1:
+        responses = (
+            f" Each generated event is used with {process.responses} detector responses: its "
+            "statistical errors are larger than they look."
+        )
     forced = f", times the forced branching {process.branching:g}" if process.branching != 1 else ""
     comment = (
         f"Pythia 8, leading order, MPI on, seed {seed}: {process.note}. {dataset.generated} of "
         f"{dataset.tried} hard processes passed the generator filters{forced}; "
         f"{dataset.selected} pass the POET pre-selection "
-        f"({100 * dataset.preselection_efficiency:.3g} %). {normalised}."
+        f"({100 * dataset.preselection_efficiency:.3g} %). {normalised}.{responses}"
     )
     return {
         "process": process.process,
@@ -321,7 +358,7 @@ def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
         "cross_section": f"{sigma:.8g} pb",
         "k_factor": dataset.k_factor * sigma / float(f"{sigma:.8g}"),
         "filter_efficiency": dataset.filter_efficiency,
-        "sum_of_weights": dataset.generated,
+        "sum_of_weights": dataset.sum_of_weights,
         "sum_of_weights_is": "count",
         "comment": comment,
         "path": process.name,
@@ -383,13 +420,10 @@ def produce(
     check_request(events, seed, workers, block_events)
     require_generator()
     datasets = []
-    with _Pool(workers) as pool:
+    with Pool(workers) as pool:
         for process in processes:
             order = Order(process, events, seed, detector or DetectorConfig(), block_events)
             dataset = make_dataset(order, output, pool, progress)
             write_catalogue(output, {process.name: entry(dataset, seed)})
             datasets.append(dataset)
-    blocks = output / ".blocks"
-    if blocks.exists() and not any(blocks.iterdir()):
-        blocks.rmdir()
     return datasets

@@ -1,8 +1,7 @@
 """Pseudo-data: independent sets of every process, mixed and thinned to one luminosity.
 
-Thinning keeps each event with probability (expected / made), so that the number of a process is
-Poisson distributed: the number made is itself a Poisson-like count that the thinning draws from
-Poisson(expected). Truth is taken out, as in collision data.
+The number of events that happened is drawn from a Poisson distribution; so many of the generated
+ones, picked at random and each once at most, are the data. Truth is taken out.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from analysis.simulation.production import Dataset
 def expected_weight(dataset: Dataset, luminosity_ipb: float, strength: float = 1.0) -> float:
     """Events at `luminosity_ipb` per generated event; `strength` multiplies the cross section."""
     cross_section = dataset.cross_section_pb * dataset.k_factor * strength
-    return luminosity_ipb * cross_section * dataset.filter_efficiency / dataset.generated
+    return luminosity_ipb * cross_section * dataset.filter_efficiency / dataset.sum_of_weights
 
 
 def mix(
@@ -28,24 +27,22 @@ def mix(
 ) -> tuple[Columns, dict[str, int]]:
     """Mix (dataset, its events, signal strength) to `luminosity_ipb`; events and counts drawn.
 
-    The number of generated events that happened is Poisson(expected); of these, the first ones are
-    taken, so that every generated event is used once at most. Raises SimulationError where a
-    dataset has too few generated events.
+    Raises SimulationError where a dataset has too few generated events.
     """
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, len(parts)])))
     chosen: list[Columns] = []
     drawn: dict[str, int] = {}
     for dataset, columns, strength in parts:
         weight = expected_weight(dataset, luminosity_ipb, strength)
-        happened = int(rng.poisson(weight * dataset.generated))
-        if happened > dataset.generated:
+        happened = int(rng.poisson(weight * dataset.sum_of_weights))
+        if happened > dataset.sum_of_weights:
             msg = (
-                f"{dataset.process.name}: {dataset.generated} generated events are too few for "
+                f"{dataset.process.name}: {dataset.sum_of_weights} generated events are too few for "
                 f"{luminosity_ipb:g} /pb, {happened} are needed"
             )
             raise SimulationError(msg)
         # Without replacement: which of the generated events happened.
-        keep = rng.choice(dataset.generated, happened, replace=False) < layout.size(columns)
+        keep = rng.choice(dataset.sum_of_weights, happened, replace=False) < layout.size(columns)
         count = int(np.count_nonzero(keep))
         chosen.append(layout.select(columns, rng.permutation(layout.size(columns))[:count]))
         drawn[dataset.process.name] = drawn.get(dataset.process.name, 0) + count

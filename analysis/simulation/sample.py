@@ -19,30 +19,41 @@ from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import require_generator
 from analysis.simulation.layout import Columns
 from analysis.simulation.production import (
+    CATALOGUE,
     Dataset,
     Order,
+    Pool,
     Progress,
-    _Pool,
     entry,
     make_dataset,
     write_catalogue,
+    write_record,
 )
 from analysis.simulation.pseudodata import mix
 
 SEED = 2015
 PSEUDODATA_SEED = 20150603  # first collisions at 13 TeV
-LUMINOSITY_IPB = 50.0
+PSEUDODATA_IPB = 50.0
+PSEUDODATA = "data__pseudo"
 TTBAR_STRENGTH = 1.07
 """Cross section of ttbar in the pseudo-data over the reference: 831.76 x 1.07 = 889.98 pb."""
 
-# Generated events (before the pre-selection), so that pseudo-data and prediction are sized freely.
-EVENTS = {
-    "ttbar__nominal": 20_000,
-    "ttbar__scaleup": 5_000,
-    "ttbar__scaledown": 5_000,
-    "ttbar__ME_var": 5_000,
-    "ttbar__PS_var": 5_000,
+# Pre-selected events of each dataset, at least (the wjets and qcd ones after their parton filter):
+# of the prediction and of the pseudo-data. The latter are what the luminosity needs and a tenth.
+EVENTS: dict[str, tuple[int, int]] = {
+    "ttbar__nominal": (20_000, 20_000),
+    "ttbar__scaleup": (6_000, 0),
+    "ttbar__scaledown": (6_000, 0),
+    "ttbar__ME_var": (6_000, 0),
+    "ttbar__PS_var": (6_000, 0),
+    "single_top_t_chan__nominal": (3_000, 1_700),
+    "single_atop_t_chan__nominal": (2_000, 1_100),
+    "single_top_tW__nominal": (4_000, 2_000),
+    "wjets__nominal__pthat40to80": (8_000, 8_000),
+    "wjets__nominal__pthat80": (12_000, 12_000),
+    "qcd__nominal": (1_500, 1_500),
 }
+EVENTS_PER_FILE = 5000
 DIMUON_EVENTS = {"jpsi": 3000, "drell_yan": 1000, "combinatorial": 1500}
 DIMUON_BITS = 12
 
@@ -58,3 +69,92 @@ def may_be_selected(columns: Columns) -> Any:
     good = (highest > SKIM_PT) & (np.abs(columns["jet_eta"]) < SKIM_ETA)
     tagged = good & (columns["jet_btag"] >= SKIM_TAG)
     return (ak.sum(good, axis=1) >= SKIM_JETS) & ak.any(tagged, axis=1)
+
+
+def _orders(column: int, seed: int) -> list[Order]:
+    return [
+        Order(processes.BY_NAME[name], events[column], seed, DetectorConfig())
+        for name, events in EVENTS.items()
+        if events[column]
+    ]
+
+
+def _all_events(folder: Path, dataset: Dataset) -> Columns:
+    paths = [folder / dataset.process.name / file for file in dataset.files]
+    return layout.concatenate([layout.read(path) for path in paths])
+
+
+def _write_skimmed(output: Path, name: str, columns: Columns) -> dict[str, int]:
+    """Skim, reduce and write the files of one dataset; {file: events}."""
+    columns = layout.reduced(layout.select(columns, may_be_selected(columns)))
+    files = {}
+    for number, start in enumerate(range(0, max(layout.size(columns), 1), EVENTS_PER_FILE)):
+        part = layout.select(columns, slice(start, start + EVENTS_PER_FILE))
+        file = f"{name}_{number}.root"
+        layout.write(output / name / file, part)
+        files[file] = layout.size(part)
+    return files
+
+
+def _simulated_entry(output: Path, work: Path, dataset: Dataset) -> dict[str, Any]:
+    name = dataset.process.name
+    result = entry(dataset, SEED)
+    result["files"] = _write_skimmed(output, name, _all_events(work, dataset))
+    result["comment"] += (
+        f" The files keep the events with {SKIM_JETS} jets that reach {SKIM_PT:g} GeV in some "
+        f"variation, one of them with the loose b tag ({SKIM_TAG:g}), and fewer branches."
+    )
+    write_record(output, dataset, skimmed_files=result["files"])
+    return result
+
+
+def _pseudodata_entry(output: Path, work: Path, datasets: list[Dataset]) -> dict[str, Any]:
+    parts = [
+        (d, _all_events(work, d), TTBAR_STRENGTH if d.process.process == "ttbar" else 1.0)
+        for d in datasets
+    ]
+    events, drawn = mix(parts, PSEUDODATA_IPB, PSEUDODATA_SEED)
+    files = _write_skimmed(output, PSEUDODATA, events)
+    numbers = ", ".join(f"{name} {count}" for name, count in drawn.items())
+    return {
+        "process": "data",
+        "variation": "nominal",
+        "kind": "collision",
+        "channel": None,
+        "comment": (
+            f"Pseudo-data, not collisions: simulation with seeds of its own ({PSEUDODATA_SEED}), "
+            f"Poisson-thinned to {PSEUDODATA_IPB:g} /pb with sigma(ttbar) = "
+            f"{processes.TTBAR_PB * TTBAR_STRENGTH:.2f} pb ({TTBAR_STRENGTH:g} x "
+            f"{processes.TTBAR_PB:g} pb), the other processes as in the prediction. "
+            f"Pre-selected events drawn, before the skim: {numbers}. Truth is taken out."
+        ),
+        "path": PSEUDODATA,
+        "files": files,
+    }
+
+
+def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
+    """Make the bundled sample in `output`; interrupted, the same call goes on. Its catalogue.
+
+    The full ntuples wait in `output/.work`, removed at the end.
+    """
+    require_generator()
+    work = output / ".work"
+    made: dict[str, list[Dataset]] = {}
+    with Pool(workers) as pool:
+        for part, orders in (
+            ("prediction", _orders(0, SEED)),
+            ("pseudodata", _orders(1, PSEUDODATA_SEED)),
+        ):
+            made[part] = [make_dataset(order, work / part, pool, progress) for order in orders]
+    (output / CATALOGUE).unlink(missing_ok=True)
+    entries = {
+        d.process.name: _simulated_entry(output, work / "prediction", d)
+        for d in made["prediction"]
+    }
+    entries[PSEUDODATA] = _pseudodata_entry(output, work / "pseudodata", made["pseudodata"])
+    for name, count in DIMUON_EVENTS.items():
+        dimuon.produce(name, output / "dimuon", count, SEED, bits=DIMUON_BITS)
+    path = write_catalogue(output, entries, PSEUDODATA_IPB)
+    shutil.rmtree(work)
+    return path
