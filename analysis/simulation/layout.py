@@ -43,8 +43,8 @@ SAMPLE_BRANCHES = (
 """Branches of the bundled sample: what the analysis uses, nothing that follows from the rest."""
 
 # Mantissa bits of the bundled sample, as NanoAOD does it; full float32 has 23.
-DEFAULT_BITS = 11
-BITS = {"btag": 9, "iso": 8, "pfreliso04DBCorr": 8, "sip3d": 7, "ch": 1, "mass": 8, "corrmass": 8}
+DEFAULT_BITS = 10
+BITS = {"btag": 8, "iso": 7, "pfreliso04DBCorr": 7, "sip3d": 6, "ch": 1, "mass": 7, "corrmass": 7}
 
 
 def _momentum(objects: ak.Array, pt: Any, prefix: str = "") -> dict[str, Any]:

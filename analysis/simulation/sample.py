@@ -41,31 +41,60 @@ TTBAR_STRENGTH = 1.07
 # Pre-selected events of each dataset, at least (the wjets and qcd ones after their parton filter):
 # of the prediction and of the pseudo-data. The latter are what the luminosity needs and a tenth.
 EVENTS: dict[str, tuple[int, int]] = {
-    "ttbar__nominal": (20_000, 20_000),
-    "ttbar__scaleup": (6_000, 0),
-    "ttbar__scaledown": (6_000, 0),
-    "ttbar__ME_var": (6_000, 0),
-    "ttbar__PS_var": (6_000, 0),
-    "single_top_t_chan__nominal": (3_000, 1_700),
-    "single_atop_t_chan__nominal": (2_000, 1_100),
-    "single_top_tW__nominal": (4_000, 2_000),
-    "wjets__nominal__pthat40to80": (8_000, 8_000),
-    "wjets__nominal__pthat80": (12_000, 12_000),
-    "qcd__nominal": (1_500, 1_500),
+    "ttbar__nominal": (20_000, 10_000),
+    "ttbar__scaleup": (5_000, 0),
+    "ttbar__scaledown": (5_000, 0),
+    "ttbar__ME_var": (5_000, 0),
+    "ttbar__PS_var": (5_000, 0),
+    "single_top_t_chan__nominal": (2_500, 800),
+    "single_atop_t_chan__nominal": (2_000, 500),
+    "single_top_tW__nominal": (3_500, 1_000),
+    "wjets__nominal__pthat40to80": (20_000, 15_000),
+    "wjets__nominal__pthat80": (24_000, 20_000),
+    "qcd__nominal": (2_600, 2_600),
 }
 EVENTS_PER_FILE = 5000
 DIMUON_EVENTS = {"jpsi": 3000, "drell_yan": 1000, "combinatorial": 1500}
 DIMUON_BITS = 12
 
-SKIM_JETS, SKIM_PT, SKIM_ETA, SKIM_TAG = 4, 25.0, 2.4, 0.46
-"""Skim: four jets that reach 25 GeV in some variation, one of them with the loose b tag."""
+SKIM_JETS, SKIM_PT, SKIM_ETA, SKIM_TAG = 4, 28.0, 2.4, 0.8
+"""Skim: four jets that reach 28 GeV in some variation, one of them b tagged."""
+JET_PT = 20.0
+"""Jets below it in every variation are left out."""
 
 
-def may_be_selected(columns: Columns) -> Any:
-    """Mask of events that the analysis can select, with a margin below its cuts (30 GeV, 0.8)."""
+def _highest_pt(columns: Columns) -> Any:
+    """The largest corrected pT of each jet under all variations."""
     highest = columns["jet_corrpt"]
     for name in ("jet_corrptUp", "jet_corrptSmearUp", "jet_corrptSmearDown"):
         highest = np.maximum(highest, columns[name])
+    return highest
+
+
+def without_soft_jets(columns: Columns) -> Columns:
+    """The same events without the jets below `JET_PT`; `muon_jetidx` follows (-1: its jet went)."""
+    kept = _highest_pt(columns) > JET_PT
+    counts = ak.num(kept)
+    flat = ak.to_numpy(ak.flatten(kept))
+    before = np.cumsum(flat) - flat
+    first = np.concatenate([[0], np.cumsum(ak.to_numpy(counts))])[:-1]
+    start = np.concatenate([before, [flat.sum()]])[first]
+    position = ak.unflatten(np.where(flat, before - np.repeat(start, counts), -1), counts)
+    result = {
+        name: values[kept] if name.startswith("jet_") else values
+        for name, values in columns.items()
+    }
+    old = columns["muon_jetidx"]
+    # Padded by one entry, so that -1 ("no jet") finds a -1 as well.
+    padded = ak.concatenate([position, ak.from_regular(np.full((len(counts), 1), -1))], axis=1)
+    new = padded[ak.where(old < 0, counts, old)]
+    result["muon_jetidx"] = ak.values_astype(new, np.int32)
+    return result
+
+
+def may_be_selected(columns: Columns) -> Any:
+    """Mask of events that the analysis (four jets above 30 GeV, a tag) can select."""
+    highest = _highest_pt(columns)
     good = (highest > SKIM_PT) & (np.abs(columns["jet_eta"]) < SKIM_ETA)
     tagged = good & (columns["jet_btag"] >= SKIM_TAG)
     return (ak.sum(good, axis=1) >= SKIM_JETS) & ak.any(tagged, axis=1)
@@ -86,7 +115,8 @@ def _all_events(folder: Path, dataset: Dataset) -> Columns:
 
 def _write_skimmed(output: Path, name: str, columns: Columns) -> dict[str, int]:
     """Skim, reduce and write the files of one dataset; {file: events}."""
-    columns = layout.reduced(layout.select(columns, may_be_selected(columns)))
+    chosen = layout.select(columns, may_be_selected(columns))
+    columns = layout.reduced(without_soft_jets(chosen))
     files = {}
     for number, start in enumerate(range(0, max(layout.size(columns), 1), EVENTS_PER_FILE)):
         part = layout.select(columns, slice(start, start + EVENTS_PER_FILE))
