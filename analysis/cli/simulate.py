@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
     from analysis.simulation.production import Dataset, Progress
 
 SUMMARY = "simulate events: Pythia 8, jets, detector response, POET ntuples and their catalogue"
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=DEFAULT_SEED, metavar="S", help="default: %(default)s"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes; the events do not depend on it"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes; the events do not depend on it",
     )
     parser.add_argument(
         "--block-events",
@@ -148,7 +153,9 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Progress]:
 def _report(datasets: list[Dataset], output: Path) -> None:
     if not datasets:
         return
-    _say(f"{'dataset':30} {'events':>8} {'sigma LO':>12} {'filter':>8} {'presel.':>8} {'per core':>9}\n")
+    _say(
+        f"{'dataset':30} {'events':>8} {'sigma LO':>12} {'filter':>8} {'presel.':>8} {'per core':>9}\n"
+    )
     for d in datasets:
         rate = d.selected / d.seconds if d.seconds else 0.0
         _say(

@@ -32,149 +32,195 @@ class _Frozen(BaseModel):
 class JetConfig(_Frozen):
     """Clustering, scale, resolution and uncertainties of the jets."""
 
-    radius: float = Field(0.4, gt=0, description="anti-kT radius of the slimmed jets (POET)")
-    particle_abs_eta: float = Field(5.0, description="acceptance of the calorimeters")
-    min_pt: float = Field(15.0, ge=0, description="smallest corrpt in TT2022")
-    scale: float = Field(0.99, gt=0, description="corrected pT over particle-level pT; tuned")
-    noise: float = Field(2.0, ge=0, description="N [GeV] of sqrt(N2/pT2 + S2/pT + C2); JME-13-004")
-    stochastic: float = Field(0.80, ge=0, description="S [sqrt GeV]; JME-13-004")
-    constant: float = Field(0.04, ge=0, description="C; JME-13-004")
+    radius: float = Field(
+        default=0.4, gt=0, description="anti-kT radius of the slimmed jets (POET)"
+    )
+    particle_abs_eta: float = Field(default=5.0, description="acceptance of the calorimeters")
+    min_pt: float = Field(default=15.0, ge=0, description="smallest corrpt in TT2022")
+    scale: float = Field(
+        default=0.99, gt=0, description="corrected pT over particle-level pT; tuned"
+    )
+    noise: float = Field(
+        default=2.0, ge=0, description="N [GeV] of sqrt(N2/pT2 + S2/pT + C2); JME-13-004"
+    )
+    stochastic: float = Field(default=0.80, ge=0, description="S [sqrt GeV]; JME-13-004")
+    constant: float = Field(default=0.04, ge=0, description="C; JME-13-004")
     raw_correction_eta: tuple[float, ...] = Field(
-        (0.4, 1.05, 1.6, 2.15), description="|eta| of the next row, linear in between; W2015"
+        default=(0.4, 1.05, 1.6, 2.15),
+        description="|eta| of the next row, linear in between; W2015",
     )
     raw_correction: tuple[float, ...] = Field(
-        (0.02, 0.05, 0.11, 0.15), description="corrpt/pt - 1 at high pT; W2015 less 0.02, tuned"
+        default=(0.02, 0.05, 0.11, 0.15),
+        description="corrpt/pt - 1 at high pT; W2015 less 0.02, tuned",
     )
-    raw_correction_low: float = Field(0.03, description="more of it at pT = 0; W2015")
-    raw_correction_decay: float = Field(40.0, gt=0, description="e-folding pT [GeV] of that; W2015")
+    raw_correction_low: float = Field(default=0.03, description="more of it at pT = 0; W2015")
+    raw_correction_decay: float = Field(
+        default=40.0, gt=0, description="e-folding pT [GeV] of that; W2015"
+    )
     lepton_raw_response: float = Field(
-        1.02, description="raw over true for the prompt-lepton part: leptons lose nothing; TT2022"
+        default=1.02,
+        description="raw over true for the prompt-lepton part: leptons lose nothing; TT2022",
     )
-    scale_uncertainty: float = Field(0.010, ge=0, description="at high pT, central; JME-13-004")
-    scale_uncertainty_low: float = Field(0.45, ge=0, description="[GeV]/pT added; JME-13-004")
+    scale_uncertainty: float = Field(
+        default=0.010, ge=0, description="at high pT, central; JME-13-004"
+    )
+    scale_uncertainty_low: float = Field(
+        default=0.45, ge=0, description="[GeV]/pT added; JME-13-004"
+    )
     resolution_uncertainty: float = Field(
-        0.06, ge=0, description="of the smearing width; 2015 scale factors 1.06 +- 0.06"
+        default=0.06, ge=0, description="of the smearing width; 2015 scale factors 1.06 +- 0.06"
     )
-    flavour_radius: float = Field(0.4, description="hadron-jet distance for hflav")
-    flavour_min_pt: float = Field(5.0, description="pT of the b or c hadron for hflav")
+    flavour_radius: float = Field(default=0.4, description="hadron-jet distance for hflav")
+    flavour_min_pt: float = Field(default=5.0, description="pT of the b or c hadron for hflav")
 
 
 class BTagConfig(_Frozen):
     """CSVv2 discriminator: efficiencies at the three working points, by flavour."""
 
-    working_points: tuple[float, float, float] = Field((0.460, 0.800, 0.935), description="76X")
-    b: tuple[float, float, float] = Field((0.86, 0.74, 0.53), description="BTV-15-001; M tuned")
-    c: tuple[float, float, float] = Field((0.41, 0.18, 0.06), description="BTV-15-001; M tuned")
+    working_points: tuple[float, float, float] = Field(
+        default=(0.460, 0.800, 0.935), description="76X"
+    )
+    b: tuple[float, float, float] = Field(
+        default=(0.86, 0.74, 0.53), description="BTV-15-001; M tuned"
+    )
+    c: tuple[float, float, float] = Field(
+        default=(0.41, 0.18, 0.06), description="BTV-15-001; M tuned"
+    )
     light: tuple[float, float, float] = Field(
-        (0.095, 0.009, 0.0011), description="BTV-15-001; M tuned"
+        default=(0.095, 0.009, 0.0011), description="BTV-15-001; M tuned"
     )
-    low_pt_loss: float = Field(0.25, description="relative loss of b, c efficiency at pT = 0")
-    low_pt_decay: float = Field(35.0, gt=0, description="e-folding pT [GeV]; BTV-15-001 shape")
-    high_pt_loss: float = Field(0.0006, description="relative loss per GeV above; BTV-15-001")
-    high_pt_start: float = Field(120.0, description="[GeV] where the loss sets in; BTV-15-001")
-    lepton_light: float = Field(0.003, description="P(d > 0.8) of a prompt-lepton jet; TT2022")
-    max_abs_eta: float = Field(2.4, description="tracker acceptance; beyond it d = -10")
-    no_track: float = Field(0.25, description="light jets without vertex input (d = -10); W2015")
-    no_track_heavy: float = Field(0.01, description="same for b and c jets; TT2022")
+    low_pt_loss: float = Field(
+        default=0.25, description="relative loss of b, c efficiency at pT = 0"
+    )
+    low_pt_decay: float = Field(
+        default=35.0, gt=0, description="e-folding pT [GeV]; BTV-15-001 shape"
+    )
+    high_pt_loss: float = Field(
+        default=0.0006, description="relative loss per GeV above; BTV-15-001"
+    )
+    high_pt_start: float = Field(
+        default=120.0, description="[GeV] where the loss sets in; BTV-15-001"
+    )
+    lepton_light: float = Field(
+        default=0.003, description="P(d > 0.8) of a prompt-lepton jet; TT2022"
+    )
+    max_abs_eta: float = Field(default=2.4, description="tracker acceptance; beyond it d = -10")
+    no_track: float = Field(
+        default=0.25, description="light jets without vertex input (d = -10); W2015"
+    )
+    no_track_heavy: float = Field(default=0.01, description="same for b and c jets; TT2022")
     light_low: tuple[float, float] = Field(
-        (0.2, 0.28), description="further point of the light curve: P(d > 0.2); W2015"
+        default=(0.2, 0.28), description="further point of the light curve: P(d > 0.2); W2015"
     )
-    b_uncertainty: float = Field(0.03, description="of the b scale factor; BTV-15-001")
-    c_uncertainty: float = Field(0.06, description="twice that of b; BTV-15-001")
-    light_uncertainty: float = Field(0.15, description="of the mistag scale factor; BTV-15-001")
+    b_uncertainty: float = Field(default=0.03, description="of the b scale factor; BTV-15-001")
+    c_uncertainty: float = Field(default=0.06, description="twice that of b; BTV-15-001")
+    light_uncertainty: float = Field(
+        default=0.15, description="of the mistag scale factor; BTV-15-001"
+    )
 
 
 class ElectronConfig(_Frozen):
     """Electrons: resolution, identification, isolation, impact parameter."""
 
-    min_pt: float = Field(5.0, description="smallest pT in TT2022")
-    max_abs_eta: float = Field(2.5, description="tracker acceptance")
+    min_pt: float = Field(default=5.0, description="smallest pT in TT2022")
+    max_abs_eta: float = Field(default=2.5, description="tracker acceptance")
     resolution: tuple[float, float] = Field(
-        (0.016, 0.028), description="relative, barrel and endcap; EGM-13-001"
+        default=(0.016, 0.028), description="relative, barrel and endcap; EGM-13-001"
     )
-    barrel_abs_eta: float = Field(1.479, description="ECAL barrel")
-    cluster_radius: float = Field(0.1, description="photons in it join the cluster; EGM-13-001")
-    reconstruction: float = Field(0.97, description="EGM-13-001")
+    barrel_abs_eta: float = Field(default=1.479, description="ECAL barrel")
+    cluster_radius: float = Field(
+        default=0.1, description="photons in it join the cluster; EGM-13-001"
+    )
+    reconstruction: float = Field(default=0.97, description="EGM-13-001")
     tight: tuple[float, float] = Field(
-        (0.90, 0.82), description="identification without isolation; EGM-13-001, tuned"
+        default=(0.90, 0.82), description="identification without isolation; EGM-13-001, tuned"
     )
-    medium_over_tight: float = Field(1.09, description="EGM-13-001")
-    loose_over_tight: float = Field(1.18, description="EGM-13-001")
-    low_pt_loss: float = Field(0.6, description="relative loss at pT = 0, e-folding 12 GeV")
-    nonprompt_identification: float = Field(0.25, description="factor for hadron decays; TT2022")
+    medium_over_tight: float = Field(default=1.09, description="EGM-13-001")
+    loose_over_tight: float = Field(default=1.18, description="EGM-13-001")
+    low_pt_loss: float = Field(default=0.6, description="relative loss at pT = 0, e-folding 12 GeV")
+    nonprompt_identification: float = Field(
+        default=0.25, description="factor for hadron decays; TT2022"
+    )
     isolation: tuple[float, float] = Field(
-        (0.0354, 0.0646), description="cut of the tight working point (Spring15 25 ns)"
+        default=(0.0354, 0.0646), description="cut of the tight working point (Spring15 25 ns)"
     )
-    loose_isolation: tuple[float, float] = Field((0.0893, 0.121), description="same, loose")
-    isolation_radius: float = Field(0.3, description="effective-area isolation of POET")
+    loose_isolation: tuple[float, float] = Field(default=(0.0893, 0.121), description="same, loose")
+    isolation_radius: float = Field(default=0.3, description="effective-area isolation of POET")
 
 
 class MuonConfig(_Frozen):
     """Muons: resolution, identification, isolation, impact parameter."""
 
-    min_pt: float = Field(3.0, description="smallest pT in TT2022")
-    max_abs_eta: float = Field(2.4, description="muon system")
+    min_pt: float = Field(default=3.0, description="smallest pT in TT2022")
+    max_abs_eta: float = Field(default=2.4, description="muon system")
     resolution: tuple[float, float] = Field(
-        (0.011, 0.020), description="relative, |eta| below and above 0.9; MUO-10-004"
+        default=(0.011, 0.020), description="relative, |eta| below and above 0.9; MUO-10-004"
     )
-    resolution_abs_eta: float = Field(0.9, description="barrel of the muon system")
-    reconstruction: float = Field(0.99, description="MUO-10-004")
-    tight: float = Field(0.965, description="MUO-10-004")
-    medium: float = Field(0.985, description="MUO-10-004")
-    isolation_radius: float = Field(0.4, description="pfreliso04DBCorr")
+    resolution_abs_eta: float = Field(default=0.9, description="barrel of the muon system")
+    reconstruction: float = Field(default=0.99, description="MUO-10-004")
+    tight: float = Field(default=0.965, description="MUO-10-004")
+    medium: float = Field(default=0.985, description="MUO-10-004")
+    isolation_radius: float = Field(default=0.4, description="pfreliso04DBCorr")
 
 
 class TrackConfig(_Frozen):
     """Impact parameters and pile-up under leptons."""
 
-    ip_resolution: float = Field(0.0012, description="[cm] median dxyError of TT2022")
-    ip_pull: float = Field(0.45, description="sip3d core: Rayleigh scale; W2015 (median 0.44)")
-    ip_tail: float = Field(0.12, description="share with a wider scale; W2015")
-    ip_tail_pull: float = Field(1.5, description="that scale; W2015 (95 % at 2.3)")
-    charged_in_cone: float = Field(0.25, description="[GeV] mean stray charged energy; tuned")
+    ip_resolution: float = Field(default=0.0012, description="[cm] median dxyError of TT2022")
+    ip_pull: float = Field(
+        default=0.45, description="sip3d core: Rayleigh scale; W2015 (median 0.44)"
+    )
+    ip_tail: float = Field(default=0.12, description="share with a wider scale; W2015")
+    ip_tail_pull: float = Field(default=1.5, description="that scale; W2015 (95 % at 2.3)")
+    charged_in_cone: float = Field(
+        default=0.25, description="[GeV] mean stray charged energy; tuned"
+    )
     neutral_spread: float = Field(
-        1.2, description="[GeV] spread of neutral energy after the pile-up correction; tuned"
+        default=1.2,
+        description="[GeV] spread of neutral energy after the pile-up correction; tuned",
     )
 
 
 class TriggerConfig(_Frozen):
     """Turn-on curves of the three triggers of the skim."""
 
-    electron_threshold: float = Field(22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
-    electron_width: float = Field(1.5, gt=0, description="[GeV]; EGM-13-001")
-    electron_plateau: float = Field(0.935, description="tuned")
-    muon_threshold: float = Field(20.0, description="HLT_IsoMu20, HLT_IsoTkMu20")
-    muon_width: float = Field(0.6, gt=0, description="[GeV]; MUO-10-004")
-    muon_plateau: float = Field(0.935, description="tuned")
-    track_recovery: float = Field(0.35, description="IsoTkMu20 where IsoMu20 failed")
-    track_correlation: float = Field(0.95, description="IsoTkMu20 where IsoMu20 fired")
-    isolation: float = Field(0.22, description="relative isolation of half efficiency; HLT cuts")
-    isolation_width: float = Field(0.05, gt=0, description="its width")
-    nonisolated: float = Field(0.03, description="efficiency left for non-isolated muons")
-    max_abs_eta: float = Field(2.1, description="of the electron trigger")
+    electron_threshold: float = Field(default=22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
+    electron_width: float = Field(default=1.5, gt=0, description="[GeV]; EGM-13-001")
+    electron_plateau: float = Field(default=0.935, description="tuned")
+    muon_threshold: float = Field(default=20.0, description="HLT_IsoMu20, HLT_IsoTkMu20")
+    muon_width: float = Field(default=0.6, gt=0, description="[GeV]; MUO-10-004")
+    muon_plateau: float = Field(default=0.935, description="tuned")
+    track_recovery: float = Field(default=0.35, description="IsoTkMu20 where IsoMu20 failed")
+    track_correlation: float = Field(default=0.95, description="IsoTkMu20 where IsoMu20 fired")
+    isolation: float = Field(
+        default=0.22, description="relative isolation of half efficiency; HLT cuts"
+    )
+    isolation_width: float = Field(default=0.05, gt=0, description="its width")
+    nonisolated: float = Field(default=0.03, description="efficiency left for non-isolated muons")
+    max_abs_eta: float = Field(default=2.1, description="of the electron trigger")
 
 
 class MetConfig(_Frozen):
     """Missing transverse momentum: neutrinos plus noise."""
 
-    stochastic: float = Field(0.6, description="per component, of sqrt(sum ET); JME-13-003")
-    noise: float = Field(8.0, description="[GeV] from pile-up; JME-13-003 at 11 vertices")
+    stochastic: float = Field(default=0.6, description="per component, of sqrt(sum ET); JME-13-003")
+    noise: float = Field(default=8.0, description="[GeV] from pile-up; JME-13-003 at 11 vertices")
 
 
 class VertexConfig(_Frozen):
     """Primary vertices."""
 
-    mean: float = Field(10.7, gt=0, description="mean PV_npvs; W2015 (median 10)")
-    spread: float = Field(2.6, ge=0, description="of the mean from event to event; W2015")
-    good: float = Field(0.96, description="share of good vertices; W2015")
-    z_width: float = Field(3.7, description="[cm] beam spot length of 2015")
+    mean: float = Field(default=10.7, gt=0, description="mean PV_npvs; W2015 (median 10)")
+    spread: float = Field(default=2.6, ge=0, description="of the mean from event to event; W2015")
+    good: float = Field(default=0.96, description="share of good vertices; W2015")
+    z_width: float = Field(default=3.7, description="[cm] beam spot length of 2015")
 
 
 class PreselectionConfig(_Frozen):
     """What the POET skim keeps (and how far the bundled sample goes beyond it)."""
 
-    lepton_pt: float = Field(26.0, description="POET")
-    lepton_abs_eta: float = Field(2.1, description="POET")
+    lepton_pt: float = Field(default=26.0, description="POET")
+    lepton_abs_eta: float = Field(default=2.1, description="POET")
 
 
 class DetectorConfig(_Frozen):

@@ -7,8 +7,7 @@ of the CMS dimuon file of 2012. Generated without multiparton interactions: only
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
@@ -21,6 +20,9 @@ from analysis.simulation.particles import MUON, kinematics
 from analysis.simulation.processes import Process
 from analysis.simulation.production import block_seeds, check_request, write_catalogue
 from analysis.simulation.response import MUON_MASS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TREE = "Events"
 MIN_PT, MAX_ABS_ETA = 3.0, 2.4

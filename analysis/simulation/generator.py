@@ -10,13 +10,15 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.simulation.errors import SimulationError
 from analysis.simulation.processes import COMMON, Filters, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LEPTONS = (11, 13, 15)
 MAX_SEED = 900_000_000  # Pythia's largest seed
@@ -63,10 +65,10 @@ def _make_hook(filters: Filters) -> Any:
             self.tried = 0
             self.wrong_charge = 0
 
-        def canVetoProcessLevel(self) -> bool:  # noqa: N802 (Pythia's name)
+        def canVetoProcessLevel(self) -> bool:
             return True
 
-        def doVetoProcessLevel(self, event: Any) -> bool:  # noqa: N802
+        def doVetoProcessLevel(self, event: Any) -> bool:
             particles = [event[i] for i in range(event.size())]
             if filters.top_charge and not any(p.id() == 6 * filters.top_charge for p in particles):
                 self.wrong_charge += 1
@@ -80,13 +82,13 @@ def _make_hook(filters: Filters) -> Any:
                 for p in particles
             )
 
-        def canVetoPT(self) -> bool:  # noqa: N802
+        def canVetoPT(self) -> bool:
             return filters.parton_jets > 0
 
-        def scaleVetoPT(self) -> float:  # noqa: N802
+        def scaleVetoPT(self) -> float:
             return filters.shower_scale
 
-        def doVetoPT(self, _position: int, event: Any) -> bool:  # noqa: N802
+        def doVetoPT(self, _position: int, event: Any) -> bool:
             partons = []
             for i in range(event.size() - 1, 4, -1):
                 p = event[i]

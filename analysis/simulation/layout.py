@@ -7,15 +7,18 @@ files at CERN. Floats are float32, integers and flags int32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 TREE = "events"
 COLLECTIONS = ("electron", "jet", "muon")
@@ -25,16 +28,48 @@ ZSTD_LEVEL = 5
 Columns = dict[str, Any]
 
 SAMPLE_BRANCHES = (
-    *(f"electron_{x}" for x in "pt eta phi e ch iso isLoose isMedium isTight sip3d".split()),
+    *(
+        f"electron_{x}"
+        for x in ["pt", "eta", "phi", "e", "ch", "iso", "isLoose", "isMedium", "isTight", "sip3d"]
+    ),
     *(
         f"jet_{x}"
-        for x in "pt eta phi e mass ch btag hflav corrpt corrptUp corrptDown corrptSmearUp "
-        "corrptSmearDown corrmass corre".split()
+        for x in [
+            "pt",
+            "eta",
+            "phi",
+            "e",
+            "mass",
+            "ch",
+            "btag",
+            "hflav",
+            "corrpt",
+            "corrptUp",
+            "corrptDown",
+            "corrptSmearUp",
+            "corrptSmearDown",
+            "corrmass",
+            "corre",
+        ]
     ),
     *TAG_WEIGHTS,
     "met_pt",
     "met_phi",
-    *(f"muon_{x}" for x in "pt eta phi e ch isTight isSoft pfreliso04DBCorr sip3d jetidx".split()),
+    *(
+        f"muon_{x}"
+        for x in [
+            "pt",
+            "eta",
+            "phi",
+            "e",
+            "ch",
+            "isTight",
+            "isSoft",
+            "pfreliso04DBCorr",
+            "sip3d",
+            "jetidx",
+        ]
+    ),
     "PV_npvs",
     "trig_Ele22_eta2p1_WPLoose_Gsf",
     "trig_IsoMu20",
@@ -114,7 +149,9 @@ def truncate_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.floa
     """
     shift = 23 - bits
     as_integer = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    rounded = (as_integer + np.uint32(1 << (shift - 1))) & np.uint32((0xFFFFFFFF << shift) & 0xFFFFFFFF)
+    rounded = (as_integer + np.uint32(1 << (shift - 1))) & np.uint32(
+        (0xFFFFFFFF << shift) & 0xFFFFFFFF
+    )
     return np.where(np.isfinite(values), rounded.view(np.float32), values).astype(np.float32)
 
 
@@ -174,7 +211,7 @@ def write(path: Path, columns: Columns, tree: str = TREE, counters: bool = True)
         with uproot.recreate(temporary, compression=uproot.ZSTD(ZSTD_LEVEL)) as file:
             out = file.mktree(tree, types)
             out.extend(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as err:
         msg = f"cannot write {path}: {err.strerror or err}"
         raise OutputError(msg) from err
@@ -188,7 +225,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as err:
         msg = f"cannot write {path}: {err.strerror or err}"
         raise OutputError(msg) from err

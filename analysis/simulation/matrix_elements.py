@@ -41,10 +41,10 @@ def single_top_tw() -> Any:
     import pythia8mc
 
     class BottomGluonToTopW(pythia8mc.Sigma2Process):  # type: ignore[misc]
-        def initProc(self) -> None:  # noqa: N802 (Pythia's names)
+        def initProc(self) -> None:
             self.sigma_hat = 0.0
 
-        def sigmaKin(self) -> None:  # noqa: N802
+        def sigmaKin(self) -> None:
             """dsigma/dt of the two possible orders of the incoming partons."""
             self.by_top_gluon = {
                 # The first incoming parton is the gluon: (p_t - p_g)^2 is t; else it is u.
@@ -59,14 +59,14 @@ def single_top_tw() -> Any:
             # Colour: tr(T^a T^a) = 4; average over 2 x 2 spins and 3 x 8 colours.
             average = 4.0 / (4.0 * 24.0)
             element = g_s2 * g_w2 / 2 * average * trace(self.sH, d, self.s3, self.s4)
-            return max(element / (16 * math.pi * self.sH2), 0.0)
+            return float(max(element / (16 * math.pi * self.sH2), 0.0))
 
-        def sigmaHat(self) -> float:  # noqa: N802
+        def sigmaHat(self) -> float:
             if GLUON not in (self.id1, self.id2) or BOTTOM not in (abs(self.id1), abs(self.id2)):
                 return 0.0
             return float(self.by_top_gluon[self.id1 == GLUON])
 
-        def setIdColAcol(self) -> None:  # noqa: N802
+        def setIdColAcol(self) -> None:
             gluon_first = self.id1 == GLUON
             sign = 1 if (self.id2 if gluon_first else self.id1) > 0 else -1
             self.setId(self.id1, self.id2, sign * TOP, -sign * W)
@@ -77,7 +77,7 @@ def single_top_tw() -> Any:
             if sign < 0:
                 self.swapColAcol()
 
-        def weightDecay(self, process: Any, first: int, last: int) -> float:  # noqa: N802
+        def weightDecay(self, process: Any, first: int, last: int) -> float:
             mother = abs(process[process[first].mother1()].id())
             return float(self.weightTopDecay(process, first, last)) if mother == TOP else 1.0
 
@@ -87,13 +87,13 @@ def single_top_tw() -> Any:
         def code(self) -> int:
             return PROCESS_CODE
 
-        def inFlux(self) -> str:  # noqa: N802
+        def inFlux(self) -> str:
             return "qg"
 
-        def id3Mass(self) -> int:  # noqa: N802
+        def id3Mass(self) -> int:
             return TOP
 
-        def id4Mass(self) -> int:  # noqa: N802
+        def id4Mass(self) -> int:
             return W
 
     return BottomGluonToTopW()

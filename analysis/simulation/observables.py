@@ -6,13 +6,15 @@ with the four-momentum that these were made with (`mixed`: raw pT, corrected ene
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.simulation.layout import Columns
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.simulation.layout import Columns
 
 REGIONS = ("4j1b", "4j2b")
 LEPTON_PT, LEPTON_ETA, SIP3D, MUON_ISO = 30.0, 2.1, 4.0, 0.15

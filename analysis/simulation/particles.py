@@ -6,13 +6,14 @@ Everything here is truth; no detector. Momenta in GeV, vertices in cm, arrays `n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.simulation.config import DetectorConfig
+if TYPE_CHECKING:
+    from analysis.simulation.config import DetectorConfig
 
 NEUTRINOS = (12, 14, 16)
 ELECTRON, MUON, TAU, PHOTON = 11, 13, 15, 22
@@ -69,7 +70,7 @@ def _is_hadron_with(ids: NDArray[np.int32], flavour: int) -> NDArray[np.bool_]:
     meson = (absolute // 100) % 10
     baryon = (absolute // 1000) % 10
     heavy = np.where(baryon > 0, baryon, meson)
-    return (absolute > 100) & (heavy == flavour)
+    return np.asarray((absolute > 100) & (heavy == flavour))
 
 
 def _last_hadrons(
@@ -182,7 +183,8 @@ def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
         )
 
     def total(weight: Any, mask: Any) -> _FloatArray:
-        return np.bincount(event[mask], weights=weight[mask], minlength=len(sizes))
+        sums = np.bincount(event[mask], weights=weight[mask], minlength=len(sizes))
+        return np.asarray(sums, dtype=np.float64)
 
     return TruthEvents(
         leptons=leptons,

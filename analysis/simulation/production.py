@@ -17,8 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,11 +26,13 @@ from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig, digest
 from analysis.simulation.errors import SimulationError, require_generator
 from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
-from analysis.simulation.layout import Columns
-from analysis.simulation.processes import Process
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.simulation.layout import Columns
     from analysis.simulation.particles import TruthEvents
+    from analysis.simulation.processes import Process
 
 FORMAT = 1  # raise it when the code changes what a block contains
 BLOCK_EVENTS = 1000
@@ -183,7 +184,7 @@ class Pool:
         self.ahead = 2 * workers
         self._done_with: list[Path] = []
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

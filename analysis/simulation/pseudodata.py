@@ -6,14 +6,18 @@ ones, picked at random and each once at most, are the data. Truth is taken out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.simulation import layout
 from analysis.simulation.errors import SimulationError
-from analysis.simulation.layout import Columns
-from analysis.simulation.production import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.simulation.layout import Columns
+    from analysis.simulation.production import Dataset
 
 
 def expected_weight(dataset: Dataset, luminosity_ipb: float, strength: float = 1.0) -> float:

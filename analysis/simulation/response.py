@@ -6,22 +6,25 @@ the same events. Every number comes from `config.DetectorConfig`. GeV, cm, radia
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
-from analysis.simulation.config import (
-    BTagConfig,
-    DetectorConfig,
-    ElectronConfig,
-    JetConfig,
-    MuonConfig,
-    TriggerConfig,
-)
 from analysis.simulation.particles import ELECTRON, MUON, TruthEvents, delta_r
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from analysis.simulation.config import (
+        BTagConfig,
+        DetectorConfig,
+        ElectronConfig,
+        JetConfig,
+        MuonConfig,
+        TriggerConfig,
+    )
 
 ELECTRON_MASS, MUON_MASS = 0.000511, 0.10566
 NO_DISCRIMINATOR = -10.0
@@ -130,7 +133,9 @@ def _impact(
     return ip3d, ip3d / config.ip_resolution, transverse, along
 
 
-def _isolation(charged: Any, neutral: Any, pt: Any, rng: Generator, detector: DetectorConfig) -> Any:
+def _isolation(
+    charged: Any, neutral: Any, pt: Any, rng: Generator, detector: DetectorConfig
+) -> Any:
     """Relative isolation with what pile-up leaves behind: stray charged, over-corrected neutral."""
     config = detector.track
     n = len(pt)
@@ -172,7 +177,12 @@ def electrons(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> a
 
 
 def _electron_identification(
-    uniform: _Floats, true: dict[str, Any], pt: Any, iso: Any, barrel: _Bools, config: ElectronConfig
+    uniform: _Floats,
+    true: dict[str, Any],
+    pt: Any,
+    iso: Any,
+    barrel: _Bools,
+    config: ElectronConfig,
 ) -> dict[str, Any]:
     """Nested working points: one uniform number, so that tight is medium is loose is veto."""
     low = 1 - config.low_pt_loss * np.exp(-pt / 12.0)
@@ -257,7 +267,9 @@ def jets(
     tag_flavour = np.where((lepton > 0.5) & (flavour == 0), 0, flavour)
     d = discriminator(rng.random(n), tag_flavour, corrected, detector.btag)
     veto = (lepton > 0.5) & (flavour == 0) & (d > detector.btag.working_points[1])
-    d = np.where(veto & (rng.random(n) > detector.btag.lepton_light / detector.btag.light[1]), 0.1, d)
+    d = np.where(
+        veto & (rng.random(n) > detector.btag.lepton_light / detector.btag.light[1]), 0.1, d
+    )
     d = np.where(np.abs(true["eta"]) > detector.btag.max_abs_eta, NO_DISCRIMINATOR, d)
     energy = np.hypot(raw * np.cosh(true["eta"]), mass)
     columns = {
@@ -279,8 +291,10 @@ def jets(
     }
     event = np.repeat(np.arange(len(counts)), counts)
     shift = hadronic_corrected - hadronic
-    dx = np.bincount(event, weights=shift * np.cos(true["phi"]), minlength=len(counts))
-    dy = np.bincount(event, weights=shift * np.sin(true["phi"]), minlength=len(counts))
+    dx, dy = (
+        np.bincount(event, weights=shift * f(true["phi"]), minlength=len(counts)).astype(np.float64)
+        for f in (np.cos, np.sin)
+    )
     return _by_pt(_jagged(columns, counts, corrected > config.min_pt)), dx, dy
 
 

@@ -8,8 +8,7 @@ and the branches that it reads, with truncated mantissas. Sums of weights stay t
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from analysis.simulation import dimuon, layout, processes
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import require_generator
-from analysis.simulation.layout import Columns
 from analysis.simulation.production import (
     CATALOGUE,
     Dataset,
@@ -30,6 +28,11 @@ from analysis.simulation.production import (
     write_record,
 )
 from analysis.simulation.pseudodata import mix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.simulation.layout import Columns
 
 SEED = 2015
 PSEUDODATA_SEED = 20150603  # first collisions at 13 TeV
@@ -117,6 +120,7 @@ def _write_skimmed(output: Path, name: str, columns: Columns) -> dict[str, int]:
     """Skim, reduce and write the files of one dataset; {file: events}."""
     chosen = layout.select(columns, may_be_selected(columns))
     columns = layout.reduced(without_soft_jets(chosen))
+    shutil.rmtree(output / name, ignore_errors=True)  # an earlier sample may have had more files
     files = {}
     for number, start in enumerate(range(0, max(layout.size(columns), 1), EVENTS_PER_FILE)):
         part = layout.select(columns, slice(start, start + EVENTS_PER_FILE))
@@ -179,8 +183,7 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
             made[part] = [make_dataset(order, work / part, pool, progress) for order in orders]
     (output / CATALOGUE).unlink(missing_ok=True)
     entries = {
-        d.process.name: _simulated_entry(output, work / "prediction", d)
-        for d in made["prediction"]
+        d.process.name: _simulated_entry(output, work / "prediction", d) for d in made["prediction"]
     }
     entries[PSEUDODATA] = _pseudodata_entry(output, work / "pseudodata", made["pseudodata"])
     for name, count in DIMUON_EVENTS.items():

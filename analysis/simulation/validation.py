@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import CatalogueError
 from analysis.simulation import layout, reference
-from analysis.simulation.layout import Columns
 from analysis.simulation.observables import REGIONS, observables
 from analysis.simulation.production import CATALOGUE, read_records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.simulation.layout import Columns
 
 IMPORTANT = 0.02
 """Bins with more than this share of the yield are asked to agree within 10 %."""
@@ -145,9 +148,11 @@ def report(found: list[Template], folder: Path) -> str:
     lines = [
         "# Simulation and CMS full simulation (2015)",
         "",
-        f"Templates at {reference.LUMINOSITY_IPB} /pb, {reference.BINS} bins from "
-        f"{EDGES[0]:.0f} to {EDGES[-1]:.0f} GeV. Errors are those of the simulation's statistics. "
-        "Nominal ttbar was tuned on these templates: its agreement is not a validation.",
+        (
+            f"Templates at {reference.LUMINOSITY_IPB} /pb, {reference.BINS} bins from "
+            f"{EDGES[0]:.0f} to {EDGES[-1]:.0f} GeV. Errors are those of the simulation's statistics. "
+            "Nominal ttbar was tuned on these templates: its agreement is not a validation."
+        ),
         "",
         "| process | region | CMS | simulation | ratio | chi2 / bins | largest deviation |",
         "|---|---|---|---|---|---|---|",
@@ -161,8 +166,10 @@ def report(found: list[Template], folder: Path) -> str:
         )
     lines += [
         "",
-        f"Largest deviation: of the ratio from one, in bins with more than {IMPORTANT:.0%} of the "
-        "yield.",
+        (
+            f"Largest deviation: of the ratio from one, in bins with more than {IMPORTANT:.0%} of the "
+            "yield."
+        ),
         "",
         *_efficiency_table(folder),
     ]

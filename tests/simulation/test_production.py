@@ -50,7 +50,9 @@ def test_another_seed_makes_other_events(made):
     folder, _ = made
     order = production.Order(TTBAR, 1, 8, DetectorConfig(), 20)
     columns, _ = production.make_block(order, 0)
-    assert not ak.array_equal(columns["met_pt"], content(folder)["met_pt"][: len(columns["met_pt"])])
+    assert not ak.array_equal(
+        columns["met_pt"], content(folder)["met_pt"][: len(columns["met_pt"])]
+    )
 
 
 def test_the_catalogue_says_what_the_generator_did(made):
@@ -202,7 +204,9 @@ def test_every_variation_differs_from_nominal_in_its_settings():
     assert len(set(settings)) == len(settings) == 5
 
 
-@pytest.mark.parametrize("name", ["single_top_tW__nominal", "wjets__nominal__pthat80", "qcd__nominal"])
+@pytest.mark.parametrize(
+    "name", ["single_top_tW__nominal", "wjets__nominal__pthat80", "qcd__nominal"]
+)
 def test_other_processes_generate(name):
     order = production.Order(BY_NAME[name], 1, 3, DetectorConfig(), 5)
     _, counts = production.make_block(order, 0)

@@ -93,9 +93,7 @@ def test_scale_variations_are_symmetric_and_smearing_widens():
 
 
 def test_tag_weight_of_one_jet_by_hand():
-    jet = ak.Array(
-        [[{"corrpt": 60.0, "eta": 0.0, "hflav": 5, "btag": tag}] for tag in (0.9, 0.1)]
-    )
+    jet = ak.Array([[{"corrpt": 60.0, "eta": 0.0, "hflav": 5, "btag": tag}] for tag in (0.9, 0.1)])
     config = BTagConfig()
     weights = response.tag_weights(jet, config)
     e = float(response.tag_efficiency(5, 60.0, config))
