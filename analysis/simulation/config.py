@@ -38,7 +38,7 @@ class JetConfig(_Frozen):
     particle_abs_eta: float = Field(default=5.0, description="acceptance of the calorimeters")
     min_pt: float = Field(default=15.0, ge=0, description="smallest corrpt in TT2022")
     scale: float = Field(
-        default=0.99, gt=0, description="corrected pT over particle-level pT; tuned"
+        default=1.0, gt=0, description="corrected pT over particle-level pT; tuned"
     )
     noise: float = Field(
         default=2.0, ge=0, description="N [GeV] of sqrt(N2/pT2 + S2/pT + C2); JME-13-004"
@@ -50,8 +50,8 @@ class JetConfig(_Frozen):
         description="|eta| of the next row, linear in between; W2015",
     )
     raw_correction: tuple[float, ...] = Field(
-        default=(0.02, 0.05, 0.11, 0.15),
-        description="corrpt/pt - 1 at high pT; W2015 less 0.02, tuned",
+        default=(0.02, 0.04, 0.08, 0.11),
+        description="corrpt/pt - 1 at high pT; W2015 times about 0.6, tuned",
     )
     raw_correction_low: float = Field(default=0.03, description="more of it at pT = 0; W2015")
     raw_correction_decay: float = Field(
@@ -81,13 +81,13 @@ class BTagConfig(_Frozen):
         default=(0.460, 0.800, 0.935), description="76X"
     )
     b: tuple[float, float, float] = Field(
-        default=(0.86, 0.74, 0.53), description="BTV-15-001; M tuned"
+        default=(0.86, 0.735, 0.53), description="BTV-15-001; M tuned"
     )
     c: tuple[float, float, float] = Field(
         default=(0.41, 0.18, 0.06), description="BTV-15-001; M tuned"
     )
     light: tuple[float, float, float] = Field(
-        default=(0.095, 0.009, 0.0011), description="BTV-15-001; M tuned"
+        default=(0.100, 0.012, 0.0015), description="BTV-15-001; M tuned"
     )
     low_pt_loss: float = Field(
         default=0.25, description="relative loss of b, c efficiency at pT = 0"
@@ -96,7 +96,7 @@ class BTagConfig(_Frozen):
         default=35.0, gt=0, description="e-folding pT [GeV]; BTV-15-001 shape"
     )
     high_pt_loss: float = Field(
-        default=0.0006, description="relative loss per GeV above; BTV-15-001"
+        default=0.0008, description="relative loss per GeV above; BTV-15-001"
     )
     high_pt_start: float = Field(
         default=120.0, description="[GeV] where the loss sets in; BTV-15-001"
@@ -186,10 +186,10 @@ class TriggerConfig(_Frozen):
 
     electron_threshold: float = Field(default=22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
     electron_width: float = Field(default=1.5, gt=0, description="[GeV]; EGM-13-001")
-    electron_plateau: float = Field(default=0.935, description="tuned")
+    electron_plateau: float = Field(default=0.93, description="tuned")
     muon_threshold: float = Field(default=20.0, description="HLT_IsoMu20, HLT_IsoTkMu20")
     muon_width: float = Field(default=0.6, gt=0, description="[GeV]; MUO-10-004")
-    muon_plateau: float = Field(default=0.935, description="tuned")
+    muon_plateau: float = Field(default=0.93, description="tuned")
     track_recovery: float = Field(default=0.35, description="IsoTkMu20 where IsoMu20 failed")
     track_correlation: float = Field(default=0.95, description="IsoTkMu20 where IsoMu20 fired")
     isolation: float = Field(

@@ -134,7 +134,7 @@ def _wjets(slice_name: str, low: float, high: float) -> Process:
         ),
         k_factor=6.0,
         filters=MULTIJET,
-        responses=5,
+        responses=6,
         note=(
             "W + 1 parton at leading order with parton showers: it has no multi-jet matrix elements "
             "and too few events with four jets. k_factor normalises the selected events to the CMS "

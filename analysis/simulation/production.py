@@ -71,7 +71,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Block:
-    """One finished block."""
+    """One finished block; `seconds` of processor time."""
 
     number: int
     path: Path
@@ -82,7 +82,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A finished dataset: its files with their event counts, and what the generator did."""
+    """A finished dataset: its files with their event counts, and what the generator did.
+
+    `selected` counts pre-selected events, `seconds` processor time in the workers.
+    """
 
     process: Process
     files: dict[str, int]
@@ -151,12 +154,12 @@ def _block_paths(folder: Path, block: int) -> tuple[Path, Path]:
 
 def _work(order: Order, block: int, folder: Path) -> Block:
     """In a worker: make a block and put it down; its JSON comes last and means 'finished'."""
-    start = time.monotonic()
+    start = time.process_time()
     data, record = _block_paths(folder, block)
     columns, counts = make_block(order, block)
     selected = layout.size(columns)
     layout.write(data, columns)
-    result = Block(block, data, counts, selected, time.monotonic() - start)
+    result = Block(block, data, counts, selected, time.process_time() - start)
     content = {"counts": asdict(counts), "selected": selected, "seconds": result.seconds}
     layout.write_text(record, json.dumps(content))
     return result

@@ -138,7 +138,7 @@ def _simulated_entry(output: Path, work: Path, dataset: Dataset) -> dict[str, An
         f" The files keep the events with {SKIM_JETS} jets that reach {SKIM_PT:g} GeV in some "
         f"variation, one of them with the loose b tag ({SKIM_TAG:g}), and fewer branches."
     )
-    write_record(output, dataset, skimmed_files=result["files"])
+    write_record(output, dataset, skimmed_files=result["files"], seconds=None)
     return result
 
 
