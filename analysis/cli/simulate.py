@@ -102,7 +102,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
         for name in dimuons:
-            dimuon.produce(name, arguments.output, arguments.events, arguments.seed)
+            made = dimuon.make(name, arguments.events, arguments.seed)
+            dimuon.write(made, arguments.output / "dimuon", arguments.seed)
     _report(datasets, arguments.output)
     return 0
 

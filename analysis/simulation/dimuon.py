@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TREE = "Events"
+MIXTURE = "data__dimuon"
 MIN_PT, MAX_ABS_ETA = 3.0, 2.4
 BLOCK_EVENTS = 2000
 MAX_BLOCKS = 500
@@ -36,23 +37,14 @@ _MUONIC_HADRONS = tuple(
 _COMMON = ("PartonLevel:MPI = off",)
 
 
-@dataclass(frozen=True)
-class DimuonSample:
-    """A dimuon process and what its catalogue entry says."""
-
-    process: Process
-    note: str
-
-
-def _sample(name: str, settings: tuple[str, ...], note: str, branching: float) -> DimuonSample:
-    process = Process(
+def _sample(name: str, settings: tuple[str, ...], note: str, branching: float) -> Process:
+    return Process(
         process=name,
         kind="background" if name == "combinatorial" else "signal",
-        settings=_COMMON + settings,
+        settings=(*_COMMON, *settings),
         branching=branching,
         note=note,
     )
-    return DimuonSample(process, note)
 
 
 BY_NAME = {
@@ -60,7 +52,7 @@ BY_NAME = {
         "jpsi",
         (
             "Charmonium:all = on",
-            "PhaseSpace:pTHatMin = 6.",
+            "PhaseSpace:pTHatMin = 10.",
             "443:onMode = off",
             "443:onIfMatch = 13 -13",
         ),
@@ -117,16 +109,26 @@ def muon_columns(record: Any, rng: np.random.Generator, detector: DetectorConfig
     return {"Muon": muons[ak.num(muons) >= 2]}
 
 
-def produce(
-    name: str, output: Path, events: int, seed: int, bits: int | None = None
-) -> dict[str, Any]:
-    """Write `events` dimuon events of sample `name` and add it to the catalogue of `output`.
+@dataclass(frozen=True)
+class Made:
+    """Generated muon pairs of one sample, and how many events it took."""
 
-    `bits`: mantissa bits to keep (None: all). Returns the catalogue entry.
-    """
+    process: Process
+    columns: dict[str, Any]
+    generated: int
+    cross_section_pb: float
+
+    @property
+    def found(self) -> int:
+        """Events with two muons."""
+        return layout.size(self.columns)
+
+
+def make(name: str, events: int, seed: int) -> Made:
+    """At least `events` dimuon events of sample `name` (whole blocks)."""
     check_request(events, seed, workers=1)
     require_generator()
-    process = BY_NAME[name].process
+    process = BY_NAME[name]
     parts: list[dict[str, Any]] = []
     tried, sigma, found = 0, 0.0, 0
     for block in range(MAX_BLOCKS):
@@ -134,32 +136,77 @@ def produce(
         record, counts = generate(process, BLOCK_EVENTS, pythia_seed)
         parts.append(muon_columns(record, rng, DetectorConfig()))
         tried += counts.tried
-        sigma += counts.cross_section_pb / BLOCK_EVENTS * counts.tried
+        sigma += counts.cross_section_pb
         found += layout.size(parts[-1])
         if found >= events:
             break
-    columns = layout.concatenate(parts)
+    return Made(process, layout.concatenate(parts), tried, sigma / len(parts))
+
+
+def _write(
+    output: Path, name: str, columns: dict[str, Any], bits: int | None, entry: dict[str, Any]
+) -> dict[str, Any]:
+    """Write one file and add its entry to the catalogue; the entry."""
     if bits is not None:
         columns = {key: layout.truncated(values, bits) for key, values in columns.items()}
-    file = f"{process.name}_0.root"
-    layout.write(output / process.name / file, columns, tree=TREE)
-    entry = {
-        "process": name,
-        "variation": "nominal",
-        "kind": process.kind,
-        "cms_name": None,
-        "record": None,
-        "cross_section": f"{sigma / len(parts):.6g} pb",
-        "k_factor": 1.0,
-        "filter_efficiency": process.branching,
-        "sum_of_weights": tried,
-        "sum_of_weights_is": "count",
-        "comment": (
-            f"Pythia 8, leading order, MPI off, seed {seed}: {process.note}; {tried} generated, "
-            f"{found} with two muons of pT > {MIN_PT:g} GeV"
-        ),
-        "path": process.name,
-        "files": {file: found},
-    }
-    write_catalogue(output, {process.name: entry}, tree=TREE)
+    file = f"{name}_0.root"
+    layout.write(output / name / file, columns, tree=TREE)
+    entry |= {"path": name, "files": {file: layout.size(columns)}}
+    write_catalogue(output, {name: entry}, tree=TREE)
     return entry
+
+
+def write(made: Made, output: Path, seed: int, bits: int | None = None) -> dict[str, Any]:
+    """Write a sample and add it to the catalogue of `output`; its entry.
+
+    `bits`: mantissa bits to keep (None: all).
+    """
+    process = made.process
+    return _write(
+        output,
+        process.name,
+        made.columns,
+        bits,
+        {
+            "process": process.process,
+            "variation": "nominal",
+            "kind": process.kind,
+            "cms_name": None,
+            "record": None,
+            "cross_section": f"{made.cross_section_pb:.6g} pb",
+            "k_factor": 1.0,
+            "filter_efficiency": process.branching,
+            "sum_of_weights": made.generated,
+            "sum_of_weights_is": "count",
+            "comment": (
+                f"Pythia 8, leading order, MPI off, seed {seed}: {process.note}; "
+                f"{made.generated} generated, {made.found} with two muons of pT > {MIN_PT:g} GeV"
+            ),
+        },
+    )
+
+
+def write_mixture(
+    samples: list[Made], output: Path, seed: int, bits: int | None = None
+) -> dict[str, Any]:
+    """Write all events of `samples`, shuffled, as data to take apart; its entry."""
+    columns = layout.concatenate([made.columns for made in samples])
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, len(samples)])))
+    columns = layout.select(columns, rng.permutation(layout.size(columns)))
+    numbers = ", ".join(f"{made.process.process} {made.found}" for made in samples)
+    return _write(
+        output,
+        MIXTURE,
+        columns,
+        bits,
+        {
+            "process": "data",
+            "variation": "nominal",
+            "kind": "collision",
+            "channel": None,
+            "comment": (
+                "Pseudo-data for the sideband lesson: the other samples of this catalogue, "
+                f"shuffled and in proportions of no meaning; true numbers: {numbers}"
+            ),
+        },
+    )

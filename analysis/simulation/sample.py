@@ -57,7 +57,7 @@ EVENTS: dict[str, tuple[int, int]] = {
     "qcd__nominal": (2_600, 2_600),
 }
 EVENTS_PER_FILE = 5000
-DIMUON_EVENTS = {"jpsi": 3000, "drell_yan": 1000, "combinatorial": 1500}
+DIMUON_EVENTS = {"jpsi": 2000, "drell_yan": 2000, "combinatorial": 5000}
 DIMUON_BITS = 12
 
 SKIM_JETS, SKIM_PT, SKIM_ETA, SKIM_TAG = 4, 28.0, 2.4, 0.8
@@ -167,6 +167,14 @@ def _pseudodata_entry(output: Path, work: Path, datasets: list[Dataset]) -> dict
     }
 
 
+def _make_dimuons(output: Path) -> None:
+    samples = [dimuon.make(name, count, SEED) for name, count in DIMUON_EVENTS.items()]
+    shutil.rmtree(output, ignore_errors=True)
+    for made in samples:
+        dimuon.write(made, output, SEED, DIMUON_BITS)
+    dimuon.write_mixture(samples, output, SEED, DIMUON_BITS)
+
+
 def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
     """Make the bundled sample in `output`; interrupted, the same call goes on. Its catalogue.
 
@@ -186,8 +194,7 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
         d.process.name: _simulated_entry(output, work / "prediction", d) for d in made["prediction"]
     }
     entries[PSEUDODATA] = _pseudodata_entry(output, work / "pseudodata", made["pseudodata"])
-    for name, count in DIMUON_EVENTS.items():
-        dimuon.produce(name, output / "dimuon", count, SEED, bits=DIMUON_BITS)
+    _make_dimuons(output / "dimuon")
     path = write_catalogue(output, entries, PSEUDODATA_IPB)
     shutil.rmtree(work)
     return path
