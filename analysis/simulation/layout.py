@@ -1,0 +1,252 @@
+"""The POET flat layout: branch names and types, and writing them as a TTree `events`.
+
+Every jagged branch gets its own counter (`njet_pt`), and every collection a `numberjet`, as in the
+files at CERN. Floats are float32, integers and flags int32.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+
+from analysis.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TREE = "events"
+COLLECTIONS = ("electron", "jet", "muon")
+TRUTH_JET = "hflav"
+TAG_WEIGHTS = ("btag_Weight", "btag_WeightUp", "btag_WeightDn")
+ZSTD_LEVEL = 5
+Columns = dict[str, Any]
+
+SAMPLE_BRANCHES = (
+    *(
+        f"electron_{x}"
+        for x in ["pt", "eta", "phi", "e", "ch", "iso", "isLoose", "isMedium", "isTight", "sip3d"]
+    ),
+    *(
+        f"jet_{x}"
+        for x in [
+            "pt",
+            "eta",
+            "phi",
+            "e",
+            "mass",
+            "ch",
+            "btag",
+            "hflav",
+            "corrpt",
+            "corrptUp",
+            "corrptDown",
+            "corrptSmearUp",
+            "corrptSmearDown",
+            "corrmass",
+            "corre",
+        ]
+    ),
+    *TAG_WEIGHTS,
+    "met_pt",
+    "met_phi",
+    *(
+        f"muon_{x}"
+        for x in [
+            "pt",
+            "eta",
+            "phi",
+            "e",
+            "ch",
+            "isTight",
+            "isSoft",
+            "pfreliso04DBCorr",
+            "sip3d",
+            "jetidx",
+        ]
+    ),
+    "PV_npvs",
+    "trig_Ele22_eta2p1_WPLoose_Gsf",
+    "trig_IsoMu20",
+    "trig_IsoTkMu20",
+)
+"""Branches of the bundled sample: what the analysis uses, nothing that follows from the rest."""
+
+# Mantissa bits of the bundled sample, as NanoAOD does it; full float32 has 23.
+DEFAULT_BITS = 10
+BITS = {"btag": 8, "iso": 7, "pfreliso04DBCorr": 7, "sip3d": 6, "ch": 1, "mass": 7, "corrmass": 7}
+
+
+def _momentum(objects: ak.Array, pt: Any, prefix: str = "") -> dict[str, Any]:
+    return {
+        f"{prefix}px": pt * np.cos(objects.phi),
+        f"{prefix}py": pt * np.sin(objects.phi),
+        f"{prefix}pz": pt * np.sinh(objects.eta),
+    }
+
+
+def branches(detector_columns: Columns) -> Columns:
+    """POET branches (without counters) of the pre-selected events of `response.respond`."""
+    selected = detector_columns["selected"]
+    result: Columns = {}
+    for name, value in detector_columns.items():
+        if name in COLLECTIONS:
+            objects = value[selected]
+            columns = {field: objects[field] for field in objects.fields}
+            columns |= _momentum(objects, objects.pt)
+            if name == "jet":
+                del columns["px"], columns["py"], columns["pz"]
+                columns |= _momentum(objects, objects.corrpt, "corr")
+            result |= {f"{name}_{field}": values for field, values in columns.items()}
+        elif name != "selected":
+            result[name] = value[selected]
+    return {name: _poet_type(result[name]) for name in sorted(result)}
+
+
+def _poet_type(values: Any) -> Any:
+    """float32 for floats, int32 for integers and flags (jagged or flat)."""
+    values = ak.Array(values)
+    kind = str(ak.to_numpy(ak.flatten(values, axis=None)[:1]).dtype.kind)
+    return ak.values_astype(values, np.float32 if kind == "f" else np.int32)
+
+
+def size(columns: Columns) -> int:
+    """Number of events."""
+    return len(next(iter(columns.values())))
+
+
+def select(columns: Columns, mask: Any) -> Columns:
+    """The events of `mask` (booleans or indices)."""
+    return {name: values[mask] for name, values in columns.items()}
+
+
+def concatenate(parts: list[Columns]) -> Columns:
+    """One after the other; all parts have the same branches."""
+    return {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def as_collisions(columns: Columns) -> Columns:
+    """The same events without truth: no flavour, no weights, no resolution variations."""
+    result = dict(columns)
+    if f"jet_{TRUTH_JET}" in result:
+        result[f"jet_{TRUTH_JET}"] = ak.zeros_like(result[f"jet_{TRUTH_JET}"])
+    for name in TAG_WEIGHTS:
+        result[name] = ak.ones_like(result[name])
+    for name in ("jet_corrptSmearUp", "jet_corrptSmearDown"):
+        result[name] = result["jet_corrpt"]
+    return result
+
+
+def truncate_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """Round float32 `values` to `bits` explicit mantissa bits; the rest is zero and compresses.
+
+    Round half up in magnitude, as NanoAOD's MiniFloatConverter::reduceMantissaToNbitsRounding.
+    """
+    shift = 23 - bits
+    as_integer = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    rounded = (as_integer + np.uint32(1 << (shift - 1))) & np.uint32(
+        (0xFFFFFFFF << shift) & 0xFFFFFFFF
+    )
+    return np.where(np.isfinite(values), rounded.view(np.float32), values).astype(np.float32)
+
+
+def truncated(values: Any, bits: int) -> Any:
+    """An awkward array whose float32 numbers keep `bits` mantissa bits."""
+    return ak.transform(_Truncation(bits), values)
+
+
+def reduced(columns: Columns) -> Columns:
+    """Only the branches of the bundled sample, with truncated mantissas."""
+    return {
+        name: truncated(columns[name], BITS.get(name.split("_", 1)[1], DEFAULT_BITS))
+        for name in SAMPLE_BRANCHES
+    }
+
+
+class _Truncation:
+    """Acts on the numbers of an awkward array, whatever its nesting."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
+    def __call__(self, layout: Any, **_: Any) -> Any:
+        if not layout.is_numpy:
+            return None
+        if layout.dtype != np.float32:
+            return layout
+        return ak.contents.NumpyArray(truncate_mantissa(layout.data, self.bits))
+
+
+def _with_counters(columns: Columns) -> Columns:
+    """Add `numberjet` per collection; uproot adds the counter of each jagged branch."""
+    result: Columns = {}
+    for name, values in columns.items():
+        collection = name.split("_", 1)[0]
+        if collection in COLLECTIONS and f"number{collection}" not in result:
+            result[f"number{collection}"] = np.asarray(ak.num(values), dtype=np.int32)
+        result[name] = values if values.ndim > 1 else ak.to_numpy(values)
+    return result
+
+
+def write(path: Path, columns: Columns, tree: str = TREE, counters: bool = True) -> None:
+    """Write one file with a TTree: complete under its name, or absent.
+
+    Raises OutputError where it cannot be written (no space, no permission).
+    """
+    import uproot
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content = _with_counters(columns) if counters else columns
+    types = {
+        name: values.dtype if isinstance(values, np.ndarray) else ak.type(values).content
+        for name, values in content.items()
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with uproot.recreate(temporary, compression=uproot.ZSTD(ZSTD_LEVEL)) as file:
+            out = file.mktree(tree, types)
+            out.extend(content)
+        temporary.replace(path)
+    except OSError as err:
+        msg = f"cannot write {path}: {err.strerror or err}"
+        raise OutputError(msg) from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file: complete under its name, or absent. Raises OutputError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as err:
+        msg = f"cannot write {path}: {err.strerror or err}"
+        raise OutputError(msg) from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path, names: Iterable[str] | None = None, tree: str = TREE) -> Columns:
+    """The branches of a file of this package, counters left out. Raises OutputError."""
+    import uproot
+
+    try:
+        with uproot.open(path) as file:
+            keys = file[tree].keys()
+            wanted = [k for k in keys if not _is_counter(k, keys)] if names is None else list(names)
+            arrays = file[tree].arrays(wanted)
+            return {name: arrays[name] for name in wanted}
+    except (OSError, KeyError, ValueError) as err:
+        msg = f"cannot read {path}: {err}"
+        raise OutputError(msg) from err
+
+
+def _is_counter(name: str, keys: list[str]) -> bool:
+    return name.startswith("number") or (name.startswith("n") and name[1:] in keys)

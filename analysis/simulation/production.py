@@ -1,0 +1,433 @@
+"""Making datasets: blocks of events on several processes, resumed, merged, written with a catalogue.
+
+A dataset is a row of blocks. Block `b` of dataset `d` depends on nothing but the master seed, `d`,
+`b` and the settings, so that the events are the same whatever the number of workers and the order
+in which they finish. A dataset is the shortest row of whole blocks with the events asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from analysis.errors import OutputError
+from analysis.simulation import layout
+from analysis.simulation.config import DetectorConfig, digest
+from analysis.simulation.errors import SimulationError, require_generator
+from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.simulation.layout import Columns
+    from analysis.simulation.particles import TruthEvents
+    from analysis.simulation.processes import Process
+
+FORMAT = 1  # raise it when the code changes what a block contains
+BLOCK_EVENTS = 1000
+EVENTS_PER_FILE = 50_000
+BLOCKS_WITHOUT_EVENTS = 20
+CATALOGUE = "ntuples.json"
+RECORD = "production.json"
+LUMINOSITY_IPB = 2256.38
+Progress = Callable[[str, int, float], None]
+"""Called with dataset, pre-selected events so far and their rate [1/s] after every block."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to make: the same order gives the same events. `events`: pre-selected, at least."""
+
+    process: Process
+    events: int
+    seed: int
+    detector: DetectorConfig
+    block_events: int = BLOCK_EVENTS
+
+    def digest(self) -> str:
+        """Fingerprint of everything that a block's content depends on, but its number."""
+        return digest(
+            {
+                "format": FORMAT,
+                "pythia8mc": version("pythia8mc"),
+                "process": self.process.content(),
+                "detector": self.detector.model_dump(),
+                "seed": self.seed,
+                "block_events": self.block_events,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """One finished block; `seconds` of processor time."""
+
+    number: int
+    path: Path
+    counts: Counts
+    selected: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A finished dataset: its files with their event counts, and what the generator did.
+
+    `selected` counts pre-selected events, `seconds` processor time in the workers.
+    """
+
+    process: Process
+    files: dict[str, int]
+    tried: int
+    generated: int
+    selected: int
+    cross_section_pb: float
+    seconds: float
+
+    @property
+    def sum_of_weights(self) -> int:
+        """Events that stand for the cross section: every detector response counts."""
+        return self.generated * self.process.responses
+
+    @property
+    def filter_efficiency(self) -> float:
+        """Generated over tried hard processes, times the branching fraction that was forced."""
+        return self.generated / self.tried * self.process.branching
+
+    @property
+    def k_factor(self) -> float:
+        """What brings the leading-order cross section to the reference."""
+        if self.process.reference_pb is None:
+            return self.process.k_factor
+        return self.process.reference_pb / self.cross_section_pb
+
+    @property
+    def preselection_efficiency(self) -> float:
+        """Pre-selected events over all (before the generator's filters)."""
+        return self.selected / (self.tried * self.process.responses)
+
+
+def block_seeds(seed: int, dataset: str, block: int) -> tuple[int, np.random.Generator]:
+    """Pythia's seed and the detector's random generator of one block."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(dataset.encode()), block])
+    pythia_seed = int(sequence.generate_state(1)[0]) % (MAX_SEED - 1) + 1
+    return pythia_seed, np.random.Generator(np.random.Philox(sequence.spawn(1)[0]))
+
+
+def make_block(order: Order, block: int) -> tuple[Columns, Counts]:
+    """Generate, cluster, respond, pre-select one block; POET branches and counts."""
+    from analysis.simulation.particles import truth
+
+    pythia_seed, rng = block_seeds(order.seed, order.process.name, block)
+    record, counts = generate(order.process, order.block_events, pythia_seed)
+    with silenced():  # FastJet prints a banner at first use
+        columns = truth(record, order.detector)
+    return detected(order, columns, rng), counts
+
+
+def detected(order: Order, columns: TruthEvents, rng: np.random.Generator) -> Columns:
+    """POET branches of the pre-selected events: every response drawn for the truth columns."""
+    from analysis.simulation.response import respond
+
+    return layout.concatenate(
+        [
+            layout.branches(respond(columns, rng, order.detector))
+            for _ in range(order.process.responses)
+        ]
+    )
+
+
+def _block_paths(folder: Path, block: int) -> tuple[Path, Path]:
+    return folder / f"{block:05d}.root", folder / f"{block:05d}.json"
+
+
+def _work(order: Order, block: int, folder: Path) -> Block:
+    """In a worker: make a block and put it down; its JSON comes last and means 'finished'."""
+    start = time.process_time()
+    data, record = _block_paths(folder, block)
+    columns, counts = make_block(order, block)
+    selected = layout.size(columns)
+    layout.write(data, columns)
+    result = Block(block, data, counts, selected, time.process_time() - start)
+    content = {"counts": asdict(counts), "selected": selected, "seconds": result.seconds}
+    layout.write_text(record, json.dumps(content))
+    return result
+
+
+def _finished(folder: Path, block: int) -> Block | None:
+    """A block that an earlier run left behind."""
+    data, record = _block_paths(folder, block)
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        counts = Counts(**content["counts"])
+        if not data.exists():
+            return None
+        return Block(block, data, counts, content["selected"], content["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Pool:
+    """Worker processes; a worker that dies becomes a SimulationError."""
+
+    def __init__(self, workers: int) -> None:
+        # A fresh interpreter: Pythia's and FastJet's state is not inherited.
+        self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        self.ahead = 2 * workers
+        self._done_with: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        # Only now: blocks made ahead may have been written after their dataset was complete.
+        for folder in self._done_with:
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.parent.exists() and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+
+    def remove_at_exit(self, folder: Path) -> None:
+        """Remove a dataset's blocks once no worker can be writing one."""
+        self._done_with.append(folder)
+
+    def submit(self, order: Order, block: int, folder: Path) -> Future[Block]:
+        return self._executor.submit(_work, order, block, folder)
+
+
+def _blocks(order: Order, folder: Path, pool: Pool) -> Iterator[Block]:
+    """Blocks 0, 1, 2, ... without end, in order; made ahead by the pool where not there yet."""
+    waiting: dict[int, Future[Block]] = {}
+    ready: dict[int, Block] = {}
+    number = submitted = 0
+    try:
+        while True:
+            while submitted < number + pool.ahead:
+                found = _finished(folder, submitted)
+                if found is None:
+                    waiting[submitted] = pool.submit(order, submitted, folder)
+                else:
+                    ready[submitted] = found
+                submitted += 1
+            yield ready.pop(number) if number in ready else waiting.pop(number).result()
+            number += 1
+    except BrokenProcessPool as err:
+        msg = (
+            f"{order.process.name}: a worker process died (killed, or out of memory); finished "
+            "blocks are kept, the same command goes on from there"
+        )
+        raise SimulationError(msg) from err
+    finally:
+        for future in waiting.values():
+            future.cancel()
+
+
+def _enough(order: Order, folder: Path, pool: Pool, progress: Progress) -> list[Block]:
+    """The shortest row of blocks with at least `order.events` pre-selected events."""
+    done: list[Block] = []
+    total, start = 0, time.monotonic()
+    for block in _blocks(order, folder, pool):
+        done.append(block)
+        total += block.selected
+        progress(order.process.name, total, total / max(time.monotonic() - start, 1e-9))
+        if total >= order.events:
+            return done
+        if total == 0 and len(done) >= BLOCKS_WITHOUT_EVENTS:
+            break
+    msg = f"{order.process.name}: no event passes the pre-selection in {len(done)} blocks"
+    raise SimulationError(msg)
+
+
+def _merge(order: Order, blocks: list[Block], output: Path) -> dict[str, int]:
+    """Write the final files, `EVENTS_PER_FILE` and a block at most in each; {name: events}."""
+    name = order.process.name
+    files: dict[str, int] = {}
+    parts: list[Columns] = []
+
+    def flush() -> None:
+        columns = layout.concatenate(parts)
+        file = f"{name}_{len(files)}.root"
+        layout.write(output / name / file, columns)
+        files[file] = layout.size(columns)
+        parts.clear()
+
+    for block in blocks:
+        parts.append(layout.read(block.path))
+        if sum(layout.size(part) for part in parts) >= EVENTS_PER_FILE:
+            flush()
+    if parts:
+        flush()
+    return files
+
+
+def read_records(output: Path) -> dict[str, dict[str, Any]]:
+    """What `production.json` says of each dataset of `output`: {} without one."""
+    try:
+        content = json.loads((output / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_record(output: Path, dataset: Dataset, **more: Any) -> None:
+    """Add what the generator did for `dataset` to `production.json`."""
+    record = {key: value for key, value in vars(dataset).items() if key != "process"} | more
+    content = read_records(output) | {dataset.process.name: record}
+    layout.write_text(output / RECORD, json.dumps(content, indent=1) + "\n")
+
+
+def _made_before(order: Order, output: Path) -> Dataset | None:
+    """The dataset of the same order, if an earlier run completed it and its files are there."""
+    record = read_records(output).get(order.process.name, {})
+    if (record.pop("digest", None), record.pop("events", None)) != (order.digest(), order.events):
+        return None
+    try:
+        dataset = Dataset(process=order.process, **record)
+    except TypeError:
+        return None
+    folder = output / order.process.name
+    return dataset if all((folder / file).exists() for file in dataset.files) else None
+
+
+def make_dataset(
+    order: Order,
+    output: Path,
+    pool: Pool,
+    progress: Progress,
+) -> Dataset:
+    """Make one dataset under `output`, going on from what is there of the same order."""
+    known = _made_before(order, output)
+    if known is not None:
+        progress(order.process.name, known.selected, 0.0)
+        return known
+    folder = output / ".blocks" / f"{order.process.name}-{order.digest()}"
+    blocks = _enough(order, folder, pool, progress)
+    files = _merge(order, blocks, output)
+    tried = sum(block.counts.tried for block in blocks)
+    # Each block estimates the same cross section; weigh by what it rests on.
+    sigma = sum(block.counts.cross_section_pb * block.counts.tried for block in blocks) / tried
+    dataset = Dataset(
+        process=order.process,
+        files=files,
+        tried=tried,
+        generated=sum(block.counts.generated for block in blocks),
+        selected=sum(block.selected for block in blocks),
+        cross_section_pb=sigma,
+        seconds=sum(block.seconds for block in blocks),
+    )
+    write_record(output, dataset, digest=order.digest(), events=order.events)
+    pool.remove_at_exit(folder)
+    return dataset
+
+
+def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
+    """The catalogue's entry of a dataset. Cross section x k-factor x filter efficiency / sum of
+    weights (the generated events) times the luminosity is the weight of each event."""
+    process = dataset.process
+    sigma = dataset.cross_section_pb
+    if process.reference_pb is None:
+        normalised = f"k_factor {process.k_factor:g} by hand"
+    else:
+        normalised = f"k_factor = {process.reference_pb:g} / {sigma:.4g} to the reference"
+    responses = ""
+    if process.responses > 1:
+        responses = (
+            f" Each generated event is used with {process.responses} detector responses: its "
+            "statistical errors are larger than they look."
+        )
+    forced = f", times the forced branching {process.branching:g}" if process.branching != 1 else ""
+    comment = (
+        f"Pythia 8, leading order, MPI on, seed {seed}: {process.note}. {dataset.generated} of "
+        f"{dataset.tried} hard processes passed the generator filters{forced}; "
+        f"{dataset.selected} pass the POET pre-selection "
+        f"({100 * dataset.preselection_efficiency:.3g} %). {normalised}.{responses}"
+    )
+    return {
+        "process": process.process,
+        "variation": process.variation,
+        "kind": process.kind,
+        "cms_name": None,
+        "record": None,
+        "cross_section": f"{sigma:.8g} pb",
+        "k_factor": dataset.k_factor * sigma / float(f"{sigma:.8g}"),
+        "filter_efficiency": dataset.filter_efficiency,
+        "sum_of_weights": dataset.sum_of_weights,
+        "sum_of_weights_is": "count",
+        "comment": comment,
+        "path": process.name,
+        "files": dataset.files,
+    }
+
+
+def write_catalogue(
+    output: Path,
+    entries: dict[str, dict[str, Any]],
+    luminosity_ipb: float = LUMINOSITY_IPB,
+    tree: str = layout.TREE,
+) -> Path:
+    """Add `entries` to the catalogue of `output` (made if absent). Raises OutputError."""
+    path = output / CATALOGUE
+    content: dict[str, Any] = {"datasets": {}}
+    if path.exists():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            msg = f"{path} is not a catalogue: {err}"
+            raise OutputError(msg) from err
+    datasets = {**content.get("datasets", {}), **entries}
+    result = {
+        "luminosity": f"{luminosity_ipb:g} /pb",
+        "tree": tree,
+        "base": ".",
+        "datasets": datasets,
+    }
+    layout.write_text(path, json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def check_request(events: int, seed: int, workers: int, block_events: int = BLOCK_EVENTS) -> None:
+    """Raise SimulationError for counts that make no sense."""
+    for name, value, low in (
+        ("events", events, 1),
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+        ("block-events", block_events, 1),
+    ):
+        if value < low:
+            msg = f"--{name} is {value}, must be at least {low}"
+            raise SimulationError(msg)
+
+
+def produce(
+    processes: Sequence[Process],
+    output: Path,
+    *,
+    events: int,
+    seed: int,
+    workers: int = 1,
+    detector: DetectorConfig | None = None,
+    block_events: int = BLOCK_EVENTS,
+    progress: Progress = lambda *_: None,
+) -> list[Dataset]:
+    """Make the datasets of `processes` and add each, when complete, to the catalogue of `output`."""
+    check_request(events, seed, workers, block_events)
+    require_generator()
+    datasets = []
+    with Pool(workers) as pool:
+        for process in processes:
+            order = Order(process, events, seed, detector or DetectorConfig(), block_events)
+            dataset = make_dataset(order, output, pool, progress)
+            write_catalogue(output, {process.name: entry(dataset, seed)})
+            datasets.append(dataset)
+    return datasets
