@@ -387,6 +387,7 @@ def write_catalogue(
             raise OutputError(msg) from err
     datasets = {**content.get("datasets", {}), **entries}
     result = {
+        "label": "Simulation",
         "luminosity": f"{luminosity_ipb:g} /pb",
         "tree": tree,
         "base": ".",

@@ -1,0 +1,93 @@
+"""What figures say: labels, units, luminosity, ratio; judged on the drawn objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from analysis import results
+from analysis.catalogue import Catalogue
+from analysis.execution.runner import run
+from analysis.plotting.figures import (
+    control_figure,
+    make_figures,
+    region_figure,
+    variations_figure,
+)
+from analysis.plotting.style import style
+from analysis.processor import TtbarAnalysis
+from analysis.results import Normalised
+
+
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Normalised:
+    folder = tmp_path_factory.mktemp("figures")
+    result = run(TtbarAnalysis(), catalogue)
+    results.save_run(folder, result.output, result.ledger)
+    return results.normalise(folder)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures() -> object:
+    with style():
+        yield
+        plt.close("all")
+
+
+def test_a_region_shows_prediction_data_and_ratio(normalised: Normalised) -> None:
+    main, ratio = region_figure(normalised, "4j2b").axes
+    legend = main.get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert set(texts) == {"Data", "Stat. uncertainty", r"$t\bar{t}$", "W+jets", "tW"}
+    assert main.get_ylabel() == "Events / 20 GeV"
+    assert ratio.get_xlabel() == r"$m_{bjj}$ [GeV]"
+    assert ratio.get_ylabel() == "Data / pred."
+    assert "Private" in main.get_title(loc="left")
+    assert main.get_title(loc="right") == "100 pb$^{-1}$ (13 TeV)"
+
+    observable = normalised.histograms["observable"][{"region": "4j2b", "channel": sum}]
+    nominal = observable[{"variation": "nominal"}]
+    data = nominal[{"process": "data"}].values()
+    total = sum(nominal[{"process": p}].values() for p in ("ttbar", "wjets", "single_top_tW"))
+    drawn = main.containers[-1].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, data[data > 0])
+    seen = ratio.containers[-1].lines[0].get_ydata()
+    np.testing.assert_allclose(seen, (data / total)[data > 0])
+    assert main.get_ylim()[1] > total.max()
+
+
+def test_variations_stand_in_groups_with_their_ratio(normalised: Normalised) -> None:
+    axes = variations_figure(normalised, "4j1b", "ttbar").axes
+    assert len(axes) == 2 * 3  # jets, b tag, samples
+    texts = {t.get_text() for a in axes if a.get_legend() for t in a.get_legend().get_texts()}
+    assert texts == {"nominal", *normalised.normalisation.variations["ttbar"]}
+
+
+def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) -> None:
+    axes = control_figure(normalised, "control/n_jets").axes
+    assert len(axes) == 4
+    assert axes[0].get_ylabel() == "Events"
+    assert axes[2].get_xlabel() == "Jets"
+
+
+def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue) -> None:
+    result = run(TtbarAnalysis(), catalogue.select(processes=["ttbar"]))
+    results.save_run(tmp_path, result.output, result.ledger)
+    main, _ = region_figure(results.normalise(tmp_path), "4j1b").axes
+    assert "Simulation" in main.get_title(loc="left")
+
+
+def test_an_incomplete_run_says_so(normalised: Normalised) -> None:
+    scaling = normalised.normalisation.model_copy(update={"complete": False})
+    main, _ = region_figure(normalised._replace(normalisation=scaling), "4j1b").axes
+    assert "incomplete" in main.get_title(loc="left")
+
+
+def test_the_same_results_give_the_same_files(normalised: Normalised, tmp_path: Path) -> None:
+    one, two = (make_figures(normalised, tmp_path / name) for name in ("one", "two"))
+    assert [path.name for path in one] == [path.name for path in two]
+    for first, second in zip(one, two, strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.name
