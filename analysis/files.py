@@ -16,10 +16,11 @@ from analysis.errors import OutputError
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
-    Raises OutputError where the system refuses to write (no permission, disk full).
+    The folder is made if needed. Raises OutputError where the system refuses to write (no permission, disk full).
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:

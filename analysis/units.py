@@ -18,10 +18,7 @@ def cross_section_pb(value: float | str) -> float:
     Raises ValueError for anything else, and for a negative or not finite value.
     """
     if isinstance(value, str):
-        match = _CROSS_SECTION.fullmatch(value)
-        if match is None:
-            msg = f"expected a cross section such as '44.837 fb' or a number in pb, got {value!r}"
-            raise ValueError(msg)
+        match = _match(_CROSS_SECTION, value, "a cross section such as '44.837 fb'")
         value = float(match[1]) * _PER_PB[match[2]]
     return _not_negative(value, "cross section")
 
@@ -32,12 +29,17 @@ def luminosity_ipb(value: float | str) -> float:
     Raises ValueError for anything else, and for a negative or not finite value.
     """
     if isinstance(value, str):
-        match = _LUMINOSITY.fullmatch(value)
-        if match is None:
-            msg = f"expected a luminosity such as '140.1 /fb' or a number in 1/pb, got {value!r}"
-            raise ValueError(msg)
+        match = _match(_LUMINOSITY, value, "a luminosity such as '140.1 /fb'")
         value = float(match[1]) / _PER_PB[match[2] or match[3]]
     return _not_negative(value, "luminosity")
+
+
+def _match(pattern: re.Pattern[str], text: str, expected: str) -> re.Match[str]:
+    match = pattern.fullmatch(text)
+    if match is None:
+        msg = f"expected {expected}, or a number, got {text!r}"
+        raise ValueError(msg)
+    return match
 
 
 def _not_negative(value: float, what: str) -> float:

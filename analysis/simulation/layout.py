@@ -6,13 +6,13 @@ files at CERN. Floats are float32, integers and flags int32.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 
 from analysis.errors import OutputError
+from analysis.files import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -200,37 +200,16 @@ def write(path: Path, columns: Columns, tree: str = TREE, counters: bool = True)
     """
     import uproot
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = _with_counters(columns) if counters else columns
     types = {
         name: values.dtype if isinstance(values, np.ndarray) else ak.type(values).content
         for name, values in content.items()
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with uproot.recreate(temporary, compression=uproot.ZSTD(ZSTD_LEVEL)) as file:
-            out = file.mktree(tree, types)
-            out.extend(content)
-        temporary.replace(path)
-    except OSError as err:
-        msg = f"cannot write {path}: {err.strerror or err}"
-        raise OutputError(msg) from err
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file: complete under its name, or absent. Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as err:
-        msg = f"cannot write {path}: {err.strerror or err}"
-        raise OutputError(msg) from err
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic(path) as temporary,
+        uproot.recreate(temporary, compression=uproot.ZSTD(ZSTD_LEVEL)) as file,
+    ):
+        file.mktree(tree, types).extend(content)
 
 
 def read(path: Path, names: Iterable[str] | None = None, tree: str = TREE) -> Columns:

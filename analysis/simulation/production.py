@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from analysis.errors import OutputError
+from analysis.files import write_json, write_text
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig, digest
 from analysis.simulation.errors import SimulationError, require_generator
@@ -161,7 +162,7 @@ def _work(order: Order, block: int, folder: Path) -> Block:
     layout.write(data, columns)
     result = Block(block, data, counts, selected, time.process_time() - start)
     content = {"counts": asdict(counts), "selected": selected, "seconds": result.seconds}
-    layout.write_text(record, json.dumps(content))
+    write_text(record, json.dumps(content))
     return result
 
 
@@ -284,7 +285,7 @@ def write_record(output: Path, dataset: Dataset, **more: Any) -> None:
     """Add what the generator did for `dataset` to `production.json`."""
     record = {key: value for key, value in vars(dataset).items() if key != "process"} | more
     content = read_records(output) | {dataset.process.name: record}
-    layout.write_text(output / RECORD, json.dumps(content, indent=1) + "\n")
+    write_json(output / RECORD, content)
 
 
 def _made_before(order: Order, output: Path) -> Dataset | None:
@@ -393,7 +394,7 @@ def write_catalogue(
         "base": ".",
         "datasets": datasets,
     }
-    layout.write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
     return path
 
 

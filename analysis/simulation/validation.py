@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import CatalogueError
+from analysis.files import write_text
 from analysis.simulation import layout, reference
 from analysis.simulation.observables import REGIONS, observables
 from analysis.simulation.production import CATALOGUE, read_records
@@ -241,5 +242,5 @@ def validate(folder: Path) -> list[Path]:
         msg = f"{folder / CATALOGUE}: none of its datasets has a CMS template to compare with"
         raise CatalogueError(msg)
     table = folder / "validation.md"
-    layout.write_text(table, report(found, folder))
+    write_text(table, report(found, folder))
     return [table, figure(found, folder / "validation.png")]
