@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.forkserver
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -63,7 +64,10 @@ class LocalExecutor(ExecutorBase):
             yield from map(function, items)
             return
         try:
-            for future in as_completed([self.pool.submit(function, item) for item in items]):
+            with _interrupts_held():
+                futures = {self.pool.submit(function, item) for item in items}
+            for future in as_completed(futures):
+                futures.remove(future)
                 yield future.result()
         except BrokenProcessPool as error:
             msg = "a worker process died: killed, or out of memory"
@@ -104,7 +108,10 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+    # Ignored from its first moment, Ctrl-C is ignored in all that is forked from the server.
+    with _on_interrupt(signal.SIG_IGN):
+        multiprocessing.forkserver.ensure_running()
+    pool = ProcessPoolExecutor(workers, mp_context=context)
     try:
         yield pool
     except BaseException:
@@ -116,20 +123,51 @@ def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C goes to the whole process group; the main process tells the workers what to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _on_interrupt(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
+    """Handle Ctrl-C so within the block; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the block, so that no process is half started."""
+    caught: list[int] = []
+    with _on_interrupt(lambda number, _frame: caught.append(number)):
+        yield
+    if caught:
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Any]:
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, WorkerPlugin
     except ImportError as error:
         msg = "the executor 'dask' needs the extra 'dask': pip install -e '.[dask]'"
         raise ConfigError(msg) from error
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    )
-    with cluster, Client(cluster) as client:
+
+    class IgnoreInterrupts(WorkerPlugin):
+        """Ctrl-C goes to the whole process group, but is for the main process to handle."""
+
+        def setup(self, worker: Any) -> None:  # noqa: ARG002 - the interface
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(IgnoreInterrupts())
         yield client

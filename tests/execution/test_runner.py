@@ -293,17 +293,22 @@ def test_the_ledger_is_read_back(tmp_path: Path, reference: Result) -> None:
 
 
 @pytest.mark.slow
-def test_interrupt_stops_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "delay"), [("futures", 0.1), ("futures", 4), ("dask", 6)])
+def test_interrupt_stops_at_once_and_leaves_no_process(
+    tmp_path: Path, executor: str, delay: float
+) -> None:
     """SIGINT to the process group, as Ctrl-C gives it, in the middle of thousands of chunks."""
     write(tmp_path / "a.root", make_events(20_000, seed=1))
     one_file(tmp_path, "a.root", 20_000)
     command = [sys.executable, "run.py", "process", "--catalogue", str(tmp_path / "cat.json")]
-    command += ["--executor", "futures", "--workers", "2", "--chunk-size", "5"]
+    command += ["--executor", executor, "--workers", "2", "--chunk-size", "5"]
     command += ["--output", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, cwd=PROJECT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
-    time.sleep(8)
+    while not (tmp_path / "out").exists() and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(delay)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     started = time.monotonic()
