@@ -20,7 +20,9 @@ DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quiet", action="store_true", help="only warnings and errors")
-    group.add_argument("--verbose", action="store_true", help="also what is of interest in trouble")
+    group.add_argument(
+        "--verbose", action="store_true", help="also chunks, failures and scale factors"
+    )
 
 
 def add_input(parser: argparse.ArgumentParser) -> None:

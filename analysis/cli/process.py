@@ -82,6 +82,9 @@ def report(normalised: Normalised) -> None:
         logger.warning("incomplete: %s", scaling.missing)
     for remark in scaling.remarks:
         logger.warning("%s", remark)
+    for name, scale in scaling.datasets.items():
+        factors = ", ".join(f"{channel} {value:.6g}" for channel, value in scale.factors.items())
+        logger.debug("%s: %.4g of its events, factor: %s", name, scale.fraction, factors)
     for channel, luminosity in scaling.luminosity.items():
         logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
     if logger.isEnabledFor(logging.INFO):

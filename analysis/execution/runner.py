@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import platform
 import sys
 import time
@@ -27,6 +28,8 @@ from analysis.execution.ledger import Failure, Ledger
 from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
 from schemas import AGCSchema
 from schemas.agc import missing_branch_message
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 
@@ -116,10 +119,15 @@ def run(
         for name, dataset in catalogue.datasets.items()
     }
     items = chunks(planned, catalogue, execution.chunk_size, branches)
+    logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
         runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
         wrapped = runner.run(items, _Checked(processor, branches))
     output = wrapped["out"]
+    for item, reason in wrapped.get("failed", ()):
+        logger.debug(
+            "%s, events %d to %d: %s", item.filename, item.entrystart, item.entrystop, reason
+        )
     processed: set[WorkItem] = wrapped["processed"]
     metrics = wrapped.get("metrics", {})
     ledger = Ledger(
