@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from coffea.nanoevents import NanoEventsFactory
+from coffea.nanoevents.trace import trace
 
 from analysis.config import AnalysisConfig
 from analysis.errors import CatalogueError
@@ -201,3 +202,15 @@ def test_metadata_without_process_is_an_error(path: Path) -> None:
     ).events()
     with pytest.raises(CatalogueError, match=r"no 'process'.*there: dataset"):
         TtbarAnalysis().process(events)
+
+
+def test_coffeas_trace_finds_the_declared_columns(path: Path) -> None:
+    metadata = {"dataset": "set", "process": "ttbar"}
+    events = NanoEventsFactory.from_root(
+        {path: "events"}, schemaclass=AGCSchema, metadata=metadata
+    ).events()
+    processor = TtbarAnalysis()
+    # The compiled loops need numbers: coffea says so, and traces with arrays of length zero.
+    with pytest.warns(RuntimeWarning, match="during typetracer tracing"):
+        read = trace(processor.process, events)
+    assert read == AGCSchema.branches(processor.columns(metadata))
