@@ -150,7 +150,7 @@ def _write(
     if bits is not None:
         columns = {key: layout.truncated(values, bits) for key, values in columns.items()}
     file = f"{name}_0.root"
-    layout.write(output / name / file, columns, tree=TREE)
+    layout.write(output / name / file, columns, tree=TREE, level=19)
     entry |= {"path": name, "files": {file: layout.size(columns)}}
     write_catalogue(output, {name: entry}, tree=TREE)
     return entry

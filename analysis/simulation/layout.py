@@ -79,7 +79,7 @@ SAMPLE_BRANCHES = (
 
 # Mantissa bits of the bundled sample, as NanoAOD does it; full float32 has 23.
 DEFAULT_BITS = 10
-BITS = {"btag": 8, "iso": 7, "pfreliso04DBCorr": 7, "sip3d": 6, "ch": 1, "mass": 7, "corrmass": 7}
+BITS = {"btag": 8, "iso": 7, "pfreliso04DBCorr": 7, "sip3d": 6, "ch": 1, "mass": 6, "corrmass": 6}
 
 
 def _momentum(objects: ak.Array, pt: Any, prefix: str = "") -> dict[str, Any]:
@@ -193,21 +193,21 @@ def _with_counters(columns: Columns) -> Columns:
     return result
 
 
-def write(path: Path, columns: Columns, tree: str = TREE, counters: bool = True) -> None:
-    """Write one file with a TTree: complete under its name, or absent.
+def write(path: Path, columns: Columns, tree: str = TREE, level: int = ZSTD_LEVEL) -> None:
+    """Write one file with a TTree: complete under its name, or absent. `level`: of zstd.
 
     Raises OutputError where it cannot be written (no space, no permission).
     """
     import uproot
 
-    content = _with_counters(columns) if counters else columns
+    content = _with_counters(columns)
     types = {
         name: values.dtype if isinstance(values, np.ndarray) else ak.type(values).content
         for name, values in content.items()
     }
     with (
         atomic(path) as temporary,
-        uproot.recreate(temporary, compression=uproot.ZSTD(ZSTD_LEVEL)) as file,
+        uproot.recreate(temporary, compression=uproot.ZSTD(level)) as file,
     ):
         file.mktree(tree, types).extend(content)
 

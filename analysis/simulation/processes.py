@@ -132,7 +132,7 @@ def _wjets(slice_name: str, low: float, high: float) -> Process:
             f"PhaseSpace:pTHatMin = {low:g}",
             *limit,
         ),
-        k_factor=6.0,
+        k_factor=9.0,
         filters=MULTIJET,
         responses=6,
         note=(
