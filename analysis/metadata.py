@@ -41,6 +41,11 @@ class SampleInfo(NamedTuple):
         )
 
     @property
+    def is_nominal(self) -> bool:
+        """Data or a nominal sample of simulation, not an alternative one."""
+        return self.variation == NOMINAL
+
+    @property
     def is_varied(self) -> bool:
         """Whether systematic variations apply: to the nominal samples of simulation."""
-        return self.is_simulation and self.variation == NOMINAL
+        return self.is_simulation and self.is_nominal

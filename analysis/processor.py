@@ -71,7 +71,7 @@ class TtbarAnalysis(ProcessorABC):
             "cutflow": _cutflow(one_lepton, triggered, unshifted, weight),
             "counts": {"events": len(events), "sum_of_weights": float(np.sum(weight))},
         }
-        if config.control.enabled:
+        if self._has_control(sample):
             output["control"] = control.histograms(
                 config.control, sample.process, events, leptons, *unshifted, weight
             )
@@ -90,8 +90,12 @@ class TtbarAnalysis(ProcessorABC):
             | objects.JET_COLUMNS
             | channels.columns(sample, config.trigger)
             | systematics.columns(sample, config.variations)
-            | (control.COLUMNS if config.control.enabled else frozenset())
+            | (control.COLUMNS if self._has_control(sample) else frozenset())
         )
+
+    def _has_control(self, sample: SampleInfo) -> bool:
+        """Control histograms have no variation axis: alternative samples would add up with nominal."""
+        return self.config.control.enabled and sample.is_nominal
 
     def _select(self, jets: Jets, triggered: Channels) -> _Shifted:
         candidates = np.logical_or.reduce(list(triggered.values()))

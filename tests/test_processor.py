@@ -163,6 +163,10 @@ def test_control_histograms_have_the_events_before_tagging(path: Path) -> None:
     assert process(path, changed(control={"enabled": False}))["control"] == {}
 
 
+def test_alternative_samples_do_not_add_up_in_control_histograms(path: Path) -> None:
+    assert process(path, variation="scaleup")["control"] == {}
+
+
 def test_no_events_give_empty_histograms_with_every_category(tmp_path: Path, path: Path) -> None:
     empty = write(tmp_path / "empty.root", {k: v[:0] for k, v in make_events(1, 0).items()})
     output = process(empty)

@@ -46,6 +46,15 @@ Progress = Callable[[str, int, float], None]
 """Called with dataset, pre-selected events so far and their rate [1/s] after every block."""
 
 
+LABELS = {
+    "data": "Pseudo-data",
+    "jpsi": r"$J/\psi$",
+    "drell_yan": "Drell-Yan",
+    "combinatorial": "Combinatorial",
+}
+"""Processes whose names or labels a catalogue has to declare."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What to make: the same order gives the same events. `events`: pre-selected, at least."""
@@ -389,6 +398,11 @@ def write_catalogue(
     datasets = {**content.get("datasets", {}), **entries}
     result = {
         "label": "Simulation",
+        "processes": {
+            name: label
+            for name, label in LABELS.items()
+            if any(entry["process"] == name for entry in datasets.values())
+        },
         "luminosity": f"{luminosity_ipb:g} /pb",
         "tree": tree,
         "base": ".",

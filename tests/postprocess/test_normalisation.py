@@ -212,6 +212,16 @@ def test_a_process_of_two_datasets_is_scaled_one_by_one(catalogue: Catalogue) ->
     np.testing.assert_allclose(total.values(flow=True), want.sum(axis=-1), rtol=1e-12, atol=1e-15)
 
 
+def test_control_histograms_predict_as_many_events_as_the_regions(catalogue: Catalogue) -> None:
+    """One and more b tags of all ttbar samples in the run: the nominal yield, once."""
+    result = run(TtbarAnalysis(), catalogue.select(processes=["ttbar"]))
+    unscaled = histograms.flatten(result.output)
+    scaled = apply(unscaled, normalisation(result.ledger, unscaled))
+    nominal = scaled[OBSERVABLE][{"variation": "nominal"}].sum(flow=True).value
+    tags = scaled["control/n_btags"][{"channel": sum, "process": "ttbar"}]
+    assert tags.values(flow=True)[2:].sum() == pytest.approx(nominal)
+
+
 def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogue) -> None:
     """One of two files: half the data's luminosity is not given up, the yield per 1/pb is the same."""
     chosen = catalogue.select(["ttbar__nominal"])
