@@ -113,6 +113,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
     from rich.progress import Progress
 
     from analysis.catalogue import Catalogue
@@ -120,7 +121,10 @@ def _check(arguments: argparse.Namespace) -> None:
     from analysis.tables import show
 
     catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
-    with Progress(disable=arguments.quiet, transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(
+        console=console, disable=arguments.quiet or not console.is_terminal, transient=True
+    ) as progress:
         task = progress.add_task("files", total=None)
         n_files, findings = check(
             catalogue, arguments.max_files, arguments.workers, lambda: progress.advance(task)
