@@ -28,8 +28,9 @@ ROOT_HISTOGRAMS = "histograms.root"
 YIELDS_TABLE = "yields.md"
 FIGURES = "figures"
 
-_OF_NORMALISATION = (NORMALISED, NORMALISATION, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES)
-_OF_RUN = (LEDGER, HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE)
+# What tells that the others are there goes last.
+_OF_NORMALISATION = (NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, NORMALISATION)
+_OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
 
 
 class Normalised(NamedTuple):
@@ -43,10 +44,11 @@ class Normalised(NamedTuple):
 def begin_run(folder: Path) -> None:
     """Make the folder ready: writable, and without results of an earlier run to be taken for these.
 
-    Raises OutputError if it cannot be.
+    In a folder that is no results folder nothing is removed. Raises OutputError if it cannot be.
     """
     writable_folder(folder)
-    _remove(folder, _OF_RUN + _OF_NORMALISATION)
+    if (folder / LEDGER).exists():
+        _remove(folder, _OF_NORMALISATION + _OF_RUN)
 
 
 def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
@@ -64,7 +66,8 @@ def normalise(folder: Path, **choices: Any) -> Normalised:
     unscaled = histograms.load(folder / HISTOGRAMS)
     scaling = normalisation.normalisation(ledger, unscaled, **choices)
     scaled = normalisation.apply(unscaled, scaling)
-    _remove(folder, _OF_NORMALISATION)
+    if (folder / NORMALISATION).exists():
+        _remove(folder, _OF_NORMALISATION)
     observable = normalisation.summed(scaled[OBSERVABLE])
     note = "" if scaling.complete else f"incomplete: {scaling.missing}"
     histograms.export_root(folder / ROOT_HISTOGRAMS, observable, scaling.variations, note)

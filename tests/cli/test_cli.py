@@ -207,6 +207,14 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     assert total == pytest.approx(count * 800 * 1000 / (5000 / 2))
 
 
+def test_a_folder_of_somebody_else_loses_nothing(tmp_path: Path, catalogue_file: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.png").touch()
+    command = ["process", "--catalogue", str(catalogue_file), "--datasets", "ttbar__scaleup"]
+    assert main([*command, "--max-events", "10", "--output", str(tmp_path), "--quiet"]) == 0
+    assert (tmp_path / "figures" / "mine.png").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="folders without permission are POSIX's")
 @pytest.mark.parametrize("output", ["/proc/results", "FILE/results", "FILE"])
 def test_an_output_that_cannot_be_written(
