@@ -274,9 +274,9 @@ def _annotate(axes: Axes, results: Normalised, channels: list[str]) -> None:
         label += " Simulation"
     if not results.normalisation.complete:
         label += ", incomplete"
-    luminosity = {name: f"{results.normalisation.luminosity[name]:.4g}" for name in channels}
-    if len(set(luminosity.values())) == 1:
-        annotate(axes, label, luminosity[channels[0]])
-    else:
+    known = results.normalisation.luminosity
+    values = {name: f"{known[name]:.4g}" for name in channels if name in known}
+    if len(set(values.values())) > 1:
         symbols = {"electron": "e", "muon": r"$\mu$"}
-        annotate(axes, label, ", ".join(f"{luminosity[n]} ({symbols[n]})" for n in channels))
+        values = {name: f"{value} ({symbols[name]})" for name, value in values.items()}
+    annotate(axes, label, ", ".join(dict.fromkeys(values.values())))

@@ -47,14 +47,19 @@ def style() -> Iterator[None]:
 
 
 def annotate(axes: Axes, label: str, luminosity: str) -> None:
-    """Above the axes: whose events they are on the left, luminosity and energy on the right."""
+    """Above the axes: whose events they are on the left, luminosity and energy on the right.
+
+    `luminosity` is a text in 1/pb, empty if it is not known.
+    """
     # mplhep's own label draws the whole figure to place two words, which takes most of the time.
     experiment, _, text = label.partition(" ")
     if experiment != "CMS":
         experiment, text = "", label
     italic = text.replace(" ", r"\ ")
     axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
-    energy = f"{luminosity} pb$^{{-1}}$ ({CENTRE_OF_MASS_TEV} TeV)"
+    energy = f"({CENTRE_OF_MASS_TEV} TeV)"
+    if luminosity:
+        energy = f"{luminosity} pb$^{{-1}}$ {energy}"
     axes.set_title(energy, loc="right", fontsize=14)
 
 

@@ -46,7 +46,7 @@ class Normalisation(Strict):
     missing: str = ""
     """What was not processed; empty if nothing."""
     luminosity: dict[str, float]
-    """Channel -> 1/pb."""
+    """Channel -> 1/pb; empty if it is not known."""
     datasets: dict[str, DatasetScale]
     variations: dict[str, list[str]]
     """Process -> the variations that it has."""
@@ -97,7 +97,7 @@ def normalisation(
     if needs_luminosity and full is None:
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
         raise NormalisationError(msg)
-    luminosity = processed_luminosity(ledger, full or 0.0)
+    luminosity = {} if full is None else processed_luminosity(ledger, full)
     return Normalisation(
         complete=ledger.complete,
         missing="" if ledger.complete else ledger.what_is_missing(),

@@ -80,6 +80,16 @@ def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue
     assert "Simulation" in main.get_title(loc="left")
 
 
+def test_luminosities_of_two_streams_and_none(normalised: Normalised) -> None:
+    for luminosity, text in (
+        ({"electron": 20.0, "muon": 60.0}, r"20 (e), 60 ($\mu$) pb$^{-1}$ (13 TeV)"),
+        ({}, "(13 TeV)"),
+    ):
+        scaling = normalised.normalisation.model_copy(update={"luminosity": luminosity})
+        main, _ = region_figure(normalised._replace(normalisation=scaling), "4j1b").axes
+        assert main.get_title(loc="right") == text
+
+
 def test_an_incomplete_run_says_so(normalised: Normalised) -> None:
     scaling = normalised.normalisation.model_copy(update={"complete": False})
     main, _ = region_figure(normalised._replace(normalisation=scaling), "4j1b").axes
