@@ -111,7 +111,7 @@ class Catalogue(Strict):
         except ValidationError as error:
             found = [f"{key}: given twice" for key in repeated] + faults(error, cls)
         else:
-            found = [f"{key}: given twice" for key in repeated] + list(catalogue._inconsistencies())
+            found = [f"{key}: given twice" for key in repeated] + list(catalogue.inconsistencies())
         if found:
             raise CatalogueError("\n".join(f"catalogue {path}: {fault}" for fault in found))
         base = catalogue.base
@@ -180,7 +180,8 @@ class Catalogue(Strict):
             for name, dataset in self.datasets.items()
         }
 
-    def _inconsistencies(self) -> Iterator[str]:
+    def inconsistencies(self) -> Iterator[str]:
+        """What is wrong between fields that are right by themselves: one line each, with its place."""
         known = self.labels
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
@@ -193,6 +194,12 @@ class Catalogue(Strict):
                     "(a new one is declared under 'processes')"
                 )
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
+        streams = [d.channel for d in self.datasets.values() if not d.is_simulation]
+        if len(streams) > 1 and None in streams:
+            yield (
+                "datasets: collision data in several datasets need a 'channel' each, or events that "
+                "are in two count twice"
+            )
         addresses = Counter(file.url for file in self.files)
         yield from (f"{url}: listed {n} times" for url, n in addresses.items() if n > 1)
 

@@ -12,12 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from analysis.errors import ConfigError
+from analysis.errors import ConfigError, did_you_mean
 from analysis.validation import Strict, faults
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -79,9 +87,16 @@ class Variations(Strict):
     btag_reference_pt: PositiveFloat = 50.0
     """GeV."""
     scale_uncertainty: dict[str, Fraction] = Field(default={"wjets": 0.025})
-    """Process -> relative uncertainty of its yield from the scale choice (`scale_var`)."""
+    """Process -> relative uncertainty of its yield from the scale choice (`scale_var`); 0 for none.
+    Processes that a file does not name keep theirs."""
     btag_scale_factors: bool = False
     """Weight nominal events by the ntuples' b-tag scale factors, and add their variation `btag_sf`."""
+
+    @field_validator("scale_uncertainty", mode="before")
+    @classmethod
+    def _with_defaults(cls, given: Any) -> Any:
+        default = cls.model_fields["scale_uncertainty"].default
+        return default | given if isinstance(given, dict) else given
 
 
 class Binning(Strict):
@@ -134,6 +149,14 @@ class AnalysisConfig(Strict):
             )
             raise ValueError(msg)
         return self
+
+    def require_processes(self, known: Iterable[str]) -> None:
+        """Raises ConfigError, with the nearest name, for a process that is not `known`."""
+        names = list(known)
+        for process in self.variations.scale_uncertainty:
+            if process not in names:
+                msg = f"variations.scale_uncertainty.{process}: unknown process, "
+                raise ConfigError(msg + did_you_mean(process, names))
 
     @property
     def digest(self) -> str:

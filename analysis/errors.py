@@ -24,10 +24,6 @@ class CatalogueError(AnalysisError):
     """A catalogue, dataset or process that is not valid or not there."""
 
 
-class InputFileError(AnalysisError):
-    """An ntuple file that is missing, unreadable or not what the catalogue says."""
-
-
 class OutputError(AnalysisError):
     """A result that cannot be written, or a results folder that cannot be read."""
 

@@ -17,7 +17,7 @@ from analysis.catalogue import Catalogue, NtupleFile
 from analysis.errors import CatalogueError, did_you_mean
 from analysis.execution import remote
 from analysis.execution.failures import describe
-from analysis.metadata import NOMINAL
+from analysis.metadata import CHANNELS, NOMINAL
 from analysis.processes import DATA, PROCESS_LABELS
 from analysis.validation import faults
 
@@ -26,7 +26,6 @@ NUMBERS = ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights")
 
 _DATASET = re.compile(r"(?P<process>[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*)__(?P<variation>.+?)(?:__.+)?")
 _PART_OF_DATASET = re.compile(r"_\d+$")
-_STREAMS = {"SingleElectron": "electron", "SingleMuon": "muon"}
 
 
 class Finding(NamedTuple):
@@ -88,7 +87,7 @@ def build(
     for each file without a place or without the tree.
     """
     found = _files_by_dataset(folder)
-    _require_known(numbers, found)
+    _require_meaning(numbers, found)
     problems: list[str] = []
     datasets = {
         name: _dataset(name, folder, files, numbers, tree, problems)
@@ -106,6 +105,8 @@ def build(
         catalogue = Catalogue.model_validate(values)
     except ValidationError as error:
         problems += faults(error, Catalogue)
+    else:
+        problems += catalogue.inconsistencies()
     if problems:
         raise CatalogueError("\n".join(problems))
     return catalogue
@@ -118,9 +119,7 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
+            columns, *rows = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"table {path}: {getattr(error, 'strerror', None) or error}"
         raise CatalogueError(msg) from error
@@ -132,10 +131,18 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
         if column not in valid:
             msg = f"table {path}: unknown column {column!r}, {did_you_mean(column, valid)}"
             raise CatalogueError(msg)
-    return {
-        row["name"]: {key: value for key, value in row.items() if key != "name" and value}
-        for row in rows
-    }
+    table: dict[str, dict[str, str]] = {}
+    for line, cells in enumerate(rows, start=2):
+        if len(cells) != len(columns):
+            msg = f"table {path}: line {line}: {len(cells)} cells under {len(columns)} columns"
+            raise CatalogueError(msg)
+        row = dict(zip(columns, cells, strict=True))
+        name = row.pop("name")
+        if name in table:
+            msg = f"table {path}: line {line}: {name!r} is given twice"
+            raise CatalogueError(msg)
+        table[name] = {key: value for key, value in row.items() if value}
+    return table
 
 
 def unknowns(catalogue: Catalogue) -> Iterable[str]:
@@ -189,7 +196,7 @@ def _dataset(
     record: dict[str, Any] = _named(name) | {"files": events}
     if record["kind"] != "collision":
         given = {**numbers.get(record["process"], {}), **numbers.get(name, {})}
-        record |= {key: _number(value) for key, value in given.items()}
+        record |= given
     return record
 
 
@@ -199,22 +206,27 @@ def _named(name: str) -> dict[str, Any]:
     assert match is not None  # _files_by_dataset takes no other name
     process, variation = match["process"], match["variation"]
     if process == DATA:
-        return {"process": DATA, "kind": "collision", "channel": _STREAMS.get(variation)}
+        channels = [channel for channel in CHANNELS if channel in name.casefold()]
+        channel = channels[0] if len(channels) == 1 else None
+        return {"process": DATA, "kind": "collision", "channel": channel}
     kind = "signal" if process == "ttbar" else "background"
     return {"process": process, "variation": variation or NOMINAL, "kind": kind}
 
 
-def _number(value: Any) -> Any:
-    """Texts that are plain numbers as numbers; those with a unit as they are."""
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
-def _require_known(numbers: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    valid = set(found) | {_named(name)["process"] for name in found}
-    for name in numbers:
-        if name not in valid:
-            msg = f"normalisation of an unknown dataset or process {name!r}: "
-            raise CatalogueError(msg + did_you_mean(name, sorted(valid)))
+def _require_meaning(numbers: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+    """Numbers must be of a dataset of simulation, or of a process where that is no ambiguity."""
+    simulated = {name: _named(name) for name in found if _named(name)["kind"] != "collision"}
+    by_process: dict[str, list[str]] = {}
+    for name, record in simulated.items():
+        by_process.setdefault(record["process"], []).append(name)
+    for name, fields in numbers.items():
+        if name in simulated:
+            continue
+        if name not in by_process:
+            msg = f"normalisation of an unknown dataset or process of simulation {name!r}: "
+            raise CatalogueError(msg + did_you_mean(name, [*by_process, *simulated]))
+        parts = by_process[name]
+        samples = {simulated[part]["variation"] for part in parts}
+        if len(samples) < len(parts) or ("sum_of_weights" in fields and len(parts) > 1):
+            msg = f"{name!r} has several datasets, give the numbers of each: {', '.join(parts)}"
+            raise CatalogueError(msg)

@@ -69,7 +69,9 @@ class TtbarAnalysis(ProcessorABC):
             "observable": observable,
             "control": {},
             "cutflow": _cutflow(one_lepton, triggered, unshifted, weight),
-            "counts": {"events": len(events), "sum_of_weights": float(np.sum(weight))},
+            # POET ntuples have no generator weights: every event counts one, whatever scale
+            # factors it is weighted with in the histograms.
+            "counts": {"events": len(events), "sum_of_weights": float(len(events))},
         }
         if self._has_control(sample):
             output["control"] = control.histograms(

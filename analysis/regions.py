@@ -20,7 +20,8 @@ class Region(NamedTuple):
     """Of the events of an index array."""
     axis_label: str
     """Of the observable, for figures."""
-    title: str
+    tags: str
+    """The b tags that it asks for, for figures."""
 
 
 def _ht(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
@@ -35,12 +36,12 @@ def _top_mass(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  
 
 
 REGIONS = {
-    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]", r"$\geq$ 4 jets, 1 b tag"),
+    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]", "1 b tag"),
     "4j2b": Region(
         lambda sums: sums.n_btags >= 2,
         _top_mass,
         r"$m_{bjj}$ [GeV]",
-        r"$\geq$ 4 jets, $\geq$ 2 b tags",
+        r"$\geq$ 2 b tags",
     ),
 }
 """All of them besides have at least `config.regions.min_jets` good jets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from analysis.postprocess import normalisation
 from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.tables import markdown
+
+logger = logging.getLogger(__name__)
 
 HISTOGRAMS = "histograms.zip"
 CUTFLOW = "cutflow.json"
@@ -64,15 +67,25 @@ def normalise(folder: Path, **choices: Any) -> Normalised:
     """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`."""
     ledger = Ledger.load(folder)
     unscaled = histograms.load(folder / HISTOGRAMS)
+    _require_same_run(folder, unscaled, ledger)
     scaling = normalisation.normalisation(ledger, unscaled, **choices)
     scaled = normalisation.apply(unscaled, scaling)
     if (folder / NORMALISATION).exists():
+        if (folder / FIGURES).exists():
+            logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
         _remove(folder, _OF_NORMALISATION)
     observable = normalisation.summed(scaled[OBSERVABLE])
-    note = "" if scaling.complete else f"incomplete: {scaling.missing}"
+    notes = (
+        scaling.remarks
+        if scaling.complete
+        else [f"incomplete: {scaling.missing}", *scaling.remarks]
+    )
+    note = "\n".join(notes)
     histograms.export_root(folder / ROOT_HISTOGRAMS, observable, scaling.variations, note)
     histograms.save(folder / NORMALISED, scaled)
-    write_text(folder / YIELDS_TABLE, markdown(*yield_table(observable, ledger.labels)))
+    table = markdown(*yield_table(observable, ledger.labels))
+    caption = "\n".join(["Events beyond the ends of the observable's axis are included.", *notes])
+    write_text(folder / YIELDS_TABLE, f"{table}\n{caption}\n")
     write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
     return Normalised(scaled, scaling, ledger)
 
@@ -93,6 +106,18 @@ def load_normalised(folder: Path) -> Normalised:
         msg = f"{path}: not a normalisation of this version: run 'normalise' again"
         raise OutputError(msg) from error
     return Normalised(histograms.load(folder / NORMALISED), scaling, ledger)
+
+
+def _require_same_run(folder: Path, unscaled: Histograms, ledger: Ledger) -> None:
+    """Raises OutputError if the histograms are not of the datasets that the ledger says were read."""
+    found = set(histograms.of_kind(unscaled, OBSERVABLE).get(OBSERVABLE, {}))
+    read = {name for name, record in ledger.datasets.items() if record.events_processed}
+    if not read <= found <= set(ledger.datasets):
+        msg = (
+            f"{folder}: {HISTOGRAMS} and {LEDGER} are not of the same run: datasets "
+            f"{', '.join(sorted(found ^ set(ledger.datasets)))} are in one only"
+        )
+        raise OutputError(msg)
 
 
 def _remove(folder: Path, names: tuple[str, ...]) -> None:

@@ -64,9 +64,9 @@ def weight_variations(
         for direction, sign in _DIRECTIONS.items():
             slope = sign * config.btag_slope / config.btag_reference_pt
             table[f"btag_var_{jet}_{direction}"] = partial(_btag_weight, jet=jet, slope=slope)
-    if sample.process in config.scale_uncertainty:
+    if uncertainty := config.scale_uncertainty.get(sample.process, 0.0):
         for direction, sign in _DIRECTIONS.items():
-            factor = 1.0 + sign * config.scale_uncertainty[sample.process]
+            factor = 1.0 + sign * uncertainty
             table[f"scale_var_{direction}"] = partial(_scaled_weight, factor=factor)
     if config.btag_scale_factors:
         for direction, column in BTAG_SF_COLUMNS.items():

@@ -6,7 +6,7 @@ import math
 import re
 
 _PER_PB = {"mb": 1e9, "ub": 1e6, "µb": 1e6, "nb": 1e3, "pb": 1.0, "fb": 1e-3, "ab": 1e-6}
-_NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
+_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 _UNIT = "|".join(_PER_PB)
 _CROSS_SECTION = re.compile(rf"{_NUMBER}({_UNIT})\s*")
 _LUMINOSITY = re.compile(rf"{_NUMBER}(?:1?/\s*({_UNIT})|({_UNIT})\s*(?:\^|\*\*)?\s*\(?-1\)?)\s*")
@@ -17,6 +17,7 @@ def cross_section_pb(value: float | str) -> float:
 
     Raises ValueError for anything else, and for a negative or not finite value.
     """
+    value = _plain_number(value)
     if isinstance(value, str):
         match = _match(_CROSS_SECTION, value, "a cross section such as '44.837 fb'")
         value = float(match[1]) * _PER_PB[match[2]]
@@ -28,10 +29,19 @@ def luminosity_ipb(value: float | str) -> float:
 
     Raises ValueError for anything else, and for a negative or not finite value.
     """
+    value = _plain_number(value)
     if isinstance(value, str):
         match = _match(_LUMINOSITY, value, "a luminosity such as '140.1 /fb'")
         value = float(match[1]) / _PER_PB[match[2] or match[3]]
     return _not_negative(value, "luminosity")
+
+
+def _plain_number(value: float | str) -> float | str:
+    """A text that is a number without a unit as that number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _match(pattern: re.Pattern[str], text: str, expected: str) -> re.Match[str]:

@@ -29,7 +29,9 @@ def _fault(finding: Any, model: type[BaseModel]) -> str:
         return f"{place}: missing"
     message = str(finding["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    given = "" if isinstance(finding["input"], dict | list) else f", got {finding['input']!r}"
+    said = finding["type"] == "value_error" and "got" in message
+    shown = not said and not isinstance(finding["input"], dict | list)
+    given = f", got {finding['input']!r}" if shown else ""
     return f"{place}: {message}{given}"
 
 

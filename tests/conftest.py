@@ -24,10 +24,14 @@ SAMPLES = {
     "single_top_tW__nominal__top/a.root": 7,
     "single_top_tW__nominal__antitop/a.root": 8,
 }
+TOP_W = {"cross_section": 35.6, "sum_of_weights": 20_000, "filter_efficiency": 0.5}
 NUMBERS = {
-    "ttbar": {"cross_section": 831.76, "sum_of_weights": 50_000},
+    "ttbar": {"cross_section": 831.76},
+    "ttbar__nominal": {"sum_of_weights": 50_000},
+    "ttbar__scaleup": {"sum_of_weights": 50_000},
     "wjets": {"cross_section": "61.5267 nb", "sum_of_weights": 1_000_000, "k_factor": 1.2},
-    "single_top_tW": {"cross_section": 35.6, "sum_of_weights": 20_000, "filter_efficiency": 0.5},
+    "single_top_tW__nominal__top": TOP_W,
+    "single_top_tW__nominal__antitop": TOP_W,
 }
 
 

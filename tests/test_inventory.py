@@ -30,6 +30,23 @@ def test_datasets_are_named_by_folders_and_files(catalogue: Catalogue) -> None:
     assert catalogue.luminosity == 100
 
 
+@pytest.mark.parametrize(
+    ("stream", "channel"),
+    [("SingleMuon_2015D", "muon"), ("singleelectron", "electron"), ("pseudo", None)],
+)
+def test_streams_of_data_by_their_names(tmp_path: Path, stream: str, channel: str | None) -> None:
+    write(tmp_path / f"data__{stream}.root", GOOD)
+    (dataset,) = build(tmp_path, tmp_path / "c.json", {}).datasets.values()
+    assert (dataset.process, dataset.variation, dataset.channel) == ("data", "nominal", channel)
+
+
+def test_streams_without_channel_would_count_events_twice(tmp_path: Path) -> None:
+    write(tmp_path / "data__SingleMuon.root", GOOD)
+    write(tmp_path / "data__second.root", GOOD)
+    with pytest.raises(CatalogueError, match="need a 'channel' each"):
+        build(tmp_path, tmp_path / "c.json", {})
+
+
 def test_numbered_files_are_one_dataset(tmp_path: Path) -> None:
     for name in ("wjets__nominal_0", "wjets__nominal_1", "ttbar__ME_var"):
         write(tmp_path / f"{name}.root", GOOD)
@@ -78,6 +95,8 @@ def test_numbers_from_a_table(tmp_path: Path) -> None:
         ("process,cross_section\n", r"no column 'name', there: process, cross_section"),
         ("name,cross_sction\n", r"unknown column 'cross_sction', did you mean 'cross_section'"),
         ("", r"no column 'name', there: nothing"),
+        ("name,cross_section\nttbar,832,44\n", r"line 2: 3 cells under 2 columns"),
+        ("name,cross_section\nttbar,832\nttbar,1\n", r"line 3: 'ttbar' is given twice"),
     ],
 )
 def test_tables_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -95,6 +114,12 @@ def test_tables_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
             {"ttbar": {"cross_section": -1}},
             r"ttbar__nominal.cross_section: a cross",
         ),
+        (
+            "data__x",
+            {"data": {"cross_section": 1}},
+            r"process of simulation 'data': there are none",
+        ),
+        ("ttbar__no minal", {}, r"ttbar__no minal: a name has letters, digits"),
         ("mystery", {}, r"mystery.root: neither folder nor file is named"),
     ],
 )
@@ -103,6 +128,22 @@ def test_what_cannot_be_built(
 ) -> None:
     write(tmp_path / f"{name}.root", GOOD)
     with pytest.raises(CatalogueError, match=message):
+        build(tmp_path, tmp_path / "c.json", numbers)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("wjets__nominal__a", "wjets__nominal__b"), {"wjets": {"cross_section": 100}}),
+        (("ttbar__nominal", "ttbar__ME_var"), {"ttbar": {"sum_of_weights": 100}}),
+    ],
+)
+def test_a_number_for_several_datasets_is_refused(
+    tmp_path: Path, names: tuple[str, str], numbers: dict[str, Any]
+) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.root", GOOD)
+    with pytest.raises(CatalogueError, match=r"has several datasets, give the numbers of each"):
         build(tmp_path, tmp_path / "c.json", numbers)
 
 

@@ -13,6 +13,7 @@ from analysis.units import cross_section_pb, luminosity_ipb
         ("44.837 fb", 0.044837),
         ("831.76 pb", 831.76),
         (831.76, 831.76),
+        ("831.76", 831.76),
         (0, 0.0),
         ("61.5267nb", 61526.7),
         ("1e3 ab", 1e-3),
@@ -36,6 +37,7 @@ def test_cross_sections(text: float | str, pb: float) -> None:
         ("140.1 fb**-1", 140100),
         ("2256.38 /pb", 2256.38),
         (2256.38, 2256.38),
+        ("2256.38", 2256.38),
         ("5 /nb", 0.005),
     ],
 )
@@ -43,13 +45,13 @@ def test_luminosities(text: float | str, ipb: float) -> None:
     assert luminosity_ipb(text) == pytest.approx(ipb, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "12", "12 GeV", "fb", "1..2 fb", "44 /fb", "-1 pb", -1, True])
+@pytest.mark.parametrize("text", ["", "12 GeV", "fb", "1..2 fb", "44 /fb", "-1 pb", -1, True])
 def test_what_is_no_cross_section(text: float | str) -> None:
-    with pytest.raises(ValueError, match=r"cross section|could not convert"):
+    with pytest.raises(ValueError, match=r"cross section"):
         cross_section_pb(text)
 
 
-@pytest.mark.parametrize("text", ["140.1 fb", "140", "/fb", "-3 /pb", float("nan"), float("inf")])
+@pytest.mark.parametrize("text", ["140.1 fb", "/fb", "-3 /pb", float("nan"), float("inf")])
 def test_what_is_no_luminosity(text: float | str) -> None:
     with pytest.raises(ValueError, match="luminosity"):
         luminosity_ipb(text)

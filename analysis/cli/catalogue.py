@@ -12,7 +12,7 @@ from analysis.errors import CatalogueError
 
 SUMMARY = "show, check or build a catalogue of ntuples"
 
-_REAL_DATA = Path("ntuples.json")
+_REAL_DATA = Path(__file__).parents[2] / "ntuples.json"
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             default=_REAL_DATA,
             metavar="FILE",
-            help="catalogue to read (default: %(default)s, the real data)",
+            help="catalogue to read (default: ntuples.json of the project, the real data)",
         )
         action.add_argument(
             "--datasets", type=options.names, metavar="A,B", help="these datasets only"
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--tree", default="events", metavar="NAME", help="(default: %(default)s)")
     for action in (show, check, build):
         options.add_verbosity(action)
+        action.set_defaults(parser=action)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -71,7 +71,8 @@ def add_normalisation(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=X",
-        help="of a dataset or process, in pb or with a unit: 'ttbar=832 pb'; may be repeated",
+        help="of a dataset or process, in pb or with a unit, instead of the catalogue's cross section "
+        "times k-factor: 'ttbar=832 pb'; may be repeated",
     )
     group.add_argument(
         "--allow-incomplete",
@@ -142,11 +143,7 @@ def assignment(text: str) -> tuple[str, str]:
 
 def _parse(text: str, parse: Callable[[float | str], float]) -> float:
     try:
-        value: float | str = float(text)
-    except ValueError:
-        value = text
-    try:
-        return parse(value)
+        return parse(text)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

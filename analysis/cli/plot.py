@@ -27,4 +27,5 @@ def plot(folder: Path) -> None:
     from analysis.plotting.figures import make_figures
 
     paths = make_figures(results.load_normalised(folder), folder / results.FIGURES)
-    logger.info("%d figures in %s", len(paths), folder / results.FIGURES)
+    figures = {path.stem for path in paths}
+    logger.info("%d figures in %s", len(figures), folder / results.FIGURES)

@@ -42,8 +42,9 @@ def process(arguments: argparse.Namespace) -> Normalised:
     from analysis.processor import TtbarAnalysis
 
     config = load_config(arguments.config)
+    config.require_processes(catalogue.labels)
     execution = Execution(
-        arguments.executor, arguments.workers or 2, arguments.chunk_size, not arguments.quiet
+        arguments.executor, _workers(arguments), arguments.chunk_size, not arguments.quiet
     )
     results.begin_run(arguments.output)
     result = execute(
@@ -51,7 +52,6 @@ def process(arguments: argparse.Namespace) -> Normalised:
         catalogue,
         execution=execution,
         limits=Limits(arguments.max_files, arguments.max_events),
-        config=config,
         catalogue_path=str(options.catalogue_path(arguments)),
     )
     results.save_run(arguments.output, result.output, result.ledger)
@@ -68,6 +68,12 @@ def process(arguments: argparse.Namespace) -> Normalised:
     report(normalised)
     logger.info("results in %s", arguments.output)
     return normalised
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    """Two unless asked for others; without worker processes it is always one."""
+    workers: int = arguments.workers or 2
+    return 1 if arguments.executor == "iterative" else workers
 
 
 def report(normalised: Normalised) -> None:

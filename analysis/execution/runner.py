@@ -97,16 +97,18 @@ def run(
     *,
     execution: Execution | None = None,
     limits: Limits | None = None,
-    config: AnalysisConfig | None = None,
     catalogue_path: str = "",
     schema: type[AGCSchema] = AGCSchema,
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
+    Of the processor, `columns(metadata)` (what it reads) and `config` are used if it has them.
+
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`.
     """
     execution = execution or Execution()
+    config: AnalysisConfig | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     planned = planned_files(catalogue, limits or Limits())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,9 +33,13 @@ from analysis.regions import REGIONS
 from analysis.results import Normalised
 from analysis.systematics import JET_SHIFTS
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
 
-_CHANNEL_TITLES = {"electron": r"e, $\geq$ 4 jets", "muon": r"$\mu$, $\geq$ 4 jets"}
+_CHANNELS = {"electron": "e", "muon": r"$\mu$"}
+
+RATIO_LIMITS = (0.5, 1.5)
 
 
 class _Column(NamedTuple):
@@ -57,6 +62,9 @@ def make_figures(results: Normalised, folder: Path) -> list[Path]:
 def _all_figures(results: Normalised) -> Iterator[tuple[str, Figure]]:
     observable = summed(results.histograms[OBSERVABLE])
     processes = _with_nominal(results)
+    if not processes:
+        logger.warning("no figures: the run has neither data nor a nominal sample")
+        return
     for region in observable.axes["region"]:
         yield region, region_figure(results, region)
         for process in processes:
@@ -76,7 +84,8 @@ def region_figure(results: Normalised, region: str) -> Figure:
         for process in _with_nominal(results)
     }
     definition = REGIONS[region]
-    _stack(column, by_process, results, definition.axis_label, definition.title)
+    title = f"{_jets(results)}, {definition.tags}"
+    _stack(column, by_process, results, definition.axis_label, title)
     _annotate(column.main, results, list(CHANNELS))
     return figure
 
@@ -91,7 +100,8 @@ def control_figure(results: Normalised, name: str) -> Figure:
             for process in _with_nominal(results)
         }
         axis_label = histogram.axes["value"].label
-        _stack(column, by_process, results, axis_label, _CHANNEL_TITLES[channel])
+        title = f"{_CHANNELS[channel]}, {_jets(results)}"
+        _stack(column, by_process, results, axis_label, title, _entries(name))
         _annotate(column.main, results, [channel])
     return figure
 
@@ -103,10 +113,20 @@ def variations_figure(results: Normalised, region: str, process: str) -> Figure:
     groups = _groups(results.normalisation.variations[process])
     figure, columns = _columns(len(groups))
     for column, varied in zip(columns, groups, strict=True):
-        title = f"{results.ledger.labels[process]}, {REGIONS[region].title}"
+        title = f"{results.ledger.labels[process]}, {_jets(results)}, {REGIONS[region].tags}"
         _compare(column, histograms, varied, REGIONS[region].axis_label, title)
         _annotate(column.main, results, list(CHANNELS))
     return figure
+
+
+def _jets(results: Normalised) -> str:
+    """The number of jets that the run asked for."""
+    return rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets"
+
+
+def _entries(name: str) -> str:
+    """What a control histogram counts."""
+    return "Jets" if name == f"{CONTROL}jet_pt" else "Events"
 
 
 def _with_nominal(results: Normalised) -> list[str]:
@@ -127,7 +147,12 @@ def _groups(variations: list[str]) -> list[list[str]]:
 
 
 def _stack(
-    column: _Column, by_process: dict[str, Hist], results: Normalised, axis_label: str, title: str
+    column: _Column,
+    by_process: dict[str, Hist],
+    results: Normalised,
+    axis_label: str,
+    title: str,
+    entries: str = "Events",
 ) -> None:
     """Stacked prediction with its statistical uncertainty, data, and their ratio below."""
     main, ratio = column
@@ -159,10 +184,11 @@ def _stack(
         relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
         _band(ratio, edges, 1 - relative, 1 + relative)
         _points(ratio, data, np.where(filled, total, np.nan))
+        _mark_outside(ratio, data, total)
     highest = np.max(total + error)
     if data is not None:
         highest = max(highest, np.max(data.values() + np.sqrt(data.values())))
-    _finish(column, axis_label, edges, 1.45 * highest, "Data / pred.")
+    _finish(column, axis_label, edges, 1.45 * highest, "Data / pred.", entries)
     main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
 
 
@@ -252,18 +278,34 @@ def _points(axes: Axes, data: Hist, divided_by: Array, label: str | None = None)
     )
 
 
+def _mark_outside(ratio: Axes, data: Hist, total: Array) -> None:
+    """A triangle at the edge of the panel for each ratio beyond it."""
+    values, centres = data.values(), data.axes[0].centers
+    low, high = RATIO_LIMITS
+    above = (values > high * total) & (values > 0)
+    below = (values < low * total) & (values > 0)
+    margin = 0.03 * (high - low)
+    ratio.plot(centres[above], np.full(np.sum(above), high - margin), "k^", markersize=6)
+    ratio.plot(centres[below], np.full(np.sum(below), low + margin), "kv", markersize=6)
+
+
 def _finish(
-    column: _Column, axis_label: str, edges: Array, highest: float, ratio_label: str
+    column: _Column,
+    axis_label: str,
+    edges: Array,
+    highest: float,
+    ratio_label: str,
+    entries: str = "Events",
 ) -> None:
     main, ratio = column
     width = edges[1] - edges[0]
     unit = " GeV" if "[GeV]" in axis_label else ""
-    main.set_ylabel("Events" if width == 1 and not unit else f"Events / {width:.3g}{unit}")
+    main.set_ylabel(entries if width == 1 and not unit else f"{entries} / {width:.3g}{unit}")
     main.set_xlabel("")
     main.set_xlim(edges[0], edges[-1])
     main.set_ylim(0, highest or 1.0)
     ratio.axhline(1, color="black", linewidth=1, linestyle=":")
-    ratio.set_ylim(0.5, 1.5)
+    ratio.set_ylim(*RATIO_LIMITS)
     ratio.set_ylabel(ratio_label, loc="center")
     ratio.set_xlabel(axis_label)
 
@@ -277,6 +319,5 @@ def _annotate(axes: Axes, results: Normalised, channels: list[str]) -> None:
     known = results.normalisation.luminosity
     values = {name: f"{known[name]:.4g}" for name in channels if name in known}
     if len(set(values.values())) > 1:
-        symbols = {"electron": "e", "muon": r"$\mu$"}
-        values = {name: f"{value} ({symbols[name]})" for name, value in values.items()}
+        values = {name: f"{value} ({_CHANNELS[name]})" for name, value in values.items()}
     annotate(axes, label, ", ".join(dict.fromkeys(values.values())))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hist import Hist
@@ -21,6 +21,13 @@ from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, OBSERVABLE, Histograms, of_kind
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.validation import Strict
+
+
+class Rate(NamedTuple):
+    """Cross section in pb, None if it is not known, and the factor on it."""
+
+    cross_section: float | None = None
+    k_factor: float = 1.0
 
 
 class DatasetScale(Strict):
@@ -34,6 +41,7 @@ class DatasetScale(Strict):
     """Of the processed part; None for data and for event counts."""
     cross_section: float | None
     """pb."""
+    k_factor: float
     factors: dict[str, float]
     """Channel -> factor on the weighted events."""
     remark: str = ""
@@ -86,14 +94,15 @@ def normalisation(
     """The factors for a run.
 
     `luminosity_ipb` (of all the data in the catalogue) and `cross_sections_pb` (by dataset or
-    process) take the place of the ledger's. Raises IncompleteError for a run that is not complete,
+    process) take the place of the ledger's. A cross section that is given is the one to scale to:
+    the k-factor of the ledger goes with the cross section there, and is not applied to it. Raises IncompleteError for a run that is not complete,
     unless that is allowed; NormalisationError where something is needed and not known.
     """
     if not allow_incomplete:
         ledger.require_complete()
     cross_sections = _cross_sections(ledger, cross_sections_pb or {})
     full = ledger.luminosity if luminosity_ipb is None else luminosity_ipb
-    needs_luminosity = any(value is not None for value in cross_sections.values())
+    needs_luminosity = any(rate.cross_section is not None for rate in cross_sections.values())
     if needs_luminosity and full is None:
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
         raise NormalisationError(msg)
@@ -103,7 +112,7 @@ def normalisation(
         missing="" if ledger.complete else ledger.what_is_missing(),
         luminosity=luminosity,
         datasets={
-            name: _dataset_scale(name, record, cross_sections.get(name), luminosity)
+            name: _dataset_scale(name, record, cross_sections.get(name, Rate()), luminosity)
             for name, record in ledger.datasets.items()
         },
         variations=_variations(ledger, histograms),
@@ -159,21 +168,22 @@ def summed(histogram: Hist) -> Hist:
 
 
 def _dataset_scale(
-    name: str, record: DatasetRecord, cross_section: float | None, luminosity: dict[str, float]
+    name: str, record: DatasetRecord, rate: Rate, luminosity: dict[str, float]
 ) -> DatasetScale:
     unscaled = dict.fromkeys(CHANNELS, 1.0)
     common: dict[str, Any] = {
         "process": record.process,
         "variation": record.variation,
         "fraction": record.fraction,
-        "cross_section": cross_section,
+        "cross_section": rate.cross_section,
+        "k_factor": rate.k_factor,
     }
     if record.events_in_catalogue and not record.events_processed:
         msg = f"nothing of dataset {name!r} was processed: leave it out or make it readable"
         raise NormalisationError(msg)
     if record.kind == "collision":
         return DatasetScale(**common, sum_of_weights=None, factors=unscaled)
-    if cross_section is None:
+    if rate.cross_section is None:
         remark = "cross section not known: event counts, not scaled"
         return DatasetScale(**common, sum_of_weights=None, factors=unscaled, remark=remark)
     remark = ""
@@ -185,18 +195,18 @@ def _dataset_scale(
     factors = {
         channel: scale_factor(
             sum_of_weights=sum_of_weights,
-            cross_section_pb=cross_section,
+            cross_section_pb=rate.cross_section,
             luminosity_ipb=luminosity_ipb,
             filter_efficiency=record.filter_efficiency,
-            k_factor=record.k_factor,
+            k_factor=rate.k_factor,
         )
         for channel, luminosity_ipb in luminosity.items()
     }
     return DatasetScale(**common, sum_of_weights=sum_of_weights, factors=factors, remark=remark)
 
 
-def _cross_sections(ledger: Ledger, given: Mapping[str, float]) -> dict[str, float | None]:
-    """Dataset -> cross section in pb of the simulation; what is `given` comes first."""
+def _cross_sections(ledger: Ledger, given: Mapping[str, float]) -> dict[str, Rate]:
+    """Dataset of simulation -> what to scale it to; what is `given` comes first."""
     simulation = {
         name: record for name, record in ledger.datasets.items() if record.kind != "collision"
     }
@@ -212,10 +222,14 @@ def _cross_sections(ledger: Ledger, given: Mapping[str, float]) -> dict[str, flo
         if len({simulation[part].variation for part in parts}) < len(parts):
             msg = f"{name!r} has several datasets, give the cross section of each: "
             raise NormalisationError(msg + ", ".join(parts))
-    return {
-        name: given.get(name, given.get(record.process, record.cross_section))
-        for name, record in simulation.items()
-    }
+    rates = {}
+    for name, record in simulation.items():
+        chosen = given.get(name, given.get(record.process))
+        if chosen is None:
+            rates[name] = Rate(record.cross_section, record.k_factor)
+        else:
+            rates[name] = Rate(chosen)
+    return rates
 
 
 def _variations(ledger: Ledger, histograms: Histograms) -> dict[str, list[str]]:

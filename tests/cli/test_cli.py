@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import uproot
 
 from analysis.cli import main
-from analysis.histograms import load
+from analysis.histograms import load, save
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
 
@@ -255,3 +256,39 @@ def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture
         main([*command, "--help"])
     assert caught.value.code == 0
     assert "usage: run.py" in capsys.readouterr().out
+
+
+def test_a_run_without_nominal_samples_has_no_figures(
+    tmp_path: Path, catalogue_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--catalogue", str(catalogue_file), "--datasets", "ttbar__scaleup"]
+    assert main([*command, "--max-events", "50", "--output", str(tmp_path / "out"), "--quiet"]) == 0
+    assert "no figures: the run has neither data nor a nominal sample" in capsys.readouterr().err
+
+
+def test_histograms_of_another_run_are_refused(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    unscaled = load(copy / "histograms.zip")
+    save(copy / "histograms.zip", {k: v for k, v in unscaled.items() if not k.startswith("wjets")})
+    line = error_of(capsys, "normalise", copy)
+    assert "not of the same run: datasets wjets__nominal are in one only" in line
+
+
+def test_a_configured_process_that_is_not_there(
+    tmp_path: Path, catalogue_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.toml").write_text("[variations.scale_uncertainty]\nwjet = 0.05\n")
+    arguments = ["process", "--catalogue", catalogue_file, "--config", tmp_path / "my.toml"]
+    assert "scale_uncertainty.wjet: unknown process, did you mean 'wjets'" in error_of(
+        capsys, *arguments, "--output", tmp_path / "out"
+    )
+
+
+def test_an_option_of_an_action_is_answered_with_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = error_of(capsys, "catalogue", "show", "--datset", "x")
+    assert "unknown argument '--datset': did you mean '--datasets'" in line

@@ -33,14 +33,7 @@ GOOD = make_events(400, seed=21)
 
 
 def execute(catalogue: Catalogue, *, limits: Limits | None = None, **execution: Any) -> Result:
-    config = AnalysisConfig()
-    return run(
-        TtbarAnalysis(config),
-        catalogue,
-        execution=Execution(**execution),
-        limits=limits,
-        config=config,
-    )
+    return run(TtbarAnalysis(), catalogue, execution=Execution(**execution), limits=limits)
 
 
 def one_file(folder: Path, name: str, events: int, *more: tuple[str, int]) -> Catalogue:

@@ -137,6 +137,15 @@ def test_luminosity_and_cross_section_can_be_given() -> None:
     assert scaling.datasets["alt"].factors["muon"] == pytest.approx(700 * 50 / 10_000)
 
 
+def test_a_given_cross_section_is_the_one_to_scale_to() -> None:
+    """The k-factor belongs to the catalogue's cross section: 500 × 1.66 is 830, not 830 × 1.66."""
+    run_of = ledger(100.0, mc=record(10, 10, cross_section=500.0, k_factor=1.66))
+    known = normalisation(run_of, booked("mc"))
+    given = normalisation(run_of, booked("mc"), cross_sections_pb={"ttbar": 830})
+    assert given.datasets["mc"].factors == pytest.approx(known.datasets["mc"].factors)
+    assert given.datasets["mc"].k_factor == 1
+
+
 def test_what_is_not_known_is_said() -> None:
     run_of = ledger(
         100.0,
