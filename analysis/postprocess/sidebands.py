@@ -1,0 +1,209 @@
+"""Background under a peak from the bands beside it: counts.
+
+The simplest estimate from data: the events beside the peak are background, so their density says how
+much of it lies under the peak. `average` takes the mean density of the two bands, which is right for
+a background that is linear in the mass if the bands are equally far from the window; `linear`
+interpolates the density between the centres of the bands, which is right for a linear background
+wherever the bands are. Neither is right for a curved one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from hist import Hist
+from numpy.typing import ArrayLike, NDArray
+from pydantic import model_validator
+
+from analysis.errors import AnalysisError
+from analysis.validation import Strict
+
+Method = Literal["average", "linear"]
+
+
+class SidebandError(AnalysisError):
+    """Regions or values that give no background estimate."""
+
+
+class Window(NamedTuple):
+    """An interval of the mass, the lower edge included, the upper one not."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    @property
+    def centre(self) -> float:
+        return (self.low + self.high) / 2
+
+
+class Count(NamedTuple):
+    """Sum of weights in a window, and its variance."""
+
+    value: float
+    variance: float
+
+
+class SidebandRegions(Strict):
+    """A signal window between two bands.
+
+    Raises a validation error for windows that are empty, overlap or are out of order.
+    """
+
+    lower: Window
+    signal: Window
+    upper: Window
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in ("lower", "signal", "upper"):
+            window = getattr(self, name)
+            if not window.width > 0:
+                msg = f"the {name} region {_text(window)} is empty"
+                raise ValueError(msg)
+        if self.lower.high > self.signal.low or self.signal.high > self.upper.low:
+            regions = ", ".join(_text(w) for w in (self.lower, self.signal, self.upper))
+            msg = f"lower band, signal window and upper band overlap or are out of order: {regions}"
+            raise ValueError(msg)
+        return self
+
+
+class SidebandResult(Strict):
+    """Signal over a background taken from the bands; one standard deviation errors."""
+
+    method: Method
+    regions: SidebandRegions
+    in_window: float
+    background: float
+    background_error: float
+    signal: float
+    signal_error: float
+    leakage: float | None = None
+    """Part of the signal that the bands take for background, per signal in the window; None if no
+    signal shape was given. The signal is too small by about this part."""
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.signal:.1f} ± {self.signal_error:.1f} signal events in "
+            f"{_text(self.regions.signal)} over {self.background:.1f} ± {self.background_error:.1f} "
+            f"background ({self.method} of {_text(self.regions.lower)} and "
+            f"{_text(self.regions.upper)})"
+        )
+        return text if self.leakage is None else f"{text}, {self.leakage:.2%} leak into the bands"
+
+
+def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
+    """Values (and weights) in the window. Raises SidebandError for values that are not finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if not np.all(np.isfinite(array)):
+        msg = f"{np.sum(~np.isfinite(array))} of {array.size} values are not finite"
+        raise SidebandError(msg)
+    inside = (array >= window.low) & (array < window.high)
+    if weights is None:
+        return Count(float(np.sum(inside)), float(np.sum(inside)))
+    chosen = np.asarray(weights, dtype=np.float64)[inside]
+    return Count(float(np.sum(chosen)), float(np.sum(chosen**2)))
+
+
+def count_histogram(histogram: Hist, window: Window) -> Count:
+    """Contents of a one-dimensional histogram in the window.
+
+    Raises SidebandError if the window leaves the axis or cuts a bin, for negative bins, and for a
+    histogram without counts or variances.
+    """
+    if histogram.kind != "COUNT":
+        msg = "the histogram holds means, not counts"
+        raise SidebandError(msg)
+    edges = histogram.axes[0].edges
+    if window.low < edges[0] and not math.isclose(window.low, edges[0]):
+        msg = f"region {_text(window)} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
+        raise SidebandError(msg)
+    if window.high > edges[-1] and not math.isclose(window.high, edges[-1]):
+        msg = f"region {_text(window)} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
+        raise SidebandError(msg)
+    first, last = (_edge_index(edges, value, window) for value in window)
+    variances = histogram.variances()
+    if variances is None:
+        msg = "the histogram has no variances: fill it with weighted storage"
+        raise SidebandError(msg)
+    values = histogram.values()[first:last]
+    if np.any(values < 0):
+        msg = f"region {_text(window)} has negative bins: no counts to estimate a background from"
+        raise SidebandError(msg)
+    return Count(float(np.sum(values)), float(np.sum(variances[first:last])))
+
+
+def estimate(
+    content: Hist | ArrayLike,
+    regions: SidebandRegions,
+    method: Method = "average",
+    *,
+    weights: ArrayLike | None = None,
+    signal_cdf: Callable[[float], float] | None = None,
+) -> SidebandResult:
+    """Signal in the window of `regions`, from a histogram or from unbinned values.
+
+    `signal_cdf` is the cumulative distribution of the signal alone: with it the leakage is reported.
+    """
+
+    def count(window: Window) -> Count:
+        if isinstance(content, Hist):
+            return count_histogram(content, window)
+        return count_values(content, window, weights)
+
+    lower, window, upper = count(regions.lower), count(regions.signal), count(regions.upper)
+    from_lower, from_upper = _coefficients(regions, method)
+    background = from_lower * lower.value + from_upper * upper.value
+    variance = from_lower**2 * lower.variance + from_upper**2 * upper.variance
+    return SidebandResult(
+        method=method,
+        regions=regions,
+        in_window=window.value,
+        background=background,
+        background_error=math.sqrt(variance),
+        signal=window.value - background,
+        signal_error=math.sqrt(window.variance + variance),
+        leakage=None if signal_cdf is None else _leakage(regions, method, signal_cdf),
+    )
+
+
+def _coefficients(regions: SidebandRegions, method: Method) -> tuple[float, float]:
+    """Background in the window for one event in the lower and one in the upper band."""
+    lower, signal, upper = regions.lower, regions.signal, regions.upper
+    share = 0.5
+    if method == "linear":
+        share = (signal.centre - lower.centre) / (upper.centre - lower.centre)
+    return signal.width / lower.width * (1 - share), signal.width / upper.width * share
+
+
+def _leakage(
+    regions: SidebandRegions, method: Method, signal_cdf: Callable[[float], float]
+) -> float:
+    parts = [
+        signal_cdf(window.high) - signal_cdf(window.low)
+        for window in (regions.lower, regions.signal, regions.upper)
+    ]
+    from_lower, from_upper = _coefficients(regions, method)
+    return (from_lower * parts[0] + from_upper * parts[2]) / parts[1]
+
+
+def _edge_index(edges: NDArray[Any], value: float, window: Window) -> int:
+    nearest = int(np.argmin(np.abs(edges - value)))
+    if not math.isclose(edges[nearest], value, rel_tol=1e-9, abs_tol=1e-12):
+        below = int(np.searchsorted(edges, value)) - 1
+        msg = (
+            f"region {_text(window)} cuts the bin from {edges[below]:g} to {edges[below + 1]:g}: "
+            "move it to an edge"
+        )
+        raise SidebandError(msg)
+    return nearest
+
+
+def _text(window: Window) -> str:
+    return f"{window.low:g} to {window.high:g}"
