@@ -22,6 +22,7 @@ from analysis.postprocess.sidebands import (
     SidebandResult,
     Window,
     count_histogram,
+    count_values,
     estimate,
 )
 
@@ -189,3 +190,8 @@ def test_values_that_give_no_estimate() -> None:
     unknown = Hist.new.Reg(30, 2.6, 3.5).Double().fill([3.0], weight=[2])
     with pytest.raises(SidebandError, match="no variances"):
         count_histogram(unknown, Window(2.6, 3.5))
+
+
+def test_an_edge_belongs_to_the_window_above_it() -> None:
+    assert count_values([3.0, 3.2, 3.2], Window(3.0, 3.2)).value == 1
+    assert count_values([3.0, 3.2, 3.2], Window(3.2, 3.4)).value == 2
