@@ -59,11 +59,6 @@ class Dataset(Strict):
     def is_simulation(self) -> bool:
         return self.kind != "collision"
 
-    @property
-    def sample(self) -> str:
-        """`{process}__{variation}`."""
-        return f"{self.process}__{self.variation}"
-
 
 class NtupleFile(NamedTuple):
     """A file of a dataset."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.cli import options
 from analysis.errors import CatalogueError
+
+if TYPE_CHECKING:
+    from analysis.catalogue import Dataset
 
 SUMMARY = "show, check or build a catalogue of ntuples"
 
@@ -98,7 +101,7 @@ def _show(arguments: argparse.Namespace) -> None:
             _or_dash(dataset.cross_section, ".7g"),
             f"{dataset.k_factor:.6g}" if dataset.is_simulation else "-",
             f"{dataset.filter_efficiency:.6g}" if dataset.is_simulation else "-",
-            _or_dash(dataset.sum_of_weights, ",.12g"),
+            _sum_of_weights(dataset),
             str(len(dataset.files)),
             f"{dataset.events:,}",
         ]
@@ -166,6 +169,12 @@ def _build(arguments: argparse.Namespace) -> None:
         "%s: %d datasets, %d files, %d events",
         arguments.output, len(catalogue.datasets), len(catalogue.files), catalogue.events,
     )  # fmt: skip
+
+
+def _sum_of_weights(dataset: Dataset) -> str:
+    if dataset.sum_of_weights is None:
+        return "-"
+    return f"{dataset.sum_of_weights:,.12g} ({dataset.sum_of_weights_is})"
 
 
 def _or_dash(value: float | None, spec: str) -> str:
