@@ -286,7 +286,7 @@ def test_the_ledger_is_read_back(tmp_path: Path, reference: Result) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("executor", "delay"), [("futures", 0.1), ("futures", 4), ("dask", 6)])
+@pytest.mark.parametrize(("executor", "delay"), [("futures", 0.1), ("futures", 4)])
 def test_interrupt_stops_at_once_and_leaves_no_process(
     tmp_path: Path, executor: str, delay: float
 ) -> None:
