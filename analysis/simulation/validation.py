@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from analysis.errors import CatalogueError
 from analysis.files import write_text
+from analysis.postprocess.normalisation import scale_factor
 from analysis.simulation import layout, reference
 from analysis.simulation.observables import REGIONS, observables
 from analysis.simulation.production import CATALOGUE, read_records
+from analysis.units import cross_section_pb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,9 +84,13 @@ def _catalogue(folder: Path) -> dict[str, Any]:
 
 def event_weight(entry: dict[str, Any], luminosity_ipb: float) -> float:
     """Weight of each event of a catalogue entry at a luminosity."""
-    cross_section = float(entry["cross_section"].removesuffix(" pb"))
-    scaled = cross_section * entry["k_factor"] * entry["filter_efficiency"]
-    return float(luminosity_ipb * scaled / entry["sum_of_weights"])
+    return scale_factor(
+        sum_of_weights=entry["sum_of_weights"],
+        cross_section_pb=cross_section_pb(entry["cross_section"]),
+        luminosity_ipb=luminosity_ipb,
+        filter_efficiency=entry["filter_efficiency"],
+        k_factor=entry["k_factor"],
+    )
 
 
 def _read(folder: Path, entry: dict[str, Any]) -> Columns:
