@@ -42,6 +42,9 @@ class Window(NamedTuple):
     def centre(self) -> float:
         return (self.low + self.high) / 2
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
 
 class Count(NamedTuple):
     """Sum of weights in a window, and its variance."""
@@ -65,10 +68,10 @@ class SidebandRegions(Strict):
         for name in ("lower", "signal", "upper"):
             window = getattr(self, name)
             if not window.width > 0:
-                msg = f"the {name} region {_text(window)} is empty"
+                msg = f"the {name} region {window} is empty"
                 raise ValueError(msg)
         if self.lower.high > self.signal.low or self.signal.high > self.upper.low:
-            regions = ", ".join(_text(w) for w in (self.lower, self.signal, self.upper))
+            regions = ", ".join(map(str, (self.lower, self.signal, self.upper)))
             msg = f"lower band, signal window and upper band overlap or are out of order: {regions}"
             raise ValueError(msg)
         return self
@@ -91,19 +94,25 @@ class SidebandResult(Strict):
     def __str__(self) -> str:
         text = (
             f"{self.signal:.1f} ± {self.signal_error:.1f} signal events in "
-            f"{_text(self.regions.signal)} over {self.background:.1f} ± {self.background_error:.1f} "
-            f"background ({self.method} of {_text(self.regions.lower)} and "
-            f"{_text(self.regions.upper)})"
+            f"{self.regions.signal} over {self.background:.1f} ± {self.background_error:.1f} "
+            f"background ({self.method} of {self.regions.lower} and "
+            f"{self.regions.upper})"
         )
         return text if self.leakage is None else f"{text}, {self.leakage:.2%} leak into the bands"
 
 
-def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
-    """Values (and weights) in the window. Raises SidebandError for values that are not finite."""
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """The values as an array; raises SidebandError if one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array)):
         msg = f"{np.sum(~np.isfinite(array))} of {array.size} values are not finite"
         raise SidebandError(msg)
+    return array
+
+
+def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
+    """Values (and weights) in the window. Raises SidebandError for values that are not finite."""
+    array = finite(values)
     inside = (array >= window.low) & (array < window.high)
     if weights is None:
         return Count(float(np.sum(inside)), float(np.sum(inside)))
@@ -111,21 +120,29 @@ def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = 
     return Count(float(np.sum(chosen)), float(np.sum(chosen**2)))
 
 
-def count_histogram(histogram: Hist, window: Window) -> Count:
-    """Contents of a one-dimensional histogram in the window.
+class Bins(NamedTuple):
+    """Bins of a histogram, without flow."""
 
-    Raises SidebandError if the window leaves the axis or cuts a bin, for negative bins, and for a
-    histogram without counts or variances.
+    edges: NDArray[np.float64]
+    values: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+
+def bins_in(histogram: Hist, window: Window) -> Bins:
+    """The bins of a one-dimensional histogram that make up the window.
+
+    Raises SidebandError if the window leaves the axis or cuts a bin, for bins that are negative or
+    not finite, and for a histogram without counts or variances.
     """
     if histogram.kind != "COUNT":
         msg = "the histogram holds means, not counts"
         raise SidebandError(msg)
     edges = histogram.axes[0].edges
     if window.low < edges[0] and not math.isclose(window.low, edges[0]):
-        msg = f"region {_text(window)} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
+        msg = f"region {window} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
         raise SidebandError(msg)
     if window.high > edges[-1] and not math.isclose(window.high, edges[-1]):
-        msg = f"region {_text(window)} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
+        msg = f"region {window} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
         raise SidebandError(msg)
     first, last = (_edge_index(edges, value, window) for value in window)
     variances = histogram.variances()
@@ -133,10 +150,19 @@ def count_histogram(histogram: Hist, window: Window) -> Count:
         msg = "the histogram has no variances: fill it with weighted storage"
         raise SidebandError(msg)
     values = histogram.values()[first:last]
-    if np.any(values < 0):
-        msg = f"region {_text(window)} has negative bins: no counts to estimate a background from"
+    if not np.all(np.isfinite(values)):
+        msg = f"region {window} has bins that are not finite"
         raise SidebandError(msg)
-    return Count(float(np.sum(values)), float(np.sum(variances[first:last])))
+    if np.any(values < 0):
+        msg = f"region {window} has negative bins: no counts to estimate a background from"
+        raise SidebandError(msg)
+    return Bins(edges[first : last + 1], values, variances[first:last])
+
+
+def count_histogram(histogram: Hist, window: Window) -> Count:
+    """Contents of a one-dimensional histogram in the window; raises as `bins_in`."""
+    bins = bins_in(histogram, window)
+    return Count(float(np.sum(bins.values)), float(np.sum(bins.variances)))
 
 
 def estimate(
@@ -198,12 +224,8 @@ def _edge_index(edges: NDArray[Any], value: float, window: Window) -> int:
     if not math.isclose(edges[nearest], value, rel_tol=1e-9, abs_tol=1e-12):
         below = int(np.searchsorted(edges, value)) - 1
         msg = (
-            f"region {_text(window)} cuts the bin from {edges[below]:g} to {edges[below + 1]:g}: "
+            f"region {window} cuts the bin from {edges[below]:g} to {edges[below + 1]:g}: "
             "move it to an edge"
         )
         raise SidebandError(msg)
     return nearest
-
-
-def _text(window: Window) -> str:
-    return f"{window.low:g} to {window.high:g}"
