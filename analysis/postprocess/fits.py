@@ -1,0 +1,417 @@
+"""Fits of a peak over a background: the bands alone, or the whole range with a peak shape.
+
+Extended maximum likelihood, of unbinned values or of a histogram (weighted ones included), with
+`iminuit`: errors from HESSE, asymmetric ones from MINOS. A fit that did not converge raises FitError
+and gives no number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from hist import Hist
+from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
+from numpy.typing import ArrayLike
+
+from analysis.errors import did_you_mean
+from analysis.postprocess.goodness import FittedBins, Goodness, f_test, goodness
+from analysis.postprocess.minimise import (
+    FitError,
+    Measured,
+    at_limit,
+    minimised,
+    minos_interval,
+)
+from analysis.postprocess.shapes import (
+    MAX_ORDER,
+    POLYNOMIALS,
+    Array,
+    Parameter,
+    PeakStart,
+    Shape,
+    background_shape,
+    signal_shape,
+)
+from analysis.postprocess.sidebands import (
+    Bins,
+    SidebandRegions,
+    Window,
+    bins_in,
+    estimate,
+    finite,
+)
+from analysis.validation import Strict
+
+UNBINNED_PULL_BINS = 60
+"""Bins in which the goodness of an unbinned fit is judged and drawn."""
+
+F_TEST_P_VALUE = 0.05
+"""A polynomial gets another order only if the improvement is as unlikely as this by chance."""
+
+
+class _Fit(Strict):
+    """What all fits have."""
+
+    background_shape: str
+    order: int | None
+    """Of the polynomial, if the background is one."""
+    parameters: dict[str, Measured]
+    correlation: tuple[tuple[float, ...], ...]
+    """Of the parameters, in their order; zero for fixed ones."""
+    at_limit: tuple[str, ...]
+    """Parameters that stopped at a limit: their errors, and those of their partners, are not sure."""
+    goodness: Goodness
+    bins: FittedBins
+
+    def _remarks(self) -> str:
+        text = f"; {self.goodness}"
+        return f"{text}; at a limit: {', '.join(self.at_limit)}" if self.at_limit else text
+
+    @property
+    def _background_name(self) -> str:
+        return (
+            self.background_shape if self.order is None else f"{self.background_shape}{self.order}"
+        )
+
+
+class PeakFit(_Fit):
+    """A peak and a background fitted to the whole range; yields are those of the range."""
+
+    fit_range: Window
+    signal_shape: str
+
+    @property
+    def signal(self) -> Measured:
+        return self.parameters["signal"]
+
+    @property
+    def background(self) -> Measured:
+        return self.parameters["background"]
+
+    def curve(self, x: ArrayLike) -> tuple[Array, Array]:
+        """Events per unit of x at these places: of signal and background, and of background."""
+        model, values = self._model()
+        places = np.asarray(x, dtype=np.float64)
+        background = model.density(places, 0.0, *values[1:])[1]
+        return model.density(places, *values)[1], background
+
+    def signal_cdf(self, x: float) -> float:
+        """Part of the fitted peak below x; the peak is normalised to the fit range."""
+        model, values = self._model()
+        place = np.array([np.clip(x, *self.fit_range)])
+        return float(model.cumulative(place, 1.0, 0.0, *values[2:])[0])
+
+    def _model(self) -> tuple[_PeakModel, list[float]]:
+        values = [parameter.value for parameter in self.parameters.values()]
+        start = PeakStart(self.parameters["position"].value, self.parameters["width"].value)
+        peak = signal_shape(self.signal_shape, start, self.fit_range)
+        background = background_shape(self.background_shape, self.fit_range, self.order)
+        return _PeakModel(peak, background, self.fit_range), values
+
+    def __str__(self) -> str:
+        return (
+            f"{self.signal} signal events at {self.parameters['position']}, width "
+            f"{self.parameters['width']}, over {self.background} background in {self.fit_range} "
+            f"({self.signal_shape} + {self._background_name}){self._remarks()}"
+        )
+
+
+class SidebandFit(_Fit):
+    """A background fitted to the bands alone, and what it expects in the signal window."""
+
+    regions: SidebandRegions
+    in_window: float
+    signal: Measured
+
+    @property
+    def background(self) -> Measured:
+        """Expected in the signal window, its error with the full covariance of the shape."""
+        return self.parameters["background"]
+
+    def curve(self, x: ArrayLike) -> Array:
+        """Background events per unit of x at these places."""
+        span = Window(self.regions.lower.low, self.regions.upper.high)
+        shape = background_shape(self.background_shape, span, self.order)
+        values = [parameter.value for parameter in self.parameters.values()]
+        model = _BandModel(shape, span, self.regions)
+        return model.density(np.asarray(x, dtype=np.float64), *values)[1]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.signal} signal events in {self.regions.signal} over {self.background} "
+            f"background ({self._background_name} fitted to {self.regions.lower} and "
+            f"{self.regions.upper}){self._remarks()}"
+        )
+
+
+class _PeakModel(NamedTuple):
+    """signal × peak + background × shape, both normalised to the range."""
+
+    peak: Shape
+    shape: Shape
+    span: Window
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (*self.peak.parameters, *self.shape.parameters)
+
+    def density(self, x: Array, *p: float) -> tuple[float, Array]:
+        peak, background = self._split(p)
+        density = p[0] * self.peak.density(x, self.span, peak) / _whole(self.peak, self.span, peak)
+        density += p[1] * self._background(self.shape.density, x, background)
+        return p[0] + p[1], density
+
+    def cumulative(self, x: Array, *p: float) -> Array:
+        peak, background = self._split(p)
+        result = p[0] * self.peak.integral(x, self.span, peak) / _whole(self.peak, self.span, peak)
+        result += p[1] * self._background(self.shape.integral, x, background)
+        return result
+
+    def _background(self, function: Callable[..., Array], x: Array, p: Array) -> Array:
+        result: Array = function(x, self.span, p) / _whole(self.shape, self.span, p)
+        return result
+
+    def _split(self, p: Sequence[float]) -> tuple[Array, Array]:
+        end = 2 + len(self.peak.parameters)
+        return np.array(p[2:end]), np.array(p[end:])
+
+
+class _BandModel(NamedTuple):
+    """A background normalised to the signal window, seen in the bands.
+
+    With the yield in the window as a parameter, its error holds the covariance of the shape.
+    """
+
+    shape: Shape
+    span: Window
+    regions: SidebandRegions
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self.shape.parameters
+
+    def density(self, x: Array, *p: float) -> tuple[float, Array]:
+        scale, shape = self._scale(p), np.array(p[1:])
+        bands = self._over(self.regions.lower, shape) + self._over(self.regions.upper, shape)
+        return scale * bands, scale * self.shape.density(x, self.span, shape)
+
+    def cumulative(self, x: Array, *p: float) -> Array:
+        return self._scale(p) * self.shape.integral(x, self.span, np.array(p[1:]))
+
+    def _scale(self, p: Sequence[float]) -> float:
+        return p[0] / self._over(self.regions.signal, np.array(p[1:]))
+
+    def _over(self, window: Window, shape: Array) -> float:
+        low, high = self.shape.integral(np.array(window), self.span, shape)
+        return float(high - low)
+
+
+def fit_peak(
+    content: Hist | ArrayLike,
+    fit_range: Window,
+    start: PeakStart,
+    *,
+    signal: str = "crystal_ball",
+    background: str = "exponential",
+    order: int | None = None,
+    fixed: Mapping[str, float] | None = None,
+    minos: Sequence[str] = ("signal",),
+) -> PeakFit:
+    """Fit a peak and a background to a histogram or to unbinned values in `fit_range`.
+
+    `signal` and `background` name shapes of `analysis.postprocess.shapes`; a polynomial without
+    `order` gets the one that an F-test stops at. `fixed` holds parameters at values, `minos` names
+    those that get a MINOS interval too. Raises FitError, or SidebandError for the content.
+    """
+    peak = signal_shape(signal, start, fit_range)
+    sample = _sample(content, [fit_range])
+
+    def fit(order: int | None) -> PeakFit:
+        model = _PeakModel(peak, background_shape(background, fit_range, order), fit_range)
+        total = float(np.sum(sample.bins.values))
+        yields = [
+            Parameter("signal", 0.3 * total, (-math.inf, math.inf)),
+            Parameter("background", 0.7 * total, (0.0, math.inf)),
+        ]
+        fitted = _fit(model, yields, sample, fixed or {}, minos)
+        return PeakFit(
+            fit_range=fit_range,
+            signal_shape=signal,
+            background_shape=background,
+            order=order,
+            **fitted,
+        )
+
+    return _with_order(fit, background, order)
+
+
+def fit_sidebands(
+    content: Hist | ArrayLike,
+    regions: SidebandRegions,
+    *,
+    background: str = "exponential",
+    order: int | None = None,
+) -> SidebandFit:
+    """Fit a background to the two bands alone, and subtract what it expects in the window.
+
+    Arguments and errors as of `fit_peak`.
+    """
+    span = Window(regions.lower.low, regions.upper.high)
+    sample = _sample(content, [regions.lower, regions.upper])
+    count = estimate(content, regions)
+
+    def fit(order: int | None) -> SidebandFit:
+        model = _BandModel(background_shape(background, span, order), span, regions)
+        in_window = Parameter("background", max(count.background, 1.0), (0.0, math.inf))
+        fitted = _fit(model, [in_window], sample, {}, ("background",))
+        expected = fitted["parameters"]["background"]
+        variance = count.signal_error**2 - count.background_error**2 + expected.error**2
+        signal = Measured(value=count.in_window - expected.value, error=math.sqrt(variance))
+        return SidebandFit(
+            regions=regions,
+            in_window=count.in_window,
+            signal=signal,
+            background_shape=background,
+            order=order,
+            **fitted,
+        )
+
+    return _with_order(fit, background, order)
+
+
+_F = TypeVar("_F", bound=_Fit)
+
+
+def _with_order(fit: Callable[[int | None], _F], background: str, order: int | None) -> _F:
+    """The fit of that order; without one, the lowest that the next one does not clearly improve."""
+    if order is not None or background not in POLYNOMIALS:
+        return fit(order)
+    best = fit(1)
+    for higher in range(2, MAX_ORDER + 1):
+        try:
+            candidate = fit(higher)
+        except FitError:
+            return best
+        if f_test(best.goodness, candidate.goodness) > F_TEST_P_VALUE:
+            return best
+        best = candidate
+    return best
+
+
+class _Sample(NamedTuple):
+    """The content of the fitted windows; `values` if it is not binned."""
+
+    windows: list[Window]
+    bins: FittedBins
+    values: Array | None
+
+
+def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
+    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one."""
+    values = None
+    if isinstance(content, Hist):
+        parts = [bins_in(content, window) for window in windows]
+    else:
+        values = finite(content)
+        values = np.concatenate(
+            [values[(values >= low) & (values < high)] for low, high in windows]
+        )
+        parts = [_histogrammed(values, window, len(windows)) for window in windows]
+    columns = {
+        "low": [part.edges[:-1] for part in parts],
+        "high": [part.edges[1:] for part in parts],
+        "values": [part.values for part in parts],
+        "variances": [part.variances for part in parts],
+        "expected": [np.zeros_like(part.values) for part in parts],
+    }
+    bins = FittedBins(**{name: tuple(np.concatenate(column)) for name, column in columns.items()})
+    if not np.sum(bins.values) > 0:
+        places = " and ".join(map(str, windows))
+        msg = f"nothing to fit in {places}: all bins are empty"
+        raise FitError(msg)
+    return _Sample(windows, bins, values)
+
+
+def _histogrammed(values: Array, window: Window, parts: int) -> Bins:
+    counts, edges = np.histogram(values, bins=UNBINNED_PULL_BINS // parts, range=window)
+    return Bins(edges, counts.astype(np.float64), counts.astype(np.float64))
+
+
+def _fit(
+    model: _PeakModel | _BandModel,
+    yields: list[Parameter],
+    sample: _Sample,
+    fixed: Mapping[str, float],
+    minos: Sequence[str],
+) -> dict[str, Any]:
+    """Fields of a fit record: parameters, correlation, goodness, bins."""
+    parameters = {parameter.name: parameter for parameter in (*yields, *model.parameters)}
+    for name in (*fixed, *minos):
+        if name not in parameters:
+            msg = f"the model has no parameter {name!r}: {did_you_mean(name, parameters)}"
+            raise FitError(msg)
+    _require_points(sample, len(parameters) - len(fixed))
+    cost = _cost(model, sample, list(parameters))
+    minuit = minimised(cost, parameters, fixed)
+    intervals = {name: minos_interval(minuit, name) for name in minos if name not in fixed}
+    free = [name for name in parameters if name not in fixed]
+    bins = _with_expected(sample.bins, model, list(minuit.values))
+    return {
+        "parameters": {
+            name: Measured(
+                value=minuit.values[name],
+                error=0.0 if name in fixed else minuit.errors[name],
+                minos=intervals.get(name),
+            )
+            for name in parameters
+        },
+        "correlation": tuple(map(tuple, np.array(minuit.covariance.correlation()))),
+        "at_limit": tuple(name for name in free if at_limit(minuit, name)),
+        "goodness": goodness(bins, len(free)),
+        "bins": bins,
+    }
+
+
+def _require_points(sample: _Sample, n_parameters: int) -> None:
+    points = int(np.count_nonzero(sample.bins.values))
+    if sample.values is not None:
+        points = len(sample.values)
+    if points <= n_parameters:
+        kind = "bins with entries" if sample.values is None else "values"
+        msg = f"{points} {kind} are too few for a fit of {n_parameters} parameters"
+        raise FitError(msg)
+
+
+def _cost(
+    model: _PeakModel | _BandModel, sample: _Sample, names: list[str]
+) -> ExtendedBinnedNLL | ExtendedUnbinnedNLL:
+    if sample.values is not None:
+        return ExtendedUnbinnedNLL(sample.values, model.density, name=names)
+    bins = sample.bins
+    counts, variances = np.array(bins.values), np.array(bins.variances)
+    content = counts if np.allclose(counts, variances) else np.stack([counts, variances], axis=-1)
+    edges = np.unique([*bins.low, *bins.high])
+    if len(edges) == len(counts) + 1:
+        return ExtendedBinnedNLL(content, edges, model.cumulative, name=names)
+    # A bin without content between the bands, which the mask takes out again.
+    gap = int(np.searchsorted(edges, sample.windows[0].high * (1 - 1e-12)))
+    cost = ExtendedBinnedNLL(
+        np.insert(content, gap, 0, axis=0), edges, model.cumulative, name=names
+    )
+    cost.mask = np.arange(len(counts) + 1) != gap
+    return cost
+
+
+def _with_expected(
+    bins: FittedBins, model: _PeakModel | _BandModel, values: list[float]
+) -> FittedBins:
+    low, high = np.array(bins.low), np.array(bins.high)
+    expected = model.cumulative(high, *values) - model.cumulative(low, *values)
+    return bins.model_copy(update={"expected": tuple(expected)})
+
+
+def _whole(shape: Shape, span: Window, p: Array) -> float:
+    return float(shape.integral(np.array([span.high]), span, p)[0])
