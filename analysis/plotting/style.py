@@ -16,7 +16,7 @@ from analysis.files import atomic
 
 FORMATS = ("png", "pdf")
 
-CENTRE_OF_MASS_TEV = 13
+CENTRE_OF_MASS = "13 TeV"
 
 PANEL_WIDTH, PANEL_HEIGHT = 7.5, 8.0
 """Inches; a column of a figure is a main panel with its ratio below."""
@@ -46,10 +46,10 @@ def style() -> Iterator[None]:
         plt.switch_backend(backend)
 
 
-def annotate(axes: Axes, label: str, luminosity: str) -> None:
+def annotate(axes: Axes, label: str, luminosity: str, centre_of_mass: str = CENTRE_OF_MASS) -> None:
     """Above the axes: whose events they are on the left, luminosity and energy on the right.
 
-    `luminosity` is a text in 1/pb, empty if it is not known.
+    `luminosity` is a text in 1/pb, empty if it is not known; so is `centre_of_mass`, with its unit.
     """
     # mplhep's own label draws the whole figure to place two words, which takes most of the time.
     experiment, _, text = label.partition(" ")
@@ -57,10 +57,10 @@ def annotate(axes: Axes, label: str, luminosity: str) -> None:
         experiment, text = "", label
     italic = text.replace(" ", r"\ ")
     axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
-    energy = f"({CENTRE_OF_MASS_TEV} TeV)"
-    if luminosity:
-        energy = f"{luminosity} pb$^{{-1}}$ {energy}"
-    axes.set_title(energy, loc="right", fontsize=14)
+    right = [f"{luminosity} pb$^{{-1}}$"] if luminosity else []
+    if centre_of_mass:
+        right.append(f"({centre_of_mass})")
+    axes.set_title(" ".join(right), loc="right", fontsize=14)
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import pytest
-import uproot
-import vector
 from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,23 +30,9 @@ def filled(values: Any, bins: int = 30, low: float = 2.6, high: float = 3.5) -> 
 
 
 @pytest.mark.shared
-def test_jpsi_in_collision_data(shared: Path) -> None:
-    """Events with exactly two muons of opposite charge: 3256, 441 and 206 in the three regions.
-
-    In single precision, as the lesson: in double precision one event moves across 3.0 GeV.
-    """
-    with uproot.open(shared / "data" / "cms2012_dimuon.root") as file:
-        muons = file["Events"].arrays()
-    pairs = muons[muons.nMuon == 2]
-    pairs = pairs[pairs.Muon_charge[:, 0] != pairs.Muon_charge[:, 1]]
-    momenta = ak.zip(
-        {name: pairs[f"Muon_{name}"] for name in ("pt", "eta", "phi", "mass")},
-        with_name="Momentum4D",
-        behavior=vector.backends.awkward.behavior,
-    )
-    mass = ak.to_numpy((momenta[:, 0] + momenta[:, 1]).mass)
-    assert mass.dtype == np.float32
-    result = estimate(mass, JPSI)
+def test_jpsi_in_collision_data(dimuon_mass: Any) -> None:
+    """3256, 441 and 206 in the three regions."""
+    result = estimate(dimuon_mass, JPSI)
     assert result.in_window == 3256
     assert result.background == pytest.approx((441 + 206) / 2)
     assert result.signal == pytest.approx(2932.5)
