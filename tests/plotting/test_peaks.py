@@ -1,0 +1,69 @@
+"""Figures of peaks: drawn from what was fitted, labelled, with units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from numpy.random import default_rng
+
+from analysis.plotting.peaks import (
+    Caption,
+    count_figure,
+    peak_figure,
+    scan_figure,
+    sideband_figure,
+)
+from analysis.plotting.style import style
+from analysis.postprocess.fits import fit_peak, fit_sidebands
+from analysis.postprocess.scan import scan
+from analysis.postprocess.shapes import PeakStart
+from analysis.postprocess.sidebands import SidebandRegions, Window, estimate
+
+CAPTION = Caption(r"$m_{\mu\mu}$ [GeV]", "CMS Open Data", "100", "8 TeV")
+REGIONS = SidebandRegions(lower=Window(2.8, 3.0), signal=Window(3.0, 3.2), upper=Window(3.2, 3.4))
+RANGE = Window(2.6, 3.5)
+
+
+@pytest.fixture(scope="module")
+def values() -> Any:
+    rng = default_rng(1)
+    return np.concatenate([rng.normal(3.1, 0.03, 500), rng.uniform(*RANGE, 900)])
+
+
+@pytest.fixture(scope="module")
+def figures(values: Any) -> Any:
+    peak = fit_peak(values, RANGE, PeakStart(3.1, 0.03), signal="gaussian")
+    with style():
+        yield {
+            "count": count_figure(values, estimate(values, REGIONS), RANGE, CAPTION),
+            "peak": peak_figure(peak, CAPTION),
+            "sideband": sideband_figure(values, fit_sidebands(values, REGIONS), CAPTION),
+            "scan": scan_figure(scan(values, REGIONS, 0.02), CAPTION),
+        }
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["count", "peak", "sideband", "scan"])
+def test_figure_says_whose_events_and_what(figures: Any, name: str) -> None:
+    axes = figures[name].axes
+    assert "Open" in axes[0].get_title("left")
+    assert "100 pb" in axes[0].get_title("right")
+    assert "(8 TeV)" in axes[0].get_title("right")
+    below = axes[-1].get_xlabel()
+    assert below == ("Signal events in the window" if name == "scan" else CAPTION.axis_label)
+    assert axes[0].get_legend() is not None
+
+
+def test_points_are_the_data(figures: Any, values: Any) -> None:
+    for name in ("count", "peak"):
+        points = figures[name].axes[0].containers[0].lines[0].get_ydata()
+        assert np.sum(points) == np.sum((values >= RANGE.low) & (values < RANGE.high))
+
+
+def test_background_line_is_the_density_in_the_bands(figures: Any, values: Any) -> None:
+    line = next(a for a in figures["count"].axes[0].lines if a.get_label() == "Background")
+    expected = estimate(values, REGIONS).background / 0.2 * (RANGE.width / 60)
+    assert line.get_ydata() == pytest.approx([expected, expected])
