@@ -21,7 +21,6 @@ from analysis.postprocess.goodness import FittedBins, Goodness, f_test, goodness
 from analysis.postprocess.minimise import (
     FitError,
     Measured,
-    at_limit,
     minimised,
     minos_interval,
 )
@@ -60,9 +59,9 @@ class _Fit(Strict):
     """Of the polynomial, if the background is one."""
     parameters: dict[str, Measured]
     correlation: tuple[tuple[float, ...], ...]
-    """Of the parameters, in their order; zero for fixed ones."""
+    """Of the parameters, in their order; zero for those held at a value."""
     at_limit: tuple[str, ...]
-    """Parameters that stopped at a limit: their errors, and those of their partners, are not sure."""
+    """Parameters that stopped at a limit and were held there, for the errors of the others."""
     goodness: Goodness
     bins: FittedBins
 
@@ -355,22 +354,21 @@ def _fit(
             raise FitError(msg)
     _require_points(sample, len(parameters) - len(fixed))
     cost = _cost(model, sample, list(parameters))
-    minuit = minimised(cost, parameters, fixed)
-    intervals = {name: minos_interval(minuit, name) for name in minos if name not in fixed}
-    free = [name for name in parameters if name not in fixed]
+    minuit, at_limit = minimised(cost, parameters, fixed)
+    intervals = {name: minos_interval(minuit, name) for name in minos if not minuit.fixed[name]}
     bins = _with_expected(sample.bins, model, list(minuit.values))
     return {
         "parameters": {
             name: Measured(
                 value=minuit.values[name],
-                error=0.0 if name in fixed else minuit.errors[name],
+                error=0.0 if minuit.fixed[name] else minuit.errors[name],
                 minos=intervals.get(name),
             )
             for name in parameters
         },
         "correlation": tuple(map(tuple, np.array(minuit.covariance.correlation()))),
-        "at_limit": tuple(name for name in free if at_limit(minuit, name)),
-        "goodness": goodness(bins, len(free)),
+        "at_limit": at_limit,
+        "goodness": goodness(bins, len(parameters) - len(fixed)),
         "bins": bins,
     }
 

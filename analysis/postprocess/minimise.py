@@ -37,12 +37,26 @@ def minimised(
     cost: ExtendedBinnedNLL | ExtendedUnbinnedNLL,
     parameters: dict[str, Parameter],
     fixed: Mapping[str, float],
-) -> Minuit:
-    """Raises FitError if the minimum or its covariance is not valid, after a second try."""
+) -> tuple[Minuit, tuple[str, ...]]:
+    """The minimum, and the parameters that stopped at a limit.
+
+    Those are held there, as second derivatives at a limit have no meaning: the errors of the others
+    are right for them being there. Raises FitError if the minimum or its covariance is not valid.
+    """
     minuit = Minuit(cost, *(fixed.get(p.name, p.start) for p in parameters.values()))
     for parameter in parameters.values():
         minuit.limits[parameter.name] = parameter.limits
         minuit.fixed[parameter.name] = parameter.name in fixed
+    _converge(minuit)
+    stopped = tuple(p for p in parameters if p not in fixed and _at_limit(minuit, p))
+    if stopped:
+        for name in stopped:
+            minuit.fixed[name] = True
+        _converge(minuit)
+    return minuit, stopped
+
+
+def _converge(minuit: Minuit) -> None:
     for strategy in (1, 2):
         minuit.strategy = strategy
         minuit.migrad(ncall=20_000)
@@ -50,7 +64,7 @@ def minimised(
             minuit.hesse()
             minuit.hesse()  # once more: the first one starts from MIGRAD's rough step sizes
             if minuit.valid and minuit.accurate:
-                return minuit
+                return
         minuit.simplex()
     msg = (
         f"the fit did not converge (edm {minuit.fmin.edm:.2g}, after {minuit.nfcn} calls): try "
@@ -68,7 +82,7 @@ def minos_interval(minuit: Minuit, name: str) -> tuple[float, float] | None:
     return (interval.lower, interval.upper) if interval.is_valid else None
 
 
-def at_limit(minuit: Minuit, name: str) -> bool:
+def _at_limit(minuit: Minuit, name: str) -> bool:
     low, high = minuit.limits[name]
     value, margin = minuit.values[name], 1e-2 * minuit.errors[name]
     if math.isfinite(high - low):
