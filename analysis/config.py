@@ -127,6 +127,29 @@ class ControlBinnings(Strict):
     n_vertices: Binning = Binning(bins=40, low=0.5, high=40.5)
 
 
+class TopPeak(Strict):
+    """The fit of the top candidate's mass; GeV, on the edges of the observable's bins."""
+
+    fit_range: tuple[float, float] = (90, 350)
+    """Gaussian peak and background are fitted here."""
+    window: tuple[float, float] = (130, 210)
+    """The fit of the bands alone extrapolates from the rest of the range to here."""
+    position: PositiveFloat = 172.5
+    """Where the fit of the peak starts."""
+    width: PositiveFloat = 22
+    """The peak's standard deviation at the start: jet resolution, mostly."""
+    background_order: int = Field(default=3, ge=1, le=8)
+    """Of the Bernstein polynomial that wrong combinations and background follow."""
+
+    @model_validator(mode="after")
+    def _window_inside(self) -> Self:
+        low, high = self.fit_range
+        if not low < self.window[0] < self.window[1] < high:
+            msg = f"window {self.window} must be inside fit_range {self.fit_range}"
+            raise ValueError(msg)
+        return self
+
+
 class AnalysisConfig(Strict):
     """The whole configuration; `AnalysisConfig()` is the published analysis."""
 
@@ -139,6 +162,7 @@ class AnalysisConfig(Strict):
     observable: Binning = Binning(bins=25, low=50, high=550)
     """GeV; the axis of both regions' observables."""
     control: ControlBinnings = ControlBinnings()
+    top_peak: TopPeak = TopPeak()
 
     @model_validator(mode="after")
     def _enough_jets(self) -> Self:

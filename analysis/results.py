@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from analysis import histograms
+from analysis.config import TopPeak
 from analysis.errors import OutputError
 from analysis.execution.ledger import FILE_NAME as LEDGER
 from analysis.execution.ledger import Ledger
@@ -17,6 +18,7 @@ from analysis.files import writable_folder, write_json, write_text
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.postprocess import normalisation
 from analysis.postprocess.normalisation import Normalisation
+from analysis.postprocess.top_peak import TopPeakResult, fit_top_peak, remarks, top_peak_table
 from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.tables import markdown
 
@@ -30,9 +32,19 @@ NORMALISATION = "normalisation.json"
 ROOT_HISTOGRAMS = "histograms.root"
 YIELDS_TABLE = "yields.md"
 FIGURES = "figures"
+TOP_PEAK = "top_peak.json"
+TOP_PEAK_TABLE = "top_peak.md"
 
 # What tells that the others are there goes last.
-_OF_NORMALISATION = (NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, NORMALISATION)
+_OF_NORMALISATION = (
+    NORMALISED,
+    ROOT_HISTOGRAMS,
+    YIELDS_TABLE,
+    FIGURES,
+    TOP_PEAK,
+    TOP_PEAK_TABLE,
+    NORMALISATION,
+)
 _OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
 
 
@@ -88,6 +100,15 @@ def normalise(folder: Path, **choices: Any) -> Normalised:
     write_text(folder / YIELDS_TABLE, f"{table}\n{caption}\n")
     write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
     return Normalised(scaled, scaling, ledger)
+
+
+def top_peak(folder: Path, normalised: Normalised, settings: TopPeak) -> TopPeakResult:
+    """Fit the top quark's peak of the scaled histograms, and write the result and its table."""
+    result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
+    table = markdown(*top_peak_table(result))
+    write_text(folder / TOP_PEAK_TABLE, "\n".join([table, *remarks(result)]) + "\n")
+    write_json(folder / TOP_PEAK, result.model_dump(mode="json"))
+    return result
 
 
 def load_normalised(folder: Path) -> Normalised:

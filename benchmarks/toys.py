@@ -18,7 +18,8 @@ from hist import Hist
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from analysis.postprocess.fits import FitError, fit_peak, fit_sidebands
+from analysis.postprocess.fits import fit_peak, fit_sidebands
+from analysis.postprocess.minimise import FitError
 from analysis.postprocess.shapes import PeakStart
 from analysis.postprocess.sidebands import Method, SidebandRegions, Window, estimate
 from analysis.tables import markdown

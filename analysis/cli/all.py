@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from analysis.cli import process
+from analysis.cli import process, toppeak
 from analysis.cli.plot import plot
 
-SUMMARY = "run every stage: process, normalise, plot (the default)"
+SUMMARY = "run every stage: process, normalise, plot, fit the top peak (the default)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,3 +17,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     process.process(arguments)
     plot(arguments.output)
+    toppeak.fit(arguments.output, arguments.config)

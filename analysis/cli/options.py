@@ -38,7 +38,11 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
     )
-    group.add_argument(
+    add_config(group)
+
+
+def add_config(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from analysis.files import writable_folder
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.metadata import CHANNELS, NOMINAL
+from analysis.plotting.peaks import Caption, peak_figure, sideband_figure
 from analysis.plotting.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -28,6 +29,7 @@ from analysis.plotting.style import (
     style,
 )
 from analysis.postprocess.normalisation import summed
+from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.results import Normalised
@@ -56,6 +58,26 @@ def make_figures(results: Normalised, folder: Path) -> list[Path]:
     with style():
         for name, figure in _all_figures(results):
             paths += save_figure(figure, folder, name)
+    return paths
+
+
+def make_top_peak_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:
+    """Write the figures of the top peak's fits to the folder; return the files."""
+    writable_folder(folder)
+    paths = []
+    luminosity = _luminosity(results, list(CHANNELS))
+    observable = summed(results.histograms[OBSERVABLE])
+    with style():
+        for name, fits in result.fits.items():
+            label = _label(results) if name == DATA else _simulation(results.ledger.figure_label)
+            points = results.ledger.labels.get(name, name.title())
+            caption = Caption(REGIONS[REGION].axis_label, label, luminosity, points=points)
+            if fits.peak is not None:
+                paths += save_figure(peak_figure(fits.peak, caption), folder, f"top_peak_{name}")
+            if fits.bands is not None:
+                content = distribution(observable, name)
+                figure = sideband_figure(content, fits.bands, caption)
+                paths += save_figure(figure, folder, f"top_peak_bands_{name}")
     return paths
 
 
@@ -311,13 +333,24 @@ def _finish(
 
 
 def _annotate(axes: Axes, results: Normalised, channels: list[str]) -> None:
+    annotate(axes, _label(results), _luminosity(results, channels))
+
+
+def _label(results: Normalised) -> str:
     label = results.ledger.figure_label
-    if DATA not in _with_nominal(results) and "Simulation" not in label:
-        label += " Simulation"
-    if not results.normalisation.complete:
-        label += ", incomplete"
+    if DATA not in _with_nominal(results):
+        label = _simulation(label)
+    return label if results.normalisation.complete else f"{label}, incomplete"
+
+
+def _simulation(label: str) -> str:
+    return label if "Simulation" in label else f"{label} Simulation"
+
+
+def _luminosity(results: Normalised, channels: list[str]) -> str:
+    """Text in 1/pb; of each channel, where they differ."""
     known = results.normalisation.luminosity
     values = {name: f"{known[name]:.4g}" for name in channels if name in known}
     if len(set(values.values())) > 1:
         values = {name: f"{value} ({_CHANNELS[name]})" for name, value in values.items()}
-    annotate(axes, label, ", ".join(dict.fromkeys(values.values())))
+    return ", ".join(dict.fromkeys(values.values()))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, annotate
+from analysis.plotting.style import CENTRE_OF_MASS, PANEL_HEIGHT, PANEL_WIDTH, annotate
 from analysis.postprocess.fits import PeakFit, SidebandFit
 from analysis.postprocess.goodness import FittedBins
 from analysis.postprocess.scan import Scan
@@ -41,8 +41,10 @@ class Caption(NamedTuple):
     """Whose events they are, `CMS Open Data` for example."""
     luminosity: str = ""
     """In 1/pb, empty if not known."""
-    centre_of_mass: str = ""
+    centre_of_mass: str = CENTRE_OF_MASS
     """With the unit; empty if not known."""
+    points: str = "Data"
+    """What the points are."""
 
 
 def count_figure(
@@ -52,7 +54,7 @@ def count_figure(
     figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
     figure.subplots_adjust(left=0.14, right=0.97, bottom=0.11, top=0.93)
     bins = _bins(content, span)
-    _points(axes, bins, "Data")
+    _points(axes, bins, caption.points)
     _shade(axes, result.regions)
     window = result.regions.signal
     height = result.background / window.width * _width(bins)
@@ -72,7 +74,7 @@ def peak_figure(fit: PeakFit, caption: Caption) -> Figure:
     x = np.linspace(*fit.fit_range, 1000)
     total, background = fit.curve(x)
     width = bins.high[0] - bins.low[0]
-    _points(main, _of_fit(bins), "Data")
+    _points(main, _of_fit(bins), caption.points)
     main.plot(x, total * width, color=_CURVE, linewidth=2, label="Fit")
     main.plot(
         x, background * width, color=_CURVE, linewidth=1.5, linestyle="--", label="Background"
@@ -83,8 +85,8 @@ def peak_figure(fit: PeakFit, caption: Caption) -> Figure:
     _limits(main, _of_fit(bins))
     words = [
         f"{_short(fit.signal.value, fit.signal.error)} signal",
-        f"position {_short(*_value(fit, 'position'))}",
-        f"width {_short(*_value(fit, 'width'))}",
+        f"position {_short(*_value(fit, 'position'))} GeV",
+        f"width {_short(*_value(fit, 'width'))} GeV",
         str(fit.goodness),
     ]
     _legend(main, words)
@@ -99,7 +101,7 @@ def sideband_figure(content: Hist | ArrayLike, fit: SidebandFit, caption: Captio
     span = Window(fit.regions.lower.low, fit.regions.upper.high)
     bins = _bins(content, span)
     x = np.linspace(*span, 1000)
-    _points(main, bins, "Data")
+    _points(main, bins, caption.points)
     _shade(main, fit.regions)
     main.plot(x, fit.curve(x) * _width(bins), color=_CURVE, linewidth=2, label="Fit of the bands")
     _limits(main, bins)

@@ -43,11 +43,25 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 def test_everything_is_written(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == {
         "run.json", "histograms.zip", "cutflow.json", "cutflow.md", "normalised.zip",
-        "normalisation.json", "histograms.root", "yields.md", "figures",
+        "normalisation.json", "histograms.root", "yields.md", "figures", "top_peak.json", "top_peak.md",
     }  # fmt: skip
     figures = {path.stem for path in (results / "figures").iterdir()}
     assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
     assert all(path.stat().st_size > 5000 for path in (results / "figures").iterdir())
+
+
+def test_top_peak_is_fitted_again_with_other_settings(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(results, tmp_path / "results")
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[top_peak]\nfit_range = [90, 410]\n", encoding="utf-8")
+    before = (folder / "top_peak.md").read_text(encoding="utf-8")
+    assert main(["toppeak", str(folder), "--config", str(settings)]) == 0
+    assert (folder / "top_peak.md").read_text(encoding="utf-8") != before
+    assert "| prediction |" in capsys.readouterr().out
+    settings.write_text("[top_peak]\nwindow = [135, 210]\n", encoding="utf-8")
+    assert "cuts the bin" in error_of(capsys, "toppeak", folder, "--config", settings)
 
 
 def test_root_histograms_have_the_tutorials_names(results: Path) -> None:

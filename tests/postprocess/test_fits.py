@@ -12,8 +12,9 @@ from hist import Hist
 from numpy.random import Generator, default_rng
 from scipy import integrate
 
-from analysis.postprocess.fits import FitError, fit_peak, fit_sidebands
+from analysis.postprocess.fits import fit_peak, fit_sidebands
 from analysis.postprocess.goodness import FittedBins, Goodness, f_test, goodness
+from analysis.postprocess.minimise import FitError
 from analysis.postprocess.shapes import (
     BACKGROUNDS,
     POLYNOMIALS,

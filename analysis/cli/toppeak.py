@@ -1,0 +1,40 @@
+"""`run.py toppeak`: the fit of the top quark's peak of a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from analysis.cli import options
+
+SUMMARY = "fit the top quark's peak of a finished run over its sidebands"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    options.add_config(parser)
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    fit(arguments.results, arguments.config)
+
+
+def fit(folder: Path, config: Path | None) -> None:
+    """Fit, write and draw; print the table."""
+    from analysis import results
+    from analysis.config import load_config
+    from analysis.plotting.figures import make_top_peak_figures
+    from analysis.postprocess.top_peak import remarks, top_peak_table
+    from analysis.tables import show
+
+    normalised = results.load_normalised(folder)
+    result = results.top_peak(folder, normalised, load_config(config).top_peak)
+    make_top_peak_figures(normalised, result, folder / results.FIGURES)
+    if result.fits and logger.isEnabledFor(logging.INFO):
+        show(*top_peak_table(result), title="Top peak")
+    for remark in remarks(result):
+        logger.info("%s", remark)
