@@ -23,13 +23,15 @@ from analysis.postprocess.top_peak import (
 SETTINGS = TopPeak()
 
 
-def observable(samples: dict[str, tuple[Any, float]]) -> Hist:
+def observable(
+    samples: dict[str, tuple[Any, float]], variations: tuple[str, ...] = ("nominal", "scaleup")
+) -> Hist:
     """Process -> masses and the weight of each, in 4j2b; another region and variation besides."""
     content = Hist(
         hist.axis.Regular(25, 50, 550, name="observable"),
         hist.axis.StrCategory(["4j1b", "4j2b"], name="region"),
         hist.axis.StrCategory(list(samples), name="process"),
-        hist.axis.StrCategory(["nominal", "scaleup"], name="variation"),
+        hist.axis.StrCategory(variations, name="variation"),
         storage=hist.storage.Weight(),
     )
     for process, (masses, weight) in samples.items():
@@ -97,7 +99,10 @@ def test_without_data_or_prediction() -> None:
     assert not any("Simulation has" in text for text in remarks(data_only))
     simulated = fit_top_peak(observable({"ttbar": (masses(1, 400, 1600), 1.0)}), SETTINGS)
     assert list(simulated.fits) == ["prediction"]
-    alternative = observable({"ttbar": (masses(1, 400, 1600), 1.0)})[{"variation": ["scaleup"]}]
+
+
+def test_without_nominal_samples_there_is_nothing_to_fit() -> None:
+    alternative = observable({"ttbar": ([171.0], 1.0)}, variations=("scaleup",))
     assert fit_top_peak(alternative, SETTINGS).fits == {}
 
 
