@@ -86,5 +86,6 @@ def _at_limit(minuit: Minuit, name: str) -> bool:
     low, high = minuit.limits[name]
     value, margin = minuit.values[name], 1e-2 * minuit.errors[name]
     if math.isfinite(high - low):
-        margin = 1e-3 * (high - low)
+        # A range may be wide on purpose, and an error at a limit may be anything.
+        margin = min(max(margin, 1e-6 * (high - low)), 1e-3 * (high - low))
     return bool(value - low < margin or high - value < margin)

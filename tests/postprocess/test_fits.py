@@ -163,6 +163,16 @@ def test_fixed_parameter_stays() -> None:
     assert (fit.parameters["gamma"].value, fit.parameters["gamma"].error) == (0.01, 0.0)
 
 
+def test_parameters_at_a_limit_are_held_there() -> None:
+    """Of a background (1 - u)³, steeper than it can be, a Bernstein polynomial has only its first term left: one number."""
+    u = 1 - default_rng(12).random(30_000) ** 0.25
+    fit = fit_sidebands(RANGE.low + RANGE.width * u, REGIONS, background="bernstein", order=2)
+    assert fit.at_limit == ("b1", "b2")
+    in_bands = sum(fit.bins.values)
+    assert fit.background.error == pytest.approx(fit.background.value / in_bands**0.5, rel=0.01)
+    assert "at a limit: b" in str(fit)
+
+
 def test_f_test_finds_the_order() -> None:
     """A line is enough for a line; a parabola is not taken for one."""
     rng = default_rng(8)
