@@ -138,36 +138,25 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
         msg = "the histogram holds means, not counts"
         raise SidebandError(msg)
     edges = histogram.axes[0].edges
-    inside = window_slice(edges, window)
-    variances = histogram.variances()
-    if variances is None:
-        msg = "the histogram has no variances: fill it with weighted storage"
-        raise SidebandError(msg)
-    values = histogram.values()[inside]
-    if not np.all(np.isfinite(values)):
-        msg = f"region {window} has bins that are not finite"
-        raise SidebandError(msg)
-    if np.any(values < 0):
-        msg = f"region {window} has negative bins: no counts to estimate a background from"
-        raise SidebandError(msg)
-    return Bins(edges[inside.start : inside.stop + 1], values, variances[inside])
-
-
-def window_slice(edges: NDArray[np.float64], window: Window) -> slice:
-    """The bins of an axis that make up the window.
-
-    Raises SidebandError if it is empty, leaves the axis or cuts a bin.
-    """
-    if not window.width > 0:
-        msg = f"region {window} is empty"
-        raise SidebandError(msg)
     if window.low < edges[0] and not math.isclose(window.low, edges[0]):
         msg = f"region {window} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
         raise SidebandError(msg)
     if window.high > edges[-1] and not math.isclose(window.high, edges[-1]):
         msg = f"region {window} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
         raise SidebandError(msg)
-    return slice(*(_edge_index(edges, value, window) for value in window))
+    first, last = (_edge_index(edges, value, window) for value in window)
+    variances = histogram.variances()
+    if variances is None:
+        msg = "the histogram has no variances: fill it with weighted storage"
+        raise SidebandError(msg)
+    values = histogram.values()[first:last]
+    if not np.all(np.isfinite(values)):
+        msg = f"region {window} has bins that are not finite"
+        raise SidebandError(msg)
+    if np.any(values < 0):
+        msg = f"region {window} has negative bins: no counts to estimate a background from"
+        raise SidebandError(msg)
+    return Bins(edges[first : last + 1], values, variances[first:last])
 
 
 def count_histogram(histogram: Hist, window: Window) -> Count:
