@@ -150,7 +150,17 @@ class TopPeak(Strict):
         return self
 
 
-class AnalysisConfig(Strict):
+class Configuration(Strict):
+    """What a processor is configured with."""
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all values: two runs with the same digest had the same configuration."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class AnalysisConfig(Configuration):
     """The whole configuration; `AnalysisConfig()` is the published analysis."""
 
     electron: LeptonCuts = LeptonCuts()
@@ -182,11 +192,12 @@ class AnalysisConfig(Strict):
                 msg = f"variations.scale_uncertainty.{process}: unknown process, "
                 raise ConfigError(msg + did_you_mean(process, names))
 
-    @property
-    def digest(self) -> str:
-        """Short hash of all values: two runs with the same digest had the same configuration."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+class DimuonConfig(Configuration):
+    """The invariant mass of muon pairs."""
+
+    mass: Binning = Binning(bins=13_000, low=0, high=130)
+    """GeV; bins of 10 MeV, finer than the resolution, with the usual regions on their edges."""
 
 
 def load_config(path: Path | str | None = None) -> AnalysisConfig:

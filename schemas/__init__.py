@@ -1,5 +1,6 @@
 """File layout -> event model: the only package that knows branch names."""
 
 from schemas.agc import AGCSchema, MissingBranchError
+from schemas.muons import MuonTreeSchema
 
-__all__ = ["AGCSchema", "MissingBranchError"]
+__all__ = ["AGCSchema", "MissingBranchError", "MuonTreeSchema"]

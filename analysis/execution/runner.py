@@ -18,7 +18,7 @@ from coffea.processor.executor import WorkItem
 
 from analysis import __version__
 from analysis.catalogue import Catalogue, metadata
-from analysis.config import AnalysisConfig
+from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
 from analysis.execution import remote
@@ -98,17 +98,20 @@ def run(
     execution: Execution | None = None,
     limits: Limits | None = None,
     catalogue_path: str = "",
-    schema: type[AGCSchema] = AGCSchema,
+    schema: type[Any] | None = None,
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
-    Of the processor, `columns(metadata)` (what it reads) and `config` are used if it has them.
+    Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
+    AGCSchema if neither it nor the caller names one) are used if it has them.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`.
     """
     execution = execution or Execution()
-    config: AnalysisConfig | None = getattr(processor, "config", None)
+    if schema is None:
+        schema = getattr(processor, "schema", AGCSchema)
+    config: Configuration | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     planned = planned_files(catalogue, limits or Limits())
@@ -158,9 +161,7 @@ def versions() -> dict[str, str]:
     return own | {package: version(package) for package in PACKAGES}
 
 
-def _branches(
-    processor: ProcessorABC, schema: type[AGCSchema], told: dict[str, Any]
-) -> frozenset[str] | None:
+def _branches(processor: ProcessorABC, schema: Any, told: dict[str, Any]) -> frozenset[str] | None:
     """The branches that the processor says it reads; None if it does not say."""
     columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
     columns = getattr(processor, "columns", None)

@@ -11,6 +11,8 @@ import pytest
 import uproot
 import vector
 
+from analysis.dimuon import opposite_sign, pair_mass
+
 
 @pytest.fixture(scope="session")
 def dimuon_mass(shared: Path) -> Any:
@@ -20,13 +22,11 @@ def dimuon_mass(shared: Path) -> Any:
     """
     with uproot.open(shared / "data" / "cms2012_dimuon.root") as file:
         muons = file["Events"].arrays()
-    pairs = muons[muons.nMuon == 2]
-    pairs = pairs[pairs.Muon_charge[:, 0] != pairs.Muon_charge[:, 1]]
     momenta = ak.zip(
-        {name: pairs[f"Muon_{name}"] for name in ("pt", "eta", "phi", "mass")},
+        {name: muons[f"Muon_{name}"] for name in ("pt", "eta", "phi", "mass", "charge")},
         with_name="Momentum4D",
         behavior=vector.backends.awkward.behavior,
     )
-    mass = ak.to_numpy((momenta[:, 0] + momenta[:, 1]).mass)
+    mass = pair_mass(momenta[opposite_sign(momenta)])
     assert mass.dtype == np.float32
     return mass

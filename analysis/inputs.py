@@ -1,0 +1,221 @@
+"""A mass distribution from whatever holds one: muon trees, a catalogue of them, histograms, a CSV file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import awkward as ak
+import numpy as np
+import uproot
+import vector
+from hist import Hist, axis
+from numpy.typing import NDArray
+
+from analysis import histograms
+from analysis.catalogue import Catalogue, Dataset
+from analysis.dimuon import DimuonAnalysis, DimuonError, opposite_sign, pair_mass
+from analysis.errors import AnalysisError, did_you_mean
+from analysis.execution import remote
+from analysis.execution.failures import describe
+from analysis.execution.runner import Execution, run
+from analysis.histograms import Histograms
+from analysis.processes import DATA
+from schemas.muons import TREE
+
+DIMUON_SAMPLE = Path(__file__).parent / "sample" / "dimuon" / "ntuples.json"
+"""Catalogue of the bundled muon trees: J/psi, Drell-Yan and combinatorial pairs, and all as data."""
+
+CSV_COLUMNS = {
+    "energy": ("e", "energy"),
+    "px": ("px",),
+    "py": ("py",),
+    "pz": ("pz",),
+    "charge": ("q", "charge", "ch"),
+}
+"""Quantity (GeV) -> its names in a CSV file, before the number of the muon: `E1`, `px_2`, `Q1`."""
+
+_ENDINGS = (".root", ".zip")
+
+
+class InputError(AnalysisError):
+    """A file that holds no mass distribution, or not the one that was asked for."""
+
+
+class Masses(NamedTuple):
+    """A mass distribution in GeV, binned or not, and where it is from."""
+
+    content: Hist | NDArray[np.floating[Any]]
+    source: str
+    label: str
+    """What figures say the events are."""
+
+
+def read_masses(
+    source: Path | str = DIMUON_SAMPLE,
+    *,
+    datasets: Iterable[str] | None = None,
+    execution: Execution | None = None,
+) -> Masses:
+    """The dimuon mass distribution of a file.
+
+    `source` is a catalogue (`.json`), a ROOT file with a tree of muons or, after a colon, the name
+    of a tree or one-dimensional histogram in it, a file of saved histograms (`.zip`, the name after
+    a colon), or a CSV file with two muons a line. Of a catalogue the collision data are read, or
+    all if it has none, unless `datasets` are named. Raises InputError, or what reading raises.
+    """
+    path, name = _split(str(source))
+    if "://" not in path and not Path(path).is_file():
+        msg = f"{path}: no such file"
+        raise InputError(msg)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".json":
+        return _of_catalogue(Catalogue.load(path), path, datasets, execution)
+    if datasets is not None:
+        msg = f"{path}: datasets can be named for a catalogue only"
+        raise InputError(msg)
+    if suffix == ".root":
+        return _of_root(path, name, execution)
+    if suffix == ".zip":
+        return Masses(_one(histograms.load(path), name, path), str(source), _label(path))
+    if suffix == ".csv":
+        return Masses(read_csv(path), path, _label(path))
+    msg = f"{path}: expected a file that ends with .root, .json, .zip or .csv"
+    raise InputError(msg)
+
+
+def read_csv(path: Path | str) -> NDArray[np.floating[Any]]:
+    """Masses in GeV of the opposite-sign pairs of a CSV file with two muons a line.
+
+    The columns are those of `CSV_COLUMNS` with 1 or 2 behind, in any order and case, others are
+    ignored. Raises InputError for columns that are missing and for a value that is no number.
+    """
+    try:
+        header, *lines = Path(path).read_text(encoding="utf-8-sig").splitlines() or [""]
+        columns = _columns(header.split(","), path)
+        if not any(line.strip() for line in lines):
+            msg = "no line after the header"
+            raise ValueError(msg)
+        values = np.loadtxt(lines, delimiter=",", usecols=columns, ndmin=2)
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {getattr(error, 'strerror', None) or error}"
+        raise InputError(msg) from error
+    by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
+    fields = {name: ak.from_regular(by_muon[..., i]) for i, name in enumerate(CSV_COLUMNS)}
+    muons = ak.zip(fields, with_name="Momentum4D", behavior=vector.backends.awkward.behavior)
+    selected = opposite_sign(muons)
+    if not ak.any(selected):
+        msg = f"{path}: no pair of opposite charge in {len(values)} lines"
+        raise InputError(msg)
+    try:
+        return pair_mass(muons[selected])
+    except DimuonError as error:
+        msg = f"{path}: {error}"
+        raise InputError(msg) from error
+
+
+def _columns(header: list[str], path: Path | str) -> list[int]:
+    """Indices of the columns, muon by muon. Raises InputError, naming all that are missing."""
+    places = {name.strip().lower().replace("_", ""): i for i, name in enumerate(header)}
+    found: list[int] = []
+    missing: list[str] = []
+    for muon in "12":
+        for names in CSV_COLUMNS.values():
+            indices = [places[name + muon] for name in names if name + muon in places]
+            found += indices[:1]
+            if not indices:
+                missing.append(" or ".join(name + muon for name in names))
+    if missing:
+        msg = f"{path}: no column {', '.join(missing)}; there: {', '.join(header) or 'none'}"
+        raise InputError(msg)
+    return found
+
+
+def _split(source: str) -> tuple[str, str]:
+    """Path, and the name after a colon that follows the file's ending."""
+    for ending in _ENDINGS:
+        path, colon, name = source.rpartition(f"{ending}:")
+        if colon:
+            return path + ending, name
+    return source, ""
+
+
+def _label(path: str) -> str:
+    """The file's name in words, as figures would take a `_` for a subscript."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", " ", Path(path).stem).strip() or "events"
+
+
+def _of_catalogue(
+    catalogue: Catalogue,
+    source: str,
+    datasets: Iterable[str] | None,
+    execution: Execution | None,
+) -> Masses:
+    collisions = [name for name, d in catalogue.datasets.items() if not d.is_simulation]
+    chosen = catalogue.select(datasets or collisions or None)
+    result = run(DimuonAnalysis(), chosen, execution=execution, catalogue_path=source)
+    result.ledger.require_complete()
+    total = sum(output["observable"].project("mass") for output in result.output.values())
+    if not total.sum(flow=True).value:
+        msg = f"{source}: no event with exactly two muons of opposite charge"
+        raise InputError(msg)
+    return Masses(total, source, catalogue.figure_label)
+
+
+def _of_root(path: str, name: str, execution: Execution | None) -> Masses:
+    try:
+        with uproot.open({path: None}, timeout=remote.TIMEOUT_S) as file:
+            found = file[name or TREE]
+            if not isinstance(found, uproot.behaviors.TTree.TTree):
+                where = f"{path}:{name}"
+                return Masses(_histogram(found, where), where, _label(path))
+            events = int(found.num_entries)
+    except uproot.exceptions.KeyInFileError as error:
+        keys = list(dict.fromkeys(str(key).split(";")[0] for key in error.keys or []))
+        msg = f"{path}: no object {name or TREE!r}, {did_you_mean(name or TREE, keys)}"
+        raise InputError(msg) from error
+    except AnalysisError:
+        raise
+    except Exception as error:
+        msg = f"{path}: {describe(error)}"
+        raise InputError(msg) from error
+    catalogue = _catalogue_of_file(path, name or TREE, events)
+    return _of_catalogue(catalogue, path, None, execution)
+
+
+def _catalogue_of_file(path: str, tree: str, events: int) -> Catalogue:
+    """A catalogue of one file, taken for collision data."""
+    folder, _, name = (path if "://" in path else str(Path(path).absolute())).rpartition("/")
+    dataset = Dataset(process=DATA, kind="collision", files={name: events})
+    return Catalogue(tree=tree, base=folder, label=_label(path), datasets={"data": dataset})
+
+
+def _histogram(found: Any, where: str) -> Hist:
+    try:
+        return _one_dimensional(found.to_hist(), where)
+    except AttributeError as error:
+        msg = f"{where}: neither a tree nor a histogram, but {found.classname}"
+        raise InputError(msg) from error
+
+
+def _one(named: Histograms, name: str, path: str) -> Hist:
+    """The histogram of that name, or the only one."""
+    if not name and len(named) == 1:
+        name = next(iter(named))
+    if name not in named:
+        hint = did_you_mean(name, named) if name else f"name one of: {', '.join(named)}"
+        msg = f"{path}: no histogram {name!r}, {hint}" if name else f"{path}: {hint} (FILE:NAME)"
+        raise InputError(msg)
+    return _one_dimensional(named[name], f"{path}:{name}")
+
+
+def _one_dimensional(histogram: Hist, where: str) -> Hist:
+    """Summed over categories. Raises InputError if that leaves other than one axis."""
+    kinds = (axis.StrCategory, axis.IntCategory)
+    axes = [i for i, found in enumerate(histogram.axes) if not isinstance(found, kinds)]
+    if len(axes) != 1:
+        msg = f"{where}: expected a histogram of one axis, got {len(axes)}"
+        raise InputError(msg)
+    return histogram.project(*axes)
