@@ -18,6 +18,7 @@ from analysis.files import writable_folder, write_json, write_text
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.postprocess import normalisation
 from analysis.postprocess.normalisation import Normalisation
+from analysis.postprocess.resonances import PeakReport, report_table
 from analysis.postprocess.top_peak import TopPeakResult, fit_top_peak, remarks, top_peak_table
 from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.tables import markdown
@@ -34,6 +35,8 @@ YIELDS_TABLE = "yields.md"
 FIGURES = "figures"
 TOP_PEAK = "top_peak.json"
 TOP_PEAK_TABLE = "top_peak.md"
+SIDEBAND = "sideband.json"
+SIDEBAND_TEXT = "sideband.md"
 
 # What tells that the others are there goes last.
 _OF_NORMALISATION = (
@@ -127,6 +130,15 @@ def load_normalised(folder: Path) -> Normalised:
         msg = f"{path}: not a normalisation of this version: run 'normalise' again"
         raise OutputError(msg) from error
     return Normalised(histograms.load(folder / NORMALISED), scaling, ledger)
+
+
+def save_peak(folder: Path, report: PeakReport) -> None:
+    """Write an estimate of a peak over its background: numbers, and in words with the scan's table."""
+    lines = "\n".join(f"- {line}" for line in report.lines)
+    table = markdown(*report_table(report))
+    text = f"# {report.choice.title}: {report.source}\n\nGeV.\n\n{lines}\n\n{table}"
+    write_text(folder / SIDEBAND_TEXT, text)
+    write_json(folder / SIDEBAND, report.model_dump(mode="json"))
 
 
 def _require_same_run(folder: Path, unscaled: Histograms, ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analysis.catalogue import Catalogue
+    from analysis.execution.runner import Execution
 
 DEFAULT_OUTPUT = Path("results")
 DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
@@ -116,6 +117,14 @@ def selected_catalogue(arguments: argparse.Namespace) -> Catalogue:
 def catalogue_path(arguments: argparse.Namespace) -> Path:
     path: Path | None = arguments.catalogue
     return DEFAULT_CATALOGUE if path is None else path
+
+
+def execution(arguments: argparse.Namespace) -> Execution:
+    """Two workers unless asked for others; without worker processes it is always one."""
+    from analysis.execution.runner import Execution
+
+    workers = 1 if arguments.executor == "iterative" else arguments.workers or 2
+    return Execution(arguments.executor, workers, arguments.chunk_size, not arguments.quiet)
 
 
 def normalisation_choices(arguments: argparse.Namespace) -> dict[str, object]:

@@ -37,15 +37,12 @@ def process(arguments: argparse.Namespace) -> Normalised:
     from analysis import results
     from analysis.config import load_config
     from analysis.execution.plan import Limits
-    from analysis.execution.runner import Execution
     from analysis.execution.runner import run as execute
     from analysis.processor import TtbarAnalysis
 
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
-    execution = Execution(
-        arguments.executor, _workers(arguments), arguments.chunk_size, not arguments.quiet
-    )
+    execution = options.execution(arguments)
     results.begin_run(arguments.output)
     result = execute(
         TtbarAnalysis(config),
@@ -68,12 +65,6 @@ def process(arguments: argparse.Namespace) -> Normalised:
     report(normalised)
     logger.info("results in %s", arguments.output)
     return normalised
-
-
-def _workers(arguments: argparse.Namespace) -> int:
-    """Two unless asked for others; without worker processes it is always one."""
-    workers: int = arguments.workers or 2
-    return 1 if arguments.executor == "iterative" else workers
 
 
 def report(normalised: Normalised) -> None:

@@ -1,0 +1,117 @@
+"""`run.py sideband`: the background under a peak of the dimuon mass, from the bands beside it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from analysis.cli import options
+
+SUMMARY = "estimate the background under a dimuon peak from its sidebands"
+DEFAULT_OUTPUT = Path("results/sideband")
+DEFAULT_PRESET = "jpsi"
+
+_REGIONS = {
+    "lower": "lower sideband",
+    "signal": "signal window",
+    "upper": "upper sideband",
+    "range": "fit range",
+}
+_DESCRIPTION = (
+    "Count the events in a signal window, take the background under the peak from the sidebands "
+    "(average or linear), fit the sidebands alone, fit peak and background together, and repeat the "
+    "estimate with other regions. Edges are in GeV; the lower one is included, the upper one not."
+)
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = _DESCRIPTION
+    parser.add_argument(
+        "input",
+        nargs="?",
+        metavar="FILE",
+        help="muon trees: a catalogue (.json) or a file (.root, .root:TREE); a histogram "
+        "(.root:NAME, .zip:NAME); two muons a line with columns E1 px1 py1 pz1 Q1 E2 ... (.csv) "
+        "(default: the bundled dimuon sample)",
+    )
+    parser.add_argument(
+        "--datasets",
+        type=options.names,
+        metavar="A,B",
+        help="of a catalogue (default: its collision data)",
+    )
+    _add_choice(parser)
+    parser.add_argument("--label", metavar="TEXT", help="what figures say the events are")
+    options.add_execution(parser)
+    options.add_output(parser)
+    parser.set_defaults(output=DEFAULT_OUTPUT)
+    options.add_verbosity(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("regions and shapes")
+    group.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        metavar="NAME",
+        help="jpsi (default), upsilon or z; the other options change it",
+    )
+    for name, what in _REGIONS.items():
+        group.add_argument(f"--{name}", nargs=2, type=float, metavar=("LO", "HI"), help=what)
+    group.add_argument(
+        "--shape",
+        metavar="NAME",
+        help="of the peak: gaussian, double_gaussian, crystal_ball, double_crystal_ball, voigt",
+    )
+    group.add_argument(
+        "--background",
+        metavar="NAME",
+        help="exponential, power_law, chebyshev, bernstein",
+    )
+    group.add_argument(
+        "--order", type=options.positive, metavar="N", help="of a polynomial (default: F-test)"
+    )
+    group.add_argument("--method", metavar="NAME", help="nominal count: average, linear")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from analysis import results
+    from analysis.files import writable_folder
+    from analysis.inputs import DIMUON_SAMPLE, read_masses
+    from analysis.plotting.peaks import Caption
+    from analysis.plotting.resonances import MASS_LABEL, make_figures
+    from analysis.postprocess.resonances import analyse, choice_of
+
+    choice = choice_of(arguments.preset, _changes(arguments))
+    execution = options.execution(arguments)
+    masses = read_masses(
+        arguments.input or DIMUON_SAMPLE, datasets=arguments.datasets, execution=execution
+    )
+    report = analyse(masses.content, choice, masses.source)
+    writable_folder(arguments.output)
+    caption = Caption(MASS_LABEL, arguments.label or masses.label)
+    make_figures(masses.content, report, caption, arguments.output / results.FIGURES)
+    results.save_peak(arguments.output, report)
+    for failure in report.failures:
+        logger.warning("%s", failure)
+    if logger.isEnabledFor(logging.INFO):
+        sys.stdout.write("\n".join([f"{choice.title} in {masses.source}", *report.lines, ""]))
+        logger.info("results in %s", arguments.output)
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the options change of the preset, in the names of `PeakChoice`."""
+    return {
+        "lower": arguments.lower,
+        "signal": arguments.signal,
+        "upper": arguments.upper,
+        "fit_range": arguments.range,
+        "signal_shape": arguments.shape,
+        "background_shape": arguments.background,
+        "order": arguments.order,
+        "method": arguments.method,
+    }
