@@ -150,6 +150,20 @@ class TopPeak(Strict):
         return self
 
 
+class MultijetPlane(Strict):
+    """The (isolation, m_T) plane that gives the multijet background of the muon channel (ABCD)."""
+
+    enabled: bool = True
+    isolation: Binning = Binning(bins=40, low=0, high=2)
+    """Overflow counts as non-isolated; `muon.max_isolation` has to be an edge."""
+    transverse_mass: Binning = Binning(bins=20, low=0, high=200)
+    """GeV."""
+    min_control_isolation: PositiveFloat = 0.3
+    """Between `muon.max_isolation` and this, muons are for the validation only."""
+    min_transverse_mass: PositiveFloat = 50.0
+    """GeV. Signal above, control below."""
+
+
 class Configuration(Strict):
     """What a processor is configured with."""
 
@@ -173,6 +187,17 @@ class AnalysisConfig(Configuration):
     """GeV; the axis of both regions' observables."""
     control: ControlBinnings = ControlBinnings()
     top_peak: TopPeak = TopPeak()
+    multijet: MultijetPlane = MultijetPlane()
+
+    @model_validator(mode="after")
+    def _isolated_below_control(self) -> Self:
+        if self.multijet.min_control_isolation <= self.muon.max_isolation:
+            msg = (
+                f"multijet.min_control_isolation ({self.multijet.min_control_isolation}) must be "
+                f"above muon.max_isolation ({self.muon.max_isolation})"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _enough_jets(self) -> Self:

@@ -27,6 +27,7 @@ Histograms = dict[str, Hist]
 
 OBSERVABLE = "observable"
 CONTROL = "control/"
+MULTIJET = "multijet/"
 
 _SUFFIX = ".json"
 
@@ -64,13 +65,31 @@ def book_control(binning: Binning, label: str, channels: list[str], process: str
     )
 
 
+def book_plane(
+    isolation: Binning, transverse_mass: Binning, regions: list[str], channel: str, process: str
+) -> Hist:
+    """Muon isolation and transverse mass of a region and process; weighted storage."""
+    return Hist(
+        _regular(isolation, "isolation", "Relative isolation"),
+        _regular(transverse_mass, "transverse_mass", r"$m_T$ [GeV]"),
+        hist.axis.StrCategory(regions, name="region", label="Region", overflow=False),
+        hist.axis.StrCategory([channel], name="channel", label="Channel", overflow=False),
+        hist.axis.StrCategory([process], name="process", label="Process", growth=True),
+        storage=hist.storage.Weight(),
+    )
+
+
 def flatten(output: Mapping[str, Any]) -> Histograms:
-    """The processor's histograms by name: `{dataset}/observable`, `{dataset}/control/{name}`."""
+    """The processor's histograms by name: `{dataset}/observable`, `{dataset}/control/{name}`,
+    `{dataset}/multijet/{name}`.
+    """
     named = {}
     for dataset, booked in output.items():
         named[f"{dataset}/{OBSERVABLE}"] = booked["observable"]
         for name, histogram in booked["control"].items():
             named[f"{dataset}/{CONTROL}{name}"] = histogram
+        for name, histogram in booked["multijet"].items():
+            named[f"{dataset}/{MULTIJET}{name}"] = histogram
     return named
 
 

@@ -35,7 +35,10 @@ def good_electrons(electrons: ak.Array, cuts: LeptonCuts) -> ak.Array:
 
 
 def good_muons(muons: ak.Array, cuts: MuonCuts) -> ak.Array:
-    """Mask of tight, isolated muons within `cuts`; compared in double precision."""
+    """Mask of tight, isolated muons within `cuts`; compared in double precision.
+
+    Without the isolation they are `good_electrons`: the other cuts are the same.
+    """
     isolated = muons.pfreliso04DBCorr < np.float64(cuts.max_isolation)
     return good_electrons(muons, cuts) & isolated
 

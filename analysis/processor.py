@@ -10,7 +10,7 @@ import numpy as np
 from coffea.processor import ProcessorABC
 from hist import Hist
 
-from analysis import channels, control, histograms, objects, systematics
+from analysis import channels, control, histograms, multijet, objects, systematics
 from analysis.channels import Channels
 from analysis.config import AnalysisConfig
 from analysis.metadata import CHANNELS, SampleInfo
@@ -34,8 +34,8 @@ class _Shifted(NamedTuple):
 class TtbarAnalysis(ProcessorABC):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
-    `process` returns `{dataset: {"observable": Hist, "control": {name: Hist}, "cutflow": ...,
-    "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the metadata
+    `process` returns `{dataset: {"observable": Hist, "control": {name: Hist},
+    "multijet": {name: Hist}, "cutflow": ..., "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the metadata
     `process` and `variation` (and `channel` for a collision stream of one channel).
     """
 
@@ -68,6 +68,7 @@ class TtbarAnalysis(ProcessorABC):
         output: Output = {
             "observable": observable,
             "control": {},
+            "multijet": {},
             "cutflow": _cutflow(one_lepton, triggered, unshifted, weight),
             # POET ntuples have no generator weights: every event counts one, whatever scale
             # factors it is weighted with in the histograms.
@@ -76,6 +77,10 @@ class TtbarAnalysis(ProcessorABC):
         if self._has_control(sample):
             output["control"] = control.histograms(
                 config.control, sample.process, events, leptons, *unshifted, weight
+            )
+        if self._has_multijet(sample):
+            output["multijet"] = multijet.histograms(
+                config, sample, events, leptons, unshifted.jets, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
 
@@ -93,11 +98,16 @@ class TtbarAnalysis(ProcessorABC):
             | channels.columns(sample, config.trigger)
             | systematics.columns(sample, config.variations)
             | (control.COLUMNS if self._has_control(sample) else frozenset())
+            | (multijet.COLUMNS if self._has_multijet(sample) else frozenset())
         )
 
     def _has_control(self, sample: SampleInfo) -> bool:
         """Control histograms have no variation axis: alternative samples would add up with nominal."""
         return self.config.control.enabled and sample.is_nominal
+
+    def _has_multijet(self, sample: SampleInfo) -> bool:
+        """As the control histograms, it has no variation axis."""
+        return self.config.multijet.enabled and sample.is_nominal
 
     def _select(self, jets: Jets, triggered: Channels) -> _Shifted:
         candidates = np.logical_or.reduce(list(triggered.values()))

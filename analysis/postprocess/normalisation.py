@@ -18,7 +18,7 @@ from hist import Hist
 
 from analysis.errors import NormalisationError, did_you_mean
 from analysis.execution.ledger import DatasetRecord, Ledger
-from analysis.histograms import CONTROL, OBSERVABLE, Histograms, of_kind
+from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.validation import Strict
 
@@ -137,9 +137,11 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
 
 
 def apply(histograms: Histograms, scaling: Normalisation) -> Histograms:
-    """Scaled histograms, datasets of a process added up: `observable`, `control/{name}`."""
+    """Scaled histograms, datasets of a process added up: `observable`, `control/{name}`,
+    `multijet/{name}`.
+    """
     merged = {}
-    for kind in (OBSERVABLE, CONTROL):
+    for kind in (OBSERVABLE, CONTROL, MULTIJET):
         for name, by_dataset in of_kind(histograms, kind).items():
             scaled = [
                 scale_by_channel(histogram, scaling.datasets[dataset].factors)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from hist import Hist
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from analysis.errors import AnalysisError
+from analysis.postprocess.windows import edge_index
 from analysis.validation import Strict
 
 Method = Literal["average", "linear"]
@@ -144,7 +145,8 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     if window.high > edges[-1] and not math.isclose(window.high, edges[-1]):
         msg = f"region {window} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
         raise SidebandError(msg)
-    first, last = (_edge_index(edges, value, window) for value in window)
+    what = f"region {window}"
+    first, last = (edge_index(edges, value, what, SidebandError) for value in window)
     variances = histogram.variances()
     if variances is None:
         msg = "the histogram has no variances: fill it with weighted storage"
@@ -217,15 +219,3 @@ def _leakage(
     ]
     from_lower, from_upper = _coefficients(regions, method)
     return (from_lower * parts[0] + from_upper * parts[2]) / parts[1]
-
-
-def _edge_index(edges: NDArray[Any], value: float, window: Window) -> int:
-    nearest = int(np.argmin(np.abs(edges - value)))
-    if not math.isclose(edges[nearest], value, rel_tol=1e-9, abs_tol=1e-12):
-        below = int(np.searchsorted(edges, value)) - 1
-        msg = (
-            f"region {window} cuts the bin from {edges[below]:g} to {edges[below + 1]:g}: "
-            "move it to an edge"
-        )
-        raise SidebandError(msg)
-    return nearest

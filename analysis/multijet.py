@@ -1,0 +1,76 @@
+"""The (isolation, m_T) plane of muons, from which the multijet background is estimated (ABCD).
+
+Its events have exactly one muon that passes all cuts but isolation, no good electron, the muon
+trigger where the sample needs it, and enough jets. So the isolated ones are events of the muon channel,
+less those with a second muon that is not isolated.
+"""
+
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+from hist import Hist
+
+from analysis import channels
+from analysis.config import AnalysisConfig
+from analysis.histograms import book_plane
+from analysis.metadata import SampleInfo
+from analysis.objects import JetReader, Jets, Leptons, good_electrons
+from analysis.reconstruction import Floats, jet_sums
+from analysis.regions import REGIONS
+from analysis.systematics import UNSHIFTED_PT, Weights
+
+CHANNEL = "muon"
+PLANE = "plane"
+
+COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"})
+
+
+def histograms(
+    config: AnalysisConfig,
+    sample: SampleInfo,
+    events: ak.Array,
+    leptons: Leptons,
+    jets: Jets,
+    weight: Weights,
+) -> dict[str, Hist]:
+    """`plane`: (isolation, m_T) by region and process; `jets` are those without a shift."""
+    plane = book_plane(
+        config.multijet.isolation,
+        config.multijet.transverse_mass,
+        list(REGIONS),
+        CHANNEL,
+        sample.process,
+    )
+    loose = Leptons(leptons.electrons, events.muon[good_electrons(events.muon, config.muon)])
+    one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
+    candidates = channels.triggered(one_lepton, events, sample, config.trigger)[CHANNEL]
+    if config.jet.min_lepton_delta_r > 0:
+        # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
+        jets = JetReader(events, config.jet, loose).shifted(UNSHIFTED_PT)
+    sums = jet_sums(jets.offsets, candidates, jets.pt, jets.good, jets.btagged)
+    passing = candidates & (sums.n_jets >= config.regions.min_jets)
+    for name, region in REGIONS.items():
+        index = np.flatnonzero(passing & region.contains(sums))
+        muon = ak.firsts(loose.muons[index])
+        plane.fill(
+            # Isolation corrected for pile-up is not negative; what it is else has no bin to be lost in.
+            isolation=np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0),
+            transverse_mass=transverse_mass(
+                np.asarray(muon.pt),
+                np.asarray(muon.phi),
+                np.asarray(events.met.pt)[index],
+                np.asarray(events.met.phi)[index],
+            ),
+            region=name,
+            channel=CHANNEL,
+            process=sample.process,
+            weight=weight[index],
+        )
+    return {PLANE: plane}
+
+
+def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Floats:
+    """√(2 pT pTmiss (1 - cos Δφ)) in GeV, of a lepton and the missing momentum (PDG, kinematics)."""
+    cosine = np.cos(phi.astype(np.float64) - met_phi)
+    return np.asarray(np.sqrt(2 * pt.astype(np.float64) * met * (1 - cosine)))

@@ -1,0 +1,142 @@
+"""The multijet background of the muon channel by ABCD in (isolation, m_T): data, and simulation."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+from hist import Hist
+
+from analysis.config import AnalysisConfig
+from analysis.postprocess.abcd import (
+    AbcdError,
+    Closure,
+    Independence,
+    Sides,
+    Yields,
+    closure,
+    count_plane,
+    independence,
+)
+from analysis.postprocess.sidebands import Count, Window
+from analysis.processes import DATA
+from analysis.validation import Strict
+
+MULTIJET = "qcd"
+
+
+class RegionEstimate(Strict):
+    """What ABCD says of one region; what cannot be had is None, and `refusals` say why."""
+
+    data: Closure | None = None
+    """Prompt leptons of the simulation subtracted; A, so subtracted, is no independent check of it."""
+    validation: Closure | None = None
+    """Data: muons between isolated and control, predicted from the other three."""
+    simulation: Closure | None = None
+    """The simulated multijet events alone."""
+    simulated_validation: Closure | None = None
+    independence: Independence | None = None
+    refusals: dict[str, str] = {}
+
+    @property
+    def usable(self) -> bool:
+        """Whether the estimate of the data may be used: there, tested in simulation and allowed."""
+        test = self.independence
+        return self.data is not None and test is not None and test.allowed and test.tested
+
+
+def sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
+    """Isolation and m_T of the estimate."""
+    cuts = config.multijet
+    isolation = Sides(
+        signal=Window(cuts.isolation.low, config.muon.max_isolation),
+        control=Window(cuts.min_control_isolation, math.inf),
+    )
+    transverse_mass = Sides(
+        signal=Window(cuts.min_transverse_mass, math.inf),
+        control=Window(cuts.transverse_mass.low, cuts.min_transverse_mass),
+    )
+    return isolation, transverse_mass
+
+
+def validation_sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
+    """The same, with muons that are not isolated and not yet control in the place of the isolated."""
+    isolation, transverse_mass = sides(config)
+    near = Window(isolation.signal.high, isolation.control.low)
+    return Sides(near, isolation.control), transverse_mass
+
+
+def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate:
+    """From the normalised plane with all processes; raises AbcdError for cuts that make no regions."""
+    regions = sides(config)
+    by_process = {
+        name: plane[{"region": region, "process": name, "channel": 0}]
+        for name in plane.axes["process"]
+    }
+    prompt = [name for name in by_process if name not in (DATA, MULTIJET)]
+    found: dict[str, Closure | Independence] = {}
+    refusals: dict[str, str] = {}
+
+    def attempt(name: str, get: partial[Closure] | partial[Independence]) -> None:
+        try:
+            found[name] = get()
+        except AbcdError as error:
+            refusals[name] = str(error)
+
+    for suffix, (x, y) in (("", regions), ("validation", validation_sides(config))):
+        yields = {name: count_plane(part, x, y) for name, part in by_process.items()}
+        if DATA in yields:
+            contamination = total([yields[name] for name in prompt])
+            attempt(suffix or "data", partial(closure, yields[DATA], contamination))
+        if MULTIJET in yields:
+            attempt(
+                f"simulated_{suffix}" if suffix else "simulation",
+                partial(closure, yields[MULTIJET]),
+            )
+    if MULTIJET in by_process:
+        attempt("independence", partial(independence, by_process[MULTIJET], *regions))
+    return RegionEstimate.model_validate({**found, "refusals": refusals})
+
+
+def total(parts: list[Yields]) -> Yields:
+    """Sum of yields, region by region, with the sum of their variances."""
+    return Yields(
+        *(
+            Count(*map(float, np.sum([part[i] for part in parts], axis=0)))
+            if parts
+            else Count(0, 0)
+            for i in range(4)
+        )
+    )
+
+
+def estimate_table(estimates: dict[str, RegionEstimate]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: predicted and found events of each region and test, and the pull."""
+    rows = []
+    for region, result in estimates.items():
+        for name in ("data", "validation", "simulation", "simulated_validation"):
+            test: Closure | None = getattr(result, name)
+            words = [region, name.replace("_", " ")]
+            if test is None:
+                rows.append([*words, result.refusals.get(name, "not in this run"), "", ""])
+                continue
+            prediction = test.prediction
+            rows.append(
+                [
+                    *words,
+                    f"{prediction.background:.2f} ± {prediction.background_error:.2f}",
+                    f"{test.found:.2f} ± {test.found_error:.2f}",
+                    f"{test.pull:+.2f}",
+                ]
+            )
+    return ["region", "of", "predicted", "found", "pull"], rows
+
+
+def verdicts(estimates: dict[str, RegionEstimate]) -> list[str]:
+    """One line for each region: are the variables independent, and may the estimate be used."""
+    lines = []
+    for region, result in estimates.items():
+        test = str(result.independence or result.refusals.get("independence", "not tested"))
+        lines.append(f"{region}: {test}. {'Usable.' if result.usable else 'Not usable.'}")
+    return lines
