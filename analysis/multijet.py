@@ -1,8 +1,8 @@
 """The (isolation, m_T) plane of muons, from which the multijet background is estimated (ABCD).
 
 Its events have exactly one muon that passes all cuts but isolation, no good electron, the muon
-trigger where the sample needs it, and enough jets. So the isolated ones are events of the muon channel,
-less those with a second muon that is not isolated.
+trigger, and enough jets. So the isolated ones are events of the muon channel, less those with a second
+muon that is not isolated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from hist import Hist
 
 from analysis import channels
-from analysis.config import AnalysisConfig
+from analysis.config import AnalysisConfig, Trigger
 from analysis.histograms import book_plane
 from analysis.metadata import SampleInfo
 from analysis.objects import JetReader, Jets, Leptons, good_electrons
@@ -23,7 +23,14 @@ from analysis.systematics import UNSHIFTED_PT, Weights
 CHANNEL = "muon"
 PLANE = "plane"
 
-COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"})
+_TRIGGER = Trigger(simulation="channel")
+"""Simulation needs the muon trigger here whatever the configuration says: it asks for isolation, and
+without it a tenth of the non-isolated prompt muons would be events that data do not have."""
+
+
+def columns(sample: SampleInfo) -> frozenset[str]:
+    """What the plane reads besides the columns of the selection."""
+    return channels.columns(sample, _TRIGGER) | {"muon.phi", "met.pt", "met.phi"}
 
 
 def histograms(
@@ -44,7 +51,7 @@ def histograms(
     )
     loose = Leptons(leptons.electrons, events.muon[good_electrons(events.muon, config.muon)])
     one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
-    candidates = channels.triggered(one_lepton, events, sample, config.trigger)[CHANNEL]
+    candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
     if config.jet.min_lepton_delta_r > 0:
         # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
         jets = JetReader(events, config.jet, loose).shifted(UNSHIFTED_PT)
@@ -54,7 +61,7 @@ def histograms(
         index = np.flatnonzero(passing & region.contains(sums))
         muon = ak.firsts(loose.muons[index])
         plane.fill(
-            # Isolation corrected for pile-up is not negative; what it is else has no bin to be lost in.
+            # Not negative by its definition; an event below the axis would be lost from every region.
             isolation=np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0),
             transverse_mass=transverse_mass(
                 np.asarray(muon.pt),

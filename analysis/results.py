@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from analysis import histograms
-from analysis.config import TopPeak
+from analysis.config import AnalysisConfig
 from analysis.errors import OutputError
 from analysis.execution.ledger import FILE_NAME as LEDGER
 from analysis.execution.ledger import Ledger
 from analysis.files import writable_folder, write_json, write_text
 from analysis.histograms import OBSERVABLE, Histograms
-from analysis.postprocess import normalisation
+from analysis.multijet import PLANE
+from analysis.postprocess import multijet, normalisation
 from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.resonances import PeakReport, report_table
 from analysis.postprocess.top_peak import TopPeakResult, fit_top_peak, remarks, top_peak_table
@@ -35,6 +36,8 @@ YIELDS_TABLE = "yields.md"
 FIGURES = "figures"
 TOP_PEAK = "top_peak.json"
 TOP_PEAK_TABLE = "top_peak.md"
+MULTIJET = "abcd.json"
+MULTIJET_TABLE = "abcd.md"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
 
@@ -46,6 +49,8 @@ _OF_NORMALISATION = (
     FIGURES,
     TOP_PEAK,
     TOP_PEAK_TABLE,
+    MULTIJET,
+    MULTIJET_TABLE,
     NORMALISATION,
 )
 _OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
@@ -105,8 +110,15 @@ def normalise(folder: Path, **choices: Any) -> Normalised:
     return Normalised(scaled, scaling, ledger)
 
 
-def top_peak(folder: Path, normalised: Normalised, settings: TopPeak) -> TopPeakResult:
-    """Fit the top quark's peak of the scaled histograms, and write the result and its table."""
+def top_peak(
+    folder: Path, normalised: Normalised, config: AnalysisConfig | None = None
+) -> TopPeakResult:
+    """Fit the top quark's peak of the scaled histograms, and write the result and its table.
+
+    The settings are those of `config`, or of the run.
+    """
+    config = config or AnalysisConfig.model_validate(normalised.ledger.config)
+    settings = config.top_peak
     result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
     table = markdown(*top_peak_table(result))
     write_text(folder / TOP_PEAK_TABLE, "\n".join([table, *remarks(result)]) + "\n")
@@ -139,6 +151,31 @@ def save_peak(folder: Path, report: PeakReport) -> None:
     text = f"# {report.choice.title}: {report.source}\n\nGeV.\n\n{lines}\n\n{table}"
     write_text(folder / SIDEBAND_TEXT, text)
     write_json(folder / SIDEBAND, report.model_dump(mode="json"))
+
+
+def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
+    """Estimate the multijet background of the muon channel by ABCD, and write it; region by region.
+
+    Raises OutputError without normalised histograms or without the plane; AbcdError for cuts that are
+    no edges of it.
+    """
+    normalised = load_normalised(folder)
+    name = f"{histograms.MULTIJET}{PLANE}"
+    if name not in normalised.histograms:
+        msg = f"{folder} has no (isolation, m_T) plane: run with multijet.enabled and a nominal sample"
+        raise OutputError(msg)
+    plane = normalised.histograms[name]
+    config = AnalysisConfig.model_validate(normalised.ledger.config)
+    estimates = {
+        region: multijet.estimate(plane, region, config) for region in plane.axes["region"]
+    }
+    table = markdown(*multijet.estimate_table(estimates))
+    write_text(folder / MULTIJET_TABLE, "\n".join([table, *multijet.verdicts(estimates)]) + "\n")
+    write_json(
+        folder / MULTIJET,
+        {region: result.model_dump(mode="json") for region, result in estimates.items()},
+    )
+    return estimates
 
 
 def _require_same_run(folder: Path, unscaled: Histograms, ledger: Ledger) -> None:

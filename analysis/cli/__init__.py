@@ -17,7 +17,17 @@ from analysis import __version__
 from analysis.errors import AnalysisError, did_you_mean
 
 DEFAULT_COMMAND = "all"
-COMMANDS = ("all", "process", "normalise", "plot", "toppeak", "sideband", "catalogue", "simulate")
+COMMANDS = (
+    "all",
+    "process",
+    "normalise",
+    "plot",
+    "toppeak",
+    "abcd",
+    "sideband",
+    "catalogue",
+    "simulate",
+)
 SIGINT_STATUS = 130
 
 

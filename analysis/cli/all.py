@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from analysis.cli import process, toppeak
+from analysis.cli.abcd import abcd_if_possible
 from analysis.cli.plot import plot
 
-SUMMARY = "run every stage: process, normalise, plot, fit the top peak (the default)"
+SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd (the default)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,4 +18,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     process.process(arguments)
     plot(arguments.output)
-    toppeak.fit(arguments.output, arguments.config)
+    toppeak.fit(arguments.output)
+    abcd_if_possible(arguments.output)

@@ -108,7 +108,7 @@ def region_figure(results: Normalised, region: str) -> Figure:
     definition = REGIONS[region]
     title = f"{_jets(results)}, {definition.tags}"
     _stack(column, by_process, results, definition.axis_label, title)
-    _annotate(column.main, results, list(CHANNELS))
+    annotate_run(column.main, results, list(CHANNELS))
     return figure
 
 
@@ -124,7 +124,7 @@ def control_figure(results: Normalised, name: str) -> Figure:
         axis_label = histogram.axes["value"].label
         title = f"{_CHANNELS[channel]}, {_jets(results)}"
         _stack(column, by_process, results, axis_label, title, _entries(name))
-        _annotate(column.main, results, [channel])
+        annotate_run(column.main, results, [channel])
     return figure
 
 
@@ -137,7 +137,7 @@ def variations_figure(results: Normalised, region: str, process: str) -> Figure:
     for column, varied in zip(columns, groups, strict=True):
         title = f"{results.ledger.labels[process]}, {_jets(results)}, {REGIONS[region].tags}"
         _compare(column, histograms, varied, REGIONS[region].axis_label, title)
-        _annotate(column.main, results, list(CHANNELS))
+        annotate_run(column.main, results, list(CHANNELS))
     return figure
 
 
@@ -332,7 +332,8 @@ def _finish(
     ratio.set_xlabel(axis_label)
 
 
-def _annotate(axes: Axes, results: Normalised, channels: list[str]) -> None:
+def annotate_run(axes: Axes, results: Normalised, channels: list[str]) -> None:
+    """Whose events they are, and the luminosity of `channels`, above the axes."""
     annotate(axes, _label(results), _luminosity(results, channels))
 
 

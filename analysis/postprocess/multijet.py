@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 from hist import Hist
+from pydantic import Field
 
 from analysis.config import AnalysisConfig
 from analysis.postprocess.abcd import (
@@ -37,7 +38,7 @@ class RegionEstimate(Strict):
     """The simulated multijet events alone."""
     simulated_validation: Closure | None = None
     independence: Independence | None = None
-    refusals: dict[str, str] = {}
+    refusals: dict[str, str] = Field(default={})
 
     @property
     def usable(self) -> bool:
@@ -97,6 +98,20 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
     if MULTIJET in by_process:
         attempt("independence", partial(independence, by_process[MULTIJET], *regions))
     return RegionEstimate.model_validate({**found, "refusals": refusals})
+
+
+def subtracted(plane: Hist, region: str) -> Hist | None:
+    """Data less prompt leptons in (isolation, m_T); the simulated multijet events without data."""
+    processes = list(plane.axes["process"])
+    chosen = DATA if DATA in processes else MULTIJET
+    if chosen not in processes:
+        return None
+    result = plane[{"region": region, "process": chosen, "channel": 0}].copy()
+    if chosen == DATA:
+        for name in processes:
+            if name not in (DATA, MULTIJET):
+                result += -1 * plane[{"region": region, "process": name, "channel": 0}]
+    return result
 
 
 def total(parts: list[Yields]) -> Yields:

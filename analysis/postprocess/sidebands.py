@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from hist import Hist
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import model_validator
 
 from analysis.errors import AnalysisError

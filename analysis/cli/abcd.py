@@ -1,0 +1,46 @@
+"""`run.py abcd`: the multijet background of the muon channel, from data."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from analysis.cli import options
+from analysis.errors import AnalysisError
+
+SUMMARY = "estimate the multijet background of the muon channel (ABCD)"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    abcd(arguments.results)
+
+
+def abcd(folder: Path) -> None:
+    """Estimate, write, draw and print."""
+    from analysis import results
+    from analysis.plotting.abcd import make_figures
+    from analysis.postprocess.multijet import estimate_table, verdicts
+    from analysis.tables import show
+
+    estimates = results.estimate_multijet(folder)
+    make_figures(results.load_normalised(folder), estimates, folder / results.FIGURES)
+    if logger.isEnabledFor(logging.INFO):
+        show(*estimate_table(estimates), title="Multijet background, muon channel (ABCD)")
+    for line in verdicts(estimates):
+        logger.info("%s", line)
+
+
+def abcd_if_possible(folder: Path) -> None:
+    """The same as the last of all stages: a run without what it needs is complete without it."""
+    try:
+        abcd(folder)
+    except AnalysisError as error:
+        logger.warning("no multijet estimate: %s", error)
