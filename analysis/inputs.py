@@ -167,13 +167,13 @@ def _of_catalogue(
 def _of_root(path: str, name: str, execution: Execution | None) -> Masses:
     try:
         with uproot.open({path: None}, timeout=remote.TIMEOUT_S) as file:
+            keys = file.keys(cycle=False)
             found = file[name or TREE]
             if not isinstance(found, uproot.behaviors.TTree.TTree):
                 where = f"{path}:{name}"
                 return Masses(_histogram(found, where), where, _label(path))
             events = int(found.num_entries)
     except uproot.exceptions.KeyInFileError as error:
-        keys = list(dict.fromkeys(str(key).split(";")[0] for key in error.keys or []))
         msg = f"{path}: no object {name or TREE!r}, {did_you_mean(name or TREE, keys)}"
         raise InputError(msg) from error
     except AnalysisError:

@@ -169,7 +169,8 @@ def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> 
     content = coarser(content, choice)
     count = estimate(content, choice.regions)
     if not count.in_window and not count.background:
-        msg = f"no events in {', '.join(map(str, choice.regions.model_dump().values()))}"
+        regions = choice.regions
+        msg = f"no events in {regions.lower}, {regions.signal} and {regions.upper}"
         raise SidebandError(msg)
     failures: list[str] = []
 

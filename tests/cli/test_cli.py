@@ -263,7 +263,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["process"], ["normalise"], ["plot"], ["catalogue", "build"]]
+    "command",
+    [[], ["process"], ["normalise"], ["plot"], ["sideband"], ["catalogue", "build"]],
 )
 def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
