@@ -23,14 +23,14 @@ from analysis.systematics import UNSHIFTED_PT, Weights
 CHANNEL = "muon"
 PLANE = "plane"
 
+COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"}) | {
+    f"trig.{bit}" for bit in channels.TRIGGERS[CHANNEL]
+}
+"""Columns that the plane reads besides those of the selection."""
+
 _TRIGGER = Trigger(simulation="channel")
 """Simulation needs the muon trigger here whatever the configuration says: it asks for isolation, and
 without it a tenth of the non-isolated prompt muons would be events that data do not have."""
-
-
-def columns(sample: SampleInfo) -> frozenset[str]:
-    """What the plane reads besides the columns of the selection."""
-    return channels.columns(sample, _TRIGGER) | {"muon.phi", "met.pt", "met.phi"}
 
 
 def histograms(

@@ -98,7 +98,7 @@ class TtbarAnalysis(ProcessorABC):
             | channels.columns(sample, config.trigger)
             | systematics.columns(sample, config.variations)
             | (control.COLUMNS if self._has_control(sample) else frozenset())
-            | (multijet.columns(sample) if self._has_multijet(sample) else frozenset())
+            | (multijet.COLUMNS if self._has_multijet(sample) else frozenset())
         )
 
     def _has_control(self, sample: SampleInfo) -> bool:

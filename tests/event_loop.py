@@ -23,6 +23,7 @@ JET_PT = {
 BRANCHES = [
     "electron_pt", "electron_eta", "electron_isTight", "electron_sip3d",
     "muon_pt", "muon_eta", "muon_isTight", "muon_sip3d", "muon_pfreliso04DBCorr",
+    "muon_phi", "met_pt", "met_phi",
     "jet_eta", "jet_phi", "jet_corrmass", "jet_btag", *JET_PT.values(),
     "trig_Ele22_eta2p1_WPLoose_Gsf", "trig_IsoMu20", "trig_IsoTkMu20",
 ]  # fmt: skip
@@ -39,6 +40,8 @@ class Loop:
             lambda: defaultdict(float)
         )
         """The same for the b-tag weight variations."""
+        self.plane: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
+        """Region -> (isolation bin, m_T bin) -> events; the last bins are overflow."""
         self.cutflow: dict[str, Counter[str]] = {"electron": Counter(), "muon": Counter()}
 
 
@@ -64,6 +67,8 @@ def _one_event(event: dict[str, Any], loop: Loop, data_channel: str | None, is_d
     ):  # fmt: skip
         if pt > 30 and abs(eta) < 2.1 and tight == 1 and sip < 4 and iso < 0.15:
             n_muons += 1
+    if n_electrons == 0 and not (is_data and data_channel == "electron"):
+        _plane(event, loop)
     if n_electrons + n_muons != 1:
         return
     channel = "electron" if n_electrons else "muon"
@@ -79,6 +84,36 @@ def _one_event(event: dict[str, Any], loop: Loop, data_channel: str | None, is_d
     for variation, branch in JET_PT.items():
         if not (is_data and variation != "nominal"):
             _one_shift(event, event[branch], variation, channel, loop)
+
+
+def _plane(event: dict[str, Any], loop: Loop) -> None:
+    """Isolation and transverse mass of the one muon, isolated or not, that fired its trigger."""
+    muons = [
+        (pt, phi, iso)
+        for pt, eta, phi, tight, sip, iso in zip(
+            event["muon_pt"], event["muon_eta"], event["muon_phi"], event["muon_isTight"],
+            event["muon_sip3d"], event["muon_pfreliso04DBCorr"], strict=True,
+        )
+        if pt > 30 and abs(eta) < 2.1 and tight == 1 and sip < 4
+    ]  # fmt: skip
+    if len(muons) != 1 or not (event["trig_IsoMu20"] or event["trig_IsoTkMu20"]):
+        return
+    tags = [
+        btag >= 0.8
+        for pt, eta, btag in zip(
+            event["jet_corrpt"], event["jet_eta"], event["jet_btag"], strict=True
+        )
+        if pt > 30 and abs(eta) < 2.4
+    ]
+    if len(tags) < 4 or not any(tags):
+        return
+    pt, phi, iso = muons[0]
+    met_x = event["met_pt"] * math.cos(event["met_phi"])
+    met_y = event["met_pt"] * math.sin(event["met_phi"])
+    total = math.hypot(pt * math.cos(phi) + met_x, pt * math.sin(phi) + met_y)
+    mt = math.sqrt(max(0.0, (pt + event["met_pt"]) ** 2 - total**2))
+    where = min(int(iso / 0.05), 40), min(int(mt / 10), 20)
+    loop.plane["4j1b" if sum(tags) == 1 else "4j2b"][where] += 1
 
 
 def _one_shift(

@@ -53,6 +53,14 @@ def assert_equals_loop(output: dict[str, Any], loop: event_loop.Loop, process: s
         ].values(flow=True)
         want = [weights[i] for i in range(-1, event_loop.BINS + 1)]
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    for region in ("4j1b", "4j2b"):
+        plane = output["multijet"]["plane"][{"region": region, "channel": 0, "process": process}]
+        got = plane.values(flow=True)
+        assert not got[0].any()
+        assert not got[:, 0].any()
+        assert {(i, j): got[i + 1, j + 1] for i, j in np.argwhere(got[1:, 1:])} == loop.plane[
+            region
+        ]
     for channel, steps in loop.cutflow.items():
         for step in ("one lepton", "trigger", "jets", "4j1b", "4j2b"):
             assert output["cutflow"][channel][step]["events"] == steps[step], (channel, step)
@@ -62,6 +70,8 @@ def test_random_events_equal_the_plain_loop(path: Path) -> None:
     loop = event_loop.run(path)
     filled = {key for key, bins in loop.bins.items() if sum(bins.values()) > 50}
     assert len(filled) == 2 * 5 * 2  # regions, jet shifts, channels: the comparison has content
+    assert all(sum(bins.values()) > 50 for bins in loop.plane.values())
+    assert len(loop.plane) == 2
     assert_equals_loop(process(path), loop, "ttbar")
 
 
@@ -167,6 +177,35 @@ def test_alternative_samples_do_not_add_up_in_control_histograms(path: Path) -> 
     assert process(path, variation="scaleup")["control"] == {}
 
 
+def test_the_plane_is_nominal_and_can_be_left_out(path: Path) -> None:
+    assert process(path, variation="scaleup")["multijet"] == {}
+    assert process(path, changed(multijet={"enabled": False}))["multijet"] == {}
+
+
+def test_the_plane_needs_the_trigger_in_simulation_too(path: Path) -> None:
+    plane = process(path)["multijet"]["plane"]
+    asked = process(path, changed(trigger={"simulation": "channel"}))["multijet"]["plane"]
+    assert plane == asked
+
+
+def test_jets_are_cleaned_of_the_muon_that_is_not_isolated(tmp_path: Path) -> None:
+    """One muon in a jet, and three other jets: enough only as long as nothing is cleaned."""
+    event = make_events(1, seed=0)
+    event |= {name: [[]] for name in event if name.startswith(("electron_", "muon_", "jet_"))}
+    event |= {"muon_pt": [[50.0]], "muon_eta": [[1.0]], "muon_phi": [[3.1]], "muon_isTight": [[1]]}
+    event |= {"muon_sip3d": [[1.0]], "muon_pfreliso04DBCorr": [[0.8]]}
+    event |= {"met_pt": [50.0], "met_phi": [3.1], "trig_IsoMu20": [1]}
+    event |= {"jet_eta": [[1.1, 0, -1, 0.5]], "jet_phi": [[-3.1, 0, 1, 2]]}
+    event |= {"jet_btag": [[0.1, 0.8, 0.1, 0.2]], "jet_corrmass": [[5, 5, 5, 5]]}
+    for column in event_loop.JET_PT.values():
+        event[column] = [[60.0, 50, 40, 35]]
+    path = write(tmp_path / "a.root", event)
+    kept = process(path)["multijet"]["plane"]
+    assert kept[{"isolation": 16, "transverse_mass": 0, "region": "4j1b"}].sum().value == 1
+    cleaned = process(path, changed(jet={"min_lepton_delta_r": 0.4}))["multijet"]["plane"]
+    assert cleaned.sum(flow=True).value == 0
+
+
 def test_no_events_give_empty_histograms_with_every_category(tmp_path: Path, path: Path) -> None:
     empty = write(tmp_path / "empty.root", {k: v[:0] for k, v in make_events(1, 0).items()})
     output = process(empty)
@@ -181,6 +220,7 @@ def test_no_events_give_empty_histograms_with_every_category(tmp_path: Path, pat
         (None, {}),
         (None, {"process": "data"}),
         (changed(control={"enabled": False}), {"process": "wjets"}),
+        (changed(multijet={"enabled": False}), {}),
         (changed(variations={"btag_scale_factors": True}), {}),
         (changed(variations={"btag_scale_factors": True}), {"variation": "scaleup"}),
         (changed(variations={"jet_energy": False}, trigger={"simulation": "channel"}), {}),

@@ -10,6 +10,7 @@ import numpy as np
 from hist import Hist
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
 from analysis.config import AnalysisConfig
@@ -64,10 +65,13 @@ def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     figure.subplots_adjust(left=0.1, right=0.94, bottom=0.1, top=0.94)
     x_edges, y_edges = (axis.edges for axis in plane.axes)
     values = plane.values().T
-    limit = float(np.max(np.abs(values))) or 1.0
-    mesh = axes.pcolormesh(x_edges, y_edges, values, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    has_data = DATA in results.normalisation.variations
-    what = "Data - prompt leptons" if has_data else "Simulated multijet events"
+    limit = max(float(np.max(np.abs(values))), 1.0)
+    # Linear up to one event: the isolated bins have a hundred times more than the others.
+    norm = SymLogNorm(linthresh=1, vmin=-limit, vmax=limit)
+    mesh = axes.pcolormesh(x_edges, y_edges, values, cmap="RdBu_r", norm=norm)
+    what = "Simulated multijet events"
+    if DATA in results.normalisation.variations:
+        what = f"{results.ledger.labels[DATA]} - prompt leptons"
     figure.colorbar(mesh, ax=axes, label=f"{what} / bin", pad=0.02)
     _mark_regions(axes, plane, sides(config))
     axes.set_xlabel("Relative isolation of the muon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -15,10 +16,12 @@ from analysis.postprocess.abcd import (
     Closure,
     Independence,
     Sides,
+    Toys,
     Yields,
     closure,
     count_plane,
     independence,
+    predict_with_toys,
 )
 from analysis.postprocess.sidebands import Count, Window
 from analysis.processes import DATA
@@ -26,12 +29,17 @@ from analysis.validation import Strict
 
 MULTIJET = "qcd"
 
+_SEED = 1
+"""Of the pseudo-experiments: the same histograms give the same result."""
+
 
 class RegionEstimate(Strict):
     """What ABCD says of one region; what cannot be had is None, and `refusals` say why."""
 
     data: Closure | None = None
     """Prompt leptons of the simulation subtracted; A, so subtracted, is no independent check of it."""
+    toys: Toys | None = None
+    """The estimate of the data in pseudo-experiments."""
     validation: Closure | None = None
     """Data: muons between isolated and control, predicted from the other three."""
     simulation: Closure | None = None
@@ -76,10 +84,10 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
         for name in plane.axes["process"]
     }
     prompt = [name for name in by_process if name not in (DATA, MULTIJET)]
-    found: dict[str, Closure | Independence] = {}
+    found: dict[str, Strict] = {}
     refusals: dict[str, str] = {}
 
-    def attempt(name: str, get: partial[Closure] | partial[Independence]) -> None:
+    def attempt(name: str, get: Callable[[], Strict]) -> None:
         try:
             found[name] = get()
         except AbcdError as error:
@@ -90,6 +98,9 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
         if DATA in yields:
             contamination = total([yields[name] for name in prompt])
             attempt(suffix or "data", partial(closure, yields[DATA], contamination))
+            if not suffix:
+                generator = np.random.default_rng(_SEED)
+                attempt("toys", partial(predict_with_toys, yields[DATA], generator, contamination))
         if MULTIJET in yields:
             attempt(
                 f"simulated_{suffix}" if suffix else "simulation",
@@ -152,6 +163,8 @@ def verdicts(estimates: dict[str, RegionEstimate]) -> list[str]:
     """One line for each region: are the variables independent, and may the estimate be used."""
     lines = []
     for region, result in estimates.items():
+        if result.toys is not None:
+            lines.append(f"{region}: data, pseudo-experiments: {result.toys}.")
         test = str(result.independence or result.refusals.get("independence", "not tested"))
         lines.append(f"{region}: {test}. {'Usable.' if result.usable else 'Not usable.'}")
     return lines
