@@ -8,7 +8,7 @@ from typing import Any
 import awkward as ak
 import hist
 import numpy as np
-from coffea.processor import ProcessorABC
+from coffea.processor import ProcessorABC, column_accumulator
 from hist import Hist
 from numpy.typing import NDArray
 
@@ -49,20 +49,23 @@ class DimuonAnalysis(ProcessorABC):
     """The mass of events with exactly two muons, of opposite charge; every event counts one.
 
     `process` returns `{dataset: {"observable": Hist, "control": {}, "cutflow": ..., "counts": ...}}`
-    as TtbarAnalysis does; the histogram has the axes `mass` (GeV) and `process`. The events need the
-    event model of `schemas.MuonTreeSchema` and the metadata `process`.
+    as TtbarAnalysis does; the histogram has the axes `mass` (GeV) and `process`. With `keep_masses`
+    the masses themselves come as `masses` too, for unbinned fits. The events need the event model of
+    `schemas.MuonTreeSchema` and the metadata `process`.
     """
 
     schema = MuonTreeSchema
 
-    def __init__(self, config: DimuonConfig | None = None) -> None:
+    def __init__(self, config: DimuonConfig | None = None, *, keep_masses: bool = False) -> None:
         self.config = config or DimuonConfig()
+        self.keep_masses = keep_masses
 
     def process(self, events: ak.Array) -> Output:
         sample = SampleInfo.from_metadata(events.metadata)
         selected = opposite_sign(events.muon)
         observable = self._booked(sample.process)
-        observable.fill(mass=pair_mass(events.muon[selected]), process=sample.process)
+        mass = pair_mass(events.muon[selected])
+        observable.fill(mass=mass, process=sample.process)
         steps = {
             "two muons": ak.num(events.muon.charge) == 2,
             "opposite charge": selected,
@@ -75,6 +78,8 @@ class DimuonAnalysis(ProcessorABC):
             "cutflow": {"dimuon": flow},
             "counts": {"events": len(events), "sum_of_weights": float(len(events))},
         }
+        if self.keep_masses:
+            output["masses"] = column_accumulator(mass)
         return {events.metadata.get("dataset", sample.process): output}
 
     def postprocess(self, accumulator: Output) -> Output:

@@ -58,13 +58,15 @@ def read_masses(
     *,
     datasets: Iterable[str] | None = None,
     execution: Execution | None = None,
+    unbinned: bool = False,
 ) -> Masses:
     """The dimuon mass distribution of a file.
 
     `source` is a catalogue (`.json`), a ROOT file with a tree of muons or, after a colon, the name
     of a tree or one-dimensional histogram in it, a file of saved histograms (`.zip`, the name after
     a colon), or a CSV file with two muons a line. Of a catalogue the collision data are read, or
-    all if it has none, unless `datasets` are named. Raises InputError, or what reading raises.
+    all if it has none, unless `datasets` are named. Of trees a fine histogram is filled or, `unbinned`,
+    every mass is kept; a CSV file is never binned. Raises InputError, or what reading raises.
     """
     path, name = _split(str(source))
     if "://" not in path and not Path(path).is_file():
@@ -72,12 +74,12 @@ def read_masses(
         raise InputError(msg)
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        return _of_catalogue(Catalogue.load(path), path, datasets, execution)
+        return _of_catalogue(Catalogue.load(path), path, datasets, execution, unbinned)
     if datasets is not None:
         msg = f"{path}: datasets can be named for a catalogue only"
         raise InputError(msg)
     if suffix == ".root":
-        return _of_root(path, name, execution)
+        return _of_root(path, name, execution, unbinned)
     if suffix == ".zip":
         return Masses(_one(histograms.load(path), name, path), str(source), _label(path))
     if suffix == ".csv":
@@ -152,19 +154,24 @@ def _of_catalogue(
     source: str,
     datasets: Iterable[str] | None,
     execution: Execution | None,
+    unbinned: bool,
 ) -> Masses:
     collisions = [name for name, d in catalogue.datasets.items() if not d.is_simulation]
     chosen = catalogue.select(datasets or collisions or None)
-    result = run(DimuonAnalysis(), chosen, execution=execution, catalogue_path=source)
+    processor = DimuonAnalysis(keep_masses=unbinned)
+    result = run(processor, chosen, execution=execution, catalogue_path=source)
     result.ledger.require_complete()
     total = sum(output["observable"].project("mass") for output in result.output.values())
     if not total.sum(flow=True).value:
         msg = f"{source}: no event with exactly two muons of opposite charge"
         raise InputError(msg)
+    if unbinned:
+        masses = np.concatenate([output["masses"].value for output in result.output.values()])
+        return Masses(masses, source, catalogue.figure_label)
     return Masses(total, source, catalogue.figure_label)
 
 
-def _of_root(path: str, name: str, execution: Execution | None) -> Masses:
+def _of_root(path: str, name: str, execution: Execution | None, unbinned: bool) -> Masses:
     try:
         with uproot.open({path: None}, timeout=remote.TIMEOUT_S) as file:
             keys = file.keys(cycle=False)
@@ -182,7 +189,7 @@ def _of_root(path: str, name: str, execution: Execution | None) -> Masses:
         msg = f"{path}: {describe(error)}"
         raise InputError(msg) from error
     catalogue = _catalogue_of_file(path, name or TREE, events)
-    return _of_catalogue(catalogue, path, None, execution)
+    return _of_catalogue(catalogue, path, None, execution, unbinned)
 
 
 def _catalogue_of_file(path: str, tree: str, events: int) -> Catalogue:

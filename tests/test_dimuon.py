@@ -138,6 +138,15 @@ def test_executors_agree() -> None:
     }
 
 
+def test_kept_masses_are_those_of_the_histogram() -> None:
+    masses = read_masses(DIMUON_SAMPLE, unbinned=True).content
+    histogram = read_masses(DIMUON_SAMPLE).content
+    assert isinstance(histogram, Hist)
+    counts, _ = np.histogram(masses, histogram.axes[0].edges)
+    assert counts.sum() > 1000
+    assert np.array_equal(counts, histogram.values())
+
+
 def test_pseudo_data_are_the_sum_of_the_samples() -> None:
     output = run(DimuonAnalysis(), Catalogue.load(DIMUON_SAMPLE)).output
     masses = {name: out["observable"].project("mass") for name, out in output.items()}

@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="of a catalogue (default: its collision data)",
     )
+    parser.add_argument(
+        "--unbinned",
+        action="store_true",
+        help="of trees: count and fit the masses themselves (default: a fine histogram)",
+    )
     _add_choice(parser)
     parser.add_argument("--label", metavar="TEXT", help="what figures say the events are")
     options.add_execution(parser)
@@ -89,7 +94,10 @@ def run(arguments: argparse.Namespace) -> None:
     choice = choice_of(arguments.preset, _changes(arguments))
     execution = options.execution(arguments)
     masses = read_masses(
-        arguments.input or DIMUON_SAMPLE, datasets=arguments.datasets, execution=execution
+        arguments.input or DIMUON_SAMPLE,
+        datasets=arguments.datasets,
+        execution=execution,
+        unbinned=arguments.unbinned,
     )
     report = analyse(masses.content, choice, masses.source)
     writable_folder(arguments.output)
