@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import uproot
 import vector
+from hist import Hist
 
 from analysis.catalogue import Catalogue, Dataset
 from analysis.dimuon import DimuonAnalysis, DimuonError, opposite_sign, pair_mass
