@@ -195,7 +195,7 @@ def test_jets_are_cleaned_of_the_muon_that_is_not_isolated(tmp_path: Path) -> No
     event |= {"muon_pt": [[50.0]], "muon_eta": [[1.0]], "muon_phi": [[3.1]], "muon_isTight": [[1]]}
     event |= {"muon_sip3d": [[1.0]], "muon_pfreliso04DBCorr": [[0.8]]}
     event |= {"met_pt": [50.0], "met_phi": [3.1], "trig_IsoMu20": [1]}
-    event |= {"jet_eta": [[1.1, 0, -1, 0.5]], "jet_phi": [[-3.1, 0, 1, 2]]}
+    event |= {"jet_eta": [[1.1, 0, -1, 0.5]], "jet_phi": [[-3.1, 1.5, 1, 2]]}
     event |= {"jet_btag": [[0.1, 0.8, 0.1, 0.2]], "jet_corrmass": [[5, 5, 5, 5]]}
     for column in event_loop.JET_PT.values():
         event[column] = [[60.0, 50, 40, 35]]
