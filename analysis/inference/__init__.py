@@ -1,0 +1,1 @@
+"""From templates to a cross section: HistFactory workspaces, their checks, fits and limits."""

@@ -1,0 +1,127 @@
+"""The likelihood of a workspace and its minimum, free or with parameters held.
+
+cabinetry builds the model. The minimum is Minuit's own and not `cabinetry.fit`, because that keeps
+neither the state of the covariance matrix nor that of MINOS, and begins every conditional fit of a
+ranking or scan from the initial values, from where some do not converge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import iminuit
+import jsonschema
+import numpy as np
+import pyhf
+from cabinetry import model_utils
+from numpy.typing import NDArray
+
+from analysis.inference.errors import FitError, WorkspaceError
+
+Array = NDArray[np.float64]
+
+_MAX_CALLS = 100_000
+
+
+class Likelihood:
+    """-2 ln L of a workspace's first measurement.
+
+    Interpolation is cabinetry's: exponential with a polynomial inside one standard deviation for
+    normalisations (HistFactory code 4), polynomial with linear ends for shapes (code 4p). Raises
+    WorkspaceError for what is no workspace, has no observation or no parameter of interest.
+    """
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        try:
+            self.model, self.data = model_utils.model_and_data(dict(spec))
+        except (
+            pyhf.exceptions.InvalidSpecification,
+            pyhf.exceptions.InvalidMeasurement,
+            pyhf.exceptions.InvalidModel,
+            pyhf.exceptions.InvalidModifier,
+            pyhf.exceptions.InvalidNameReuse,
+            jsonschema.exceptions.ValidationError,
+            KeyError,
+            ValueError,
+        ) as error:
+            first = str(error).strip().splitlines()
+            msg = f"not a workspace that can be fitted: {first[0] if first else repr(error)}"
+            raise WorkspaceError(msg) from error
+        config = self.model.config
+        if config.poi_index is None:
+            msg = "the workspace names no parameter of interest"
+            raise WorkspaceError(msg)
+        self.poi: int = config.poi_index
+        self.names: list[str] = list(config.par_names)
+        self.bounds = [tuple(bound) for bound in config.suggested_bounds()]
+        self.initial: Array = np.asarray(config.suggested_init(), dtype=np.float64)
+        self.constant: list[bool] = list(config.suggested_fixed())
+
+    def value(self, parameters: Array) -> float:
+        """-2 ln L."""
+        return float(-2 * self.model.logpdf(parameters, self.data)[0])
+
+    def with_data(self, data: list[float]) -> Likelihood:
+        """The same model with other data, auxiliary measurements included."""
+        other = object.__new__(Likelihood)
+        other.__dict__.update(self.__dict__)
+        other.data = data
+        return other
+
+    def minimum(
+        self,
+        start: Array | None = None,
+        held: Mapping[int, float] | None = None,
+        steps: Array | None = None,
+    ) -> iminuit.Minuit:
+        """The converged Minuit with the parameters `held` (index -> value) fixed.
+
+        With `steps`, the errors of an earlier fit, the quick strategy of Minuit is enough.
+
+        Raises FitError if Minuit finds no valid minimum.
+        """
+        values = np.array(self.initial if start is None else start)
+        for index, value in (held or {}).items():
+            values[index] = value
+        minuit = iminuit.Minuit(self.value, values, name=self.names)
+        minuit.limits = self.bounds
+        minuit.fixed = [c or i in (held or {}) for i, c in enumerate(self.constant)]
+        minuit.errordef = iminuit.Minuit.LEAST_SQUARES
+        if steps is None:
+            minuit.strategy = 1
+        else:
+            minuit.errors = np.where(steps > 0, steps, 1.0)
+            minuit.strategy = 0
+        minuit.migrad(ncall=_MAX_CALLS)
+        if not minuit.valid:
+            what = ", ".join(f"{self.names[i]} = {value:.4g}" for i, value in (held or {}).items())
+            msg = f"the fit{f' with {what}' if what else ''} did not converge: {_reason(minuit)}"
+            raise FitError(msg)
+        return minuit
+
+    def conditional(
+        self, best: Array, covariance: Array, index: int, value: float
+    ) -> tuple[Array, float]:
+        """The minimum with one parameter held at `value`: all parameters, and -2 ln L.
+
+        `best` and `covariance` are those of the free fit: the search begins where the minimum would
+        be if the likelihood were parabolic. Raises FitError if it does not converge.
+        """
+        low, high = np.transpose(self.bounds)
+        value = float(np.clip(value, low[index], high[index]))
+        slope = covariance[:, index] / covariance[index, index]
+        start = np.clip(best + slope * (value - best[index]), low, high)
+        minuit = self.minimum(start, {index: value}, steps=np.sqrt(np.diag(covariance)))
+        return np.array(minuit.values), float(minuit.fval)
+
+
+def _reason(minuit: iminuit.Minuit) -> str:
+    state = minuit.fmin
+    reasons = {
+        "call limit reached": state.has_reached_call_limit,
+        "parameters at their limits": state.has_parameters_at_limit,
+        "covariance matrix not positive definite": not state.has_posdef_covar,
+    }
+    said = [text for text, holds in reasons.items() if holds]
+    return ", ".join([*said, f"estimated distance to the minimum {state.edm:.2g}"])

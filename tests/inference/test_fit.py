@@ -1,0 +1,117 @@
+"""The fit against numbers known otherwise: by hand, from a reference, or that it must refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from analysis.inference import likelihood
+from analysis.inference.errors import FitError, WorkspaceError
+from analysis.inference.fit import BestFit, fit
+from analysis.inference.impacts import breakdown, ranking, scan
+from tests.inference.models import counting, sample, shapes
+
+
+@pytest.fixture(scope="module")
+def best() -> BestFit:
+    return fit(shapes())
+
+
+def test_a_counting_experiment_has_its_textbook_answer() -> None:
+    best = fit(counting(130))
+    assert best.result.value == pytest.approx(1.0, abs=1e-4)
+    assert best.result.error == pytest.approx(math.sqrt(130) / 100, rel=2e-3)
+    # -2 Δ ln L = 1 solved for n = 130: 11.74 up, 11.07 down.
+    assert best.result.error_up == pytest.approx(0.1174, abs=3e-4)
+    assert best.result.error_down == pytest.approx(0.1107, abs=3e-4)
+    assert breakdown(best) == pytest.approx(
+        {"statistical": best.result.error, "systematic": 0.0}, abs=1e-6
+    )
+
+
+def test_data_as_predicted_pull_nothing(best: BestFit) -> None:
+    assert best.result.value == pytest.approx(1.0, abs=1e-4)
+    assert best.result.goodness.chi2 == pytest.approx(0.0, abs=1e-3)
+    assert best.result.goodness.degrees_of_freedom == 5
+    for parameter in best.result.parameters:
+        if parameter.pull is not None:
+            assert parameter.pull == pytest.approx(0.0, abs=1e-3)
+    luminosity = best.result["Luminosity"]
+    assert luminosity.constraint == pytest.approx(1.0, abs=0.02)
+    with pytest.raises(KeyError, match="Luminosity"):
+        best.result["luminosity"]
+
+
+def test_yields_are_those_of_the_workspace_before_and_the_data_after(best: BestFit) -> None:
+    for yields, factor in zip(best.result.yields, (1.0, 2.0), strict=True):
+        total = [sum(bins) for bins in zip(*yields.postfit, strict=True)]
+        assert total == pytest.approx(yields.data, rel=1e-3)
+        assert yields.prefit[yields.samples.index("signal")][1] == pytest.approx(60 * factor)
+        assert yields.postfit_total_error < yields.prefit_total_error
+
+
+def test_groups_add_up_to_the_error(best: BestFit) -> None:
+    parts = breakdown(best)
+    total = math.hypot(parts["statistical"], parts["systematic"], parts["luminosity"])
+    assert total == pytest.approx(best.result.error, rel=1e-6)
+    assert {"jet energy", "backgrounds", "simulation statistics"} <= parts.keys()
+    # Nothing else knows the luminosity: its part is 3 % of prediction over signal, and no less.
+    assert 0.03 < parts["luminosity"] < 0.2
+
+
+def test_the_impact_of_the_luminosity_is_its_covariance(best: BestFit) -> None:
+    impacts = ranking(best)
+    assert {impact.name for impact in impacts} == {
+        "Luminosity", "Jet energy scale", "Cross section"
+    }  # fmt: skip
+    assert [impact.size for impact in impacts] == sorted((i.size for i in impacts), reverse=True)
+    names = best.likelihood.names
+    index = names.index("Luminosity")
+    expected = best.covariance[index, best.likelihood.poi] / best.errors[index]
+    impact = next(impact for impact in impacts if impact.name == "Luminosity")
+    assert impact.postfit_up == pytest.approx(expected, rel=0.1)
+
+
+def test_the_scan_is_1_at_the_minos_errors(best: BestFit) -> None:
+    result = scan(best, points=3, width=best.result.error_up / best.result.error)
+    low, middle, high = result.twice_delta_nll
+    assert middle == pytest.approx(0.0, abs=1e-4)
+    assert high == pytest.approx(1.0, abs=0.01)
+    assert low == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "_MAX_CALLS", 5)
+    with pytest.raises(FitError, match=r"did not converge: .*call limit"):
+        fit(shapes())
+
+
+def test_a_signal_that_is_not_there_gives_no_number() -> None:
+    spec = counting()
+    sample(spec, "signal", "bin")["data"] = [0.0]
+    with pytest.raises(FitError, match=r"ttbar_norm|covariance"):
+        fit(spec)
+
+
+@pytest.mark.parametrize("spec", [{}, {"channels": []}, {**shapes(), "measurements": []}])
+def test_what_is_no_workspace_is_refused(spec: dict[str, object]) -> None:
+    with pytest.raises(WorkspaceError, match="not a workspace"):
+        fit(spec)
+
+
+@pytest.mark.shared
+def test_the_published_workspace_gives_the_published_numbers(shared: Path) -> None:
+    spec = json.loads((shared / "reference" / "ttbar_2015_workspace.json").read_text())
+    result = fit(spec).result
+    reference = {
+        "ttbar_norm": (0.9643, 0.0797),
+        "Jet energy scale": (0.371, 0.210),
+        "ME variation": (0.541, 0.156),
+        "PS variation": (0.428, 0.119),
+    }
+    for name, (value, error) in reference.items():
+        assert result[name].value == pytest.approx(value, abs=0.002)
+        assert result[name].error == pytest.approx(error, abs=0.002)
