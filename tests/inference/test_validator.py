@@ -1,0 +1,139 @@
+"""Each rule finds its planted defect, by name, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.inference.errors import WorkspaceError
+from analysis.inference.validator import require_valid, validate
+from tests.inference.models import SIGNAL, modifier, sample, shapes
+
+Spec = dict[str, Any]
+
+
+def _normsys(up: float, down: float) -> Callable[[Spec], None]:
+    return lambda spec: modifier(spec, "normsys")["data"].update(hi=up, lo=down)
+
+
+def _histosys(up: list[float], down: list[float]) -> Callable[[Spec], None]:
+    return lambda spec: modifier(spec, "histosys")["data"].update(hi_data=up, lo_data=down)
+
+
+def _scaled(factor: float) -> list[float]:
+    return [factor * x for x in SIGNAL]
+
+
+def _set_bin(value: float) -> Callable[[Spec], None]:
+    return lambda spec: sample(spec)["data"].__setitem__(1, value)
+
+
+def _no_prediction(spec: Spec) -> None:
+    for name in ("signal", "background"):
+        sample(spec, name)["data"][2] = 0.0
+    _histosys([19.0, 60.0, 0.0], [21.0, 60.0, 0.0])(spec)
+
+
+def _no_staterror(spec: Spec) -> None:
+    for name in ("signal", "background"):
+        modifier(spec, "staterror", name)["data"][0] = 0.0
+
+
+PLANTED: dict[str, tuple[Callable[[Spec], None], str, str, str, str, list[int]]] = {
+    "dead normsys": (_normsys(0.0, 0.0), "error", "dead", "signal", "Luminosity", []),
+    "flat histosys": (
+        _histosys([9.0] * 3, [9.0] * 3), "error", "dead", "signal", "Jet energy scale", []
+    ),
+    "empty histosys": (
+        _histosys([0.0] * 3, _scaled(0.9)), "error", "dead", "signal", "Jet energy scale", []
+    ),
+    "identical histosys": (
+        _histosys(SIGNAL, SIGNAL), "warning", "identical", "signal", "Jet energy scale", []
+    ),
+    "normsys without effect": (
+        _normsys(1.0, 1.0), "warning", "identical", "signal", "Luminosity", []
+    ),
+    "normsys in both directions": (
+        _normsys(1.03, 1.03), "error", "both-directions", "signal", "Luminosity", []
+    ),
+    "histosys in both directions": (
+        _histosys([22.0, 60.0, 31.0], [22.0, 60.0, 31.0]),
+        "error", "both-directions", "signal", "Jet energy scale", [],
+    ),
+    "normsys on one side": (
+        _normsys(1.05, 1.02), "warning", "same-side", "signal", "Luminosity", []
+    ),
+    "histosys on one side": (
+        _histosys(_scaled(1.1), _scaled(1.2)), "warning", "same-side", "signal", "Jet energy scale", []
+    ),
+    "normsys of 100 %": (_normsys(2.1, 0.5), "warning", "full-effect", "signal", "Luminosity", []),
+    "histosys of 100 %": (
+        _histosys([19.0, 125.0, 30.0], [21.0, 55.0, 30.0]),
+        "warning", "full-effect", "signal", "Jet energy scale", [1],
+    ),
+    "NaN": (_set_bin(math.nan), "error", "nan", "signal", "", [1]),
+    "negative": (_set_bin(-0.1), "error", "negative", "signal", "", [1]),
+    "nothing predicted": (_no_prediction, "error", "zero-prediction", "", "", [2]),
+    "staterror of zero": (_no_staterror, "error", "zero-staterror", "", "staterror_A", [0]),
+}  # fmt: skip
+
+
+def test_nothing_is_found_in_a_sound_workspace() -> None:
+    assert validate(shapes(), ["signal", "background"]) == []
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_defect_is_found_by_name(name: str) -> None:
+    plant, severity, rule, where, what, bins = PLANTED[name]
+    spec = shapes()
+    plant(spec)
+    found = [finding for finding in validate(spec) if finding.rule == rule]
+    assert len(found) == 1
+    assert found[0].severity == severity
+    assert (found[0].channel, found[0].sample, found[0].modifier) == ("A", where, what)
+    assert found[0].bins == tuple(bins)
+    if severity == "error":
+        with pytest.raises(WorkspaceError, match=rule):
+            require_valid(found)
+    else:
+        require_valid(found)
+
+
+def test_a_missing_process_is_an_error_where_it_is_asked_for() -> None:
+    spec = shapes()
+    (finding,) = validate(spec, ["signal", "background", "qcd"])[:1]
+    assert (finding.severity, finding.rule, finding.sample) == ("error", "missing", "qcd")
+    assert "there are signal, background" in finding.message
+    spec["channels"][1]["samples"].pop()
+    (finding,) = validate(spec)
+    assert (finding.severity, finding.channel, finding.sample) == ("warning", "B", "background")
+
+
+def test_observations_must_fit_the_channels() -> None:
+    spec = shapes()
+    spec["observations"][0]["data"].append(1.0)
+    assert [finding.rule for finding in validate(spec)] == ["binning"]
+    del spec["observations"][0]
+    assert [finding.rule for finding in validate(spec)] == ["no-data"]
+
+
+def test_what_is_no_workspace_is_refused() -> None:
+    with pytest.raises(WorkspaceError, match="not a pyhf workspace"):
+        validate({"channels": [{"name": "A"}]})
+
+
+@pytest.mark.shared
+def test_the_two_defects_of_the_published_workspace_are_found(shared: Path) -> None:
+    spec = json.loads((shared / "reference" / "ttbar_2015_workspace.json").read_text())
+    findings = validate(spec)
+    assert {(f.severity, f.modifier, f.rule) for f in findings} == {
+        ("error", "W+jets scale variations", "dead"),
+        ("error", "Luminosity", "both-directions"),
+    }
+    assert {f.sample for f in findings if f.rule == "dead"} == {"W+jets"}
+    assert {f.channel for f in findings} == {"4j1b CR", "4j2b SR"}
