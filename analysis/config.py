@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -27,6 +27,8 @@ from pydantic import (
 
 from analysis.errors import ConfigError, did_you_mean
 from analysis.validation import Strict, faults
+
+Configuration = TypeVar("Configuration", bound=Strict)
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -230,8 +232,14 @@ def load_config(path: Path | str | None = None) -> AnalysisConfig:
 
     Raises ConfigError, with every fault of the file and its place.
     """
-    if path is None:
-        return AnalysisConfig()
+    return AnalysisConfig() if path is None else load_toml(path, AnalysisConfig)
+
+
+def load_toml(path: Path | str, model: type[Configuration]) -> Configuration:
+    """A typed configuration from a TOML file.
+
+    Raises ConfigError, with every fault of the file and its place.
+    """
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -241,7 +249,7 @@ def load_config(path: Path | str | None = None) -> AnalysisConfig:
         msg = f"configuration {path}: not TOML: {error}"
         raise ConfigError(msg) from error
     try:
-        return AnalysisConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"configuration {path}: {fault}" for fault in faults(error, AnalysisConfig)]
+        lines = [f"configuration {path}: {fault}" for fault in faults(error, model)]
         raise ConfigError("\n".join(lines)) from error

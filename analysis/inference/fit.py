@@ -67,9 +67,9 @@ class FitResult(Strict):
     value: float
     error: float
     """HESSE."""
-    error_up: float
-    """MINOS."""
-    error_down: float
+    error_up: float | None
+    """MINOS; None where it finds no crossing."""
+    error_down: float | None
     """MINOS, positive."""
     parameters: list[Parameter]
     correlation: list[list[float]]
@@ -106,8 +106,8 @@ class BestFit(NamedTuple):
 def fit(spec: Mapping[str, Any]) -> BestFit:
     """Fit a pyhf workspace to its observations.
 
-    Raises WorkspaceError for what is no workspace; FitError if the minimum, its covariance matrix or
-    MINOS is not valid, so that there never is a number of a fit that failed.
+    Raises WorkspaceError for what is no workspace; FitError if the minimum or its covariance matrix
+    is not valid, so that there never is a number of a fit that failed.
     """
     likelihood = Likelihood(spec)
     minuit = likelihood.minimum()
@@ -145,14 +145,14 @@ def _covariance(minuit: iminuit.Minuit) -> Array:
     return covariance
 
 
-def _minos(minuit: iminuit.Minuit, poi: str) -> tuple[float, float]:
+def _minos(minuit: iminuit.Minuit, poi: str) -> tuple[float | None, float | None]:
+    """Distances to where -2 ln L is higher by 1, up and down."""
     minuit.minos(poi)
     errors = minuit.merrors[poi]
     # At a bound of the parameter there is no crossing, and the distance to the bound is the error.
-    if not errors.is_valid and not (errors.at_lower_limit or errors.at_upper_limit):
-        msg = f"MINOS found no uncertainty for {poi}"
-        raise FitError(msg)
-    return float(errors.upper), float(-errors.lower)
+    up = float(errors.upper) if errors.upper_valid or errors.at_upper_limit else None
+    down = float(-errors.lower) if errors.lower_valid or errors.at_lower_limit else None
+    return up, down
 
 
 def _correlation(covariance: Array) -> Array:

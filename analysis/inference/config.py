@@ -1,0 +1,78 @@
+"""InferenceConfig: every number of the statistical model, typed and frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from analysis.config import Binning, Fraction
+from analysis.validation import Strict
+
+
+class Variation(Strict):
+    """A systematic variation of templates: its histograms, and the processes that have it."""
+
+    up: str
+    down: str | None = None
+    """None: the variation has one direction, and is made symmetric as `one_sided` says."""
+    processes: tuple[str, ...] = ()
+    """Empty: every simulated process."""
+
+
+class RateUncertainty(Strict):
+    """A relative uncertainty of the cross section of processes that go together."""
+
+    processes: tuple[str, ...]
+    relative: Fraction
+
+
+def _two_sided(name: str) -> Variation:
+    return Variation(up=f"{name}_up", down=f"{name}_down")
+
+
+_VARIATIONS = {
+    "ME variation": Variation(up="ME_var", processes=("ttbar",)),
+    "PS variation": Variation(up="PS_var", processes=("ttbar",)),
+    "ttbar scale variations": Variation(up="scaleup", down="scaledown", processes=("ttbar",)),
+    "Jet energy scale": _two_sided("pt_scale"),
+    "Jet energy resolution": _two_sided("pt_res"),
+    **{f"b-tag NP {i + 1}": _two_sided(f"btag_var_{i}") for i in range(4)},
+    "W+jets scale variations": _two_sided("scale_var").model_copy(update={"processes": ("wjets",)}),
+}
+
+_BACKGROUNDS = {
+    "cross section t-channel": RateUncertainty(
+        processes=("single_top_t_chan", "single_atop_t_chan"), relative=0.04
+    ),
+    "cross section tW": RateUncertainty(processes=("single_top_tW",), relative=0.054),
+    "cross section W+jets": RateUncertainty(processes=("wjets",), relative=0.3),
+    "cross section QCD": RateUncertainty(processes=("qcd",), relative=0.5),
+}
+
+
+class InferenceConfig(Strict):
+    """The model of the measurement; `InferenceConfig()` has the lesson's binning and variations."""
+
+    poi: str = "ttbar_norm"
+    signal: str = "ttbar"
+    signal_cross_section_pb: PositiveFloat = 831.76
+    """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV); what the catalogue scales tt̄ to."""
+    binning: Binning = Binning(bins=11, low=110, high=550)
+    """GeV; its edges must be edges of the histograms."""
+    variations: dict[str, Variation] = _VARIATIONS
+    """Nuisance parameter -> what it varies."""
+    one_sided: Literal["mirror", "flat"] = "mirror"
+    """The missing direction: 2 × nominal - the other, or nominal."""
+    smoothing: bool = False
+    """Smooth the ratio of each varied shape to nominal: 353QH twice (Friedman, 1974; ROOT's)."""
+    pruning: Fraction = 0.001
+    """Changes of a normalisation, and of every bin of a shape, below this are left out."""
+    luminosity_uncertainty: Fraction = 0.03
+    """As in the lesson; CMS measured 2.7 % for 2015 (CMS-PAS-LUM-15-001)."""
+    cross_section_uncertainties: dict[str, RateUncertainty] = _BACKGROUNDS
+    """t-channel and tW: scale and parton distributions of the NLO and NNLO predictions at 13 TeV
+    (Hathor 2.1; N. Kidonakis, arXiv:1311.0283). W+jets and QCD: a choice, for the rate of
+    events with four jets and a b tag, which inclusive predictions do not cover."""
+    luminosity_fraction: Annotated[float, Field(gt=0)] | Literal["free"] = 1.0
+    """Part of the simulation's luminosity that the data have; `free` fits it."""

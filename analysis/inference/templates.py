@@ -1,0 +1,193 @@
+"""Templates: the histograms of a run, or of a ROOT file, in the bins of the model.
+
+Rules for what histograms may hold: a negative bin is set to zero and said; a process without any
+events in a region is left out there and said; a variation that is not there, or is empty where
+nominal is not, is left out and said, and never becomes a template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import uproot
+from hist import Hist
+from numpy.typing import NDArray
+
+from analysis.config import Binning
+from analysis.errors import did_you_mean
+from analysis.histograms import OBSERVABLE
+from analysis.inference.config import InferenceConfig
+from analysis.inference.errors import WorkspaceError
+from analysis.metadata import NOMINAL
+from analysis.postprocess.normalisation import summed
+from analysis.processes import DATA, PROCESS_LABELS
+from analysis.regions import REGIONS
+from analysis.results import Normalised
+
+Array = NDArray[np.float64]
+
+DEAD = 1e-3
+"""A variation with less than this part of the nominal events is no variation."""
+
+
+class Template(NamedTuple):
+    """Events and their variances; shape (bins,)."""
+
+    values: Array
+    variances: Array
+
+
+Key = tuple[str, str, str]
+"""Region, process, variation."""
+
+
+class Templates(NamedTuple):
+    """All templates in the model's bins."""
+
+    edges: Array
+    """GeV, shape (bins + 1,)."""
+    regions: list[str]
+    processes: list[str]
+    """Simulated ones, the signal first."""
+    by_key: dict[Key, Template]
+    notes: list[str]
+    """What was mended or left out, one line each."""
+
+    def nominal(self, region: str, process: str) -> Template | None:
+        return self.by_key.get((region, process, NOMINAL))
+
+    def data(self, region: str) -> Array:
+        """Raises WorkspaceError if there are no data."""
+        found = self.nominal(region, DATA)
+        if found is None:
+            msg = f"no data in region {region}: there are {', '.join(self.processes)}"
+            raise WorkspaceError(msg)
+        return found.values
+
+
+def from_results(results: Normalised, config: InferenceConfig) -> Templates:
+    """Templates of the normalised histograms, both channels added up.
+
+    Raises WorkspaceError for a binning that does not fit, values that are no numbers, and where the
+    signal is missing.
+    """
+    observable = summed(results.histograms[OBSERVABLE])
+    histograms = {
+        (region, process, variation): observable[
+            {"region": region, "process": process, "variation": variation}
+        ]
+        for region in observable.axes["region"]
+        for process, variations in results.normalisation.variations.items()
+        for variation in variations
+    }
+    return _templates(histograms, config)
+
+
+def from_root(path: Path, config: InferenceConfig) -> Templates:
+    """Templates of a ROOT file with histograms `{region}_{process}` and `.._{variation}`.
+
+    Raises WorkspaceError as `from_results`, and for a file that is not there or holds none.
+    """
+    try:
+        with uproot.open(path) as file:
+            names = [name for name in file.keys(cycle=False) if "/" not in name]
+            histograms = {
+                key: file[name].to_hist() for name in names if (key := _key(name)) is not None
+            }
+    except (OSError, ValueError, uproot.exceptions.KeyInFileError) as error:
+        msg = f"histograms {path}: cannot be read: {error}"
+        raise WorkspaceError(msg.splitlines()[0]) from error
+    if not histograms:
+        msg = (
+            f"{path} has no histogram named REGION_PROCESS: there are {', '.join(names) or 'none'}"
+        )
+        raise WorkspaceError(msg)
+    return _templates(histograms, config)
+
+
+def _key(name: str) -> Key | None:
+    for region in REGIONS:
+        for process in sorted(PROCESS_LABELS, key=len, reverse=True):
+            start = f"{region}_{process}"
+            if name == start:
+                return region, process, NOMINAL
+            if name.startswith(f"{start}_"):
+                return region, process, name.removeprefix(f"{start}_")
+    return None
+
+
+def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templates:
+    regions = list(dict.fromkeys(region for region, _, _ in histograms))
+    simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
+    if config.signal not in simulated:
+        msg = f"no nominal histogram of the signal {config.signal!r}: "
+        raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
+    fraction = 1.0 if config.luminosity_fraction == "free" else config.luminosity_fraction
+    notes: list[str] = []
+    by_key: dict[Key, Template] = {}
+    for key, histogram in histograms.items():
+        template = _rebinned(key, histogram, config.binning)
+        factor = 1.0 if key[1] == DATA else fraction
+        scaled = Template(factor * template.values, factor**2 * template.variances)
+        by_key[key] = _mended(key, scaled, notes)
+    notes += _dropped(by_key)
+    processes = sorted(simulated, key=lambda process: process != config.signal)
+    edges = np.linspace(config.binning.low, config.binning.high, config.binning.bins + 1)
+    return Templates(edges, regions, processes, by_key, notes)
+
+
+def _rebinned(key: Key, histogram: Hist, binning: Binning) -> Template:
+    """Raises WorkspaceError if an edge of the model is none of the histogram."""
+    edges = histogram.axes[0].edges
+    wanted = np.linspace(binning.low, binning.high, binning.bins + 1)
+    places = [int(np.argmin(np.abs(edges - edge))) for edge in wanted]
+    wrong = [edge for edge, i in zip(wanted, places, strict=True) if not np.isclose(edges[i], edge)]
+    if wrong:
+        msg = (
+            f"histogram {_name(key)}: {wrong[0]:g} GeV is no edge of its bins "
+            f"({edges.size - 1} from {edges[0]:g} to {edges[-1]:g} GeV)"
+        )
+        raise WorkspaceError(msg)
+    values, variances = histogram.values(), histogram.variances()
+    if variances is None:
+        variances = values
+    for array in (values, variances):
+        if not np.all(np.isfinite(array)):
+            msg = f"histogram {_name(key)}: values that are no numbers in bins " + ", ".join(
+                map(str, np.flatnonzero(~np.isfinite(array)))
+            )
+            raise WorkspaceError(msg)
+    return Template(*(np.add.reduceat(a[: places[-1]], places[:-1]) for a in (values, variances)))
+
+
+def _mended(key: Key, template: Template, notes: list[str]) -> Template:
+    negative = template.values < 0
+    if np.any(negative):
+        bins = ", ".join(map(str, np.flatnonzero(negative)))
+        notes.append(f"{_name(key)}: negative bins {bins} set to zero")
+    return Template(np.where(negative, 0.0, template.values), template.variances)
+
+
+def _dropped(by_key: dict[Key, Template]) -> Iterator[str]:
+    """Take out what has no events; one line for each."""
+    for key in list(by_key):
+        region, process, variation = key
+        nominal = by_key.get((region, process, NOMINAL))
+        total = 0.0 if nominal is None else float(np.sum(nominal.values))
+        if process == DATA and variation == NOMINAL:
+            continue
+        if variation == NOMINAL and total <= 0:
+            by_key.pop(key)
+            yield f"{_name(key)}: no events, left out"
+        elif variation != NOMINAL and np.sum(by_key[key].values) <= DEAD * total:
+            by_key.pop(key)
+            if total > 0:
+                yield f"{_name(key)}: empty where nominal is not, left out"
+
+
+def _name(key: Key) -> str:
+    region, process, variation = key
+    return f"{region} {process}" if variation == NOMINAL else f"{region} {process} {variation}"

@@ -1,0 +1,234 @@
+"""The HistFactory workspace of the measurement, made of templates; standard pyhf JSON.
+
+Signal and backgrounds have a normalisation (`normsys`) and a shape (`histosys`) apart for every
+variation, so that each can be pruned, and the normalisation extrapolates without becoming negative.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from cabinetry.smooth import smooth_353qh_twice
+from numpy.typing import NDArray
+
+from analysis.inference.config import InferenceConfig, Variation
+from analysis.inference.errors import WorkspaceError
+from analysis.inference.templates import Template, Templates
+
+Array = NDArray[np.float64]
+Observed = Literal["data", "pseudodata", "asimov"]
+Spec = dict[str, Any]
+
+FRACTION = "luminosity fraction"
+SMALLEST = 0.01
+"""A mirrored normalisation is never below this part of nominal."""
+
+
+class Built(NamedTuple):
+    """A workspace, and what is to be known about how it came about."""
+
+    spec: Spec
+    notes: list[str]
+
+
+def build(templates: Templates, config: InferenceConfig, observed: Observed = "data") -> Built:
+    """A workspace of all regions. Raises WorkspaceError where templates that it needs are missing."""
+    notes = list(templates.notes)
+    notes += _absent(templates, config)
+    channels, observations = [], []
+    for region in templates.regions:
+        if templates.nominal(region, config.signal) is None:
+            msg = f"region {region} has no events of the signal {config.signal}"
+            raise WorkspaceError(msg)
+        samples = [
+            _sample(templates, config, region, process, notes)
+            for process in templates.processes
+            if templates.nominal(region, process) is not None
+        ]
+        channels.append({"name": region, "samples": samples})
+        values = _observed(templates, config, region, observed)
+        observations.append({"name": region, "data": values.tolist()})
+    parameters = [{"name": config.poi, "inits": [1.0], "bounds": [[0.0, 10.0]]}]
+    if config.luminosity_fraction == "free":
+        parameters.append(_free_fraction(channels, observations))
+    measurement = {"name": "ttbar", "config": {"poi": config.poi, "parameters": parameters}}
+    return Built(
+        {
+            "channels": channels,
+            "observations": observations,
+            "measurements": [measurement],
+            "version": "1.0.0",
+        },
+        notes,
+    )
+
+
+def load(path: Path) -> Spec:
+    """A workspace file. Raises WorkspaceError if it cannot be read or is no JSON object."""
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"workspace {path}: {error.strerror or error}"
+        raise WorkspaceError(msg) from error
+    except ValueError as error:
+        msg = f"workspace {path}: not JSON: {error}"
+        raise WorkspaceError(msg) from error
+    if not isinstance(spec, dict) or "channels" not in spec:
+        keys = ", ".join(spec) if isinstance(spec, dict) else type(spec).__name__
+        msg = f"workspace {path}: no pyhf workspace: it has no 'channels', there is {keys or 'nothing'}"
+        raise WorkspaceError(msg)
+    return spec
+
+
+def _absent(templates: Templates, config: InferenceConfig) -> Iterator[str]:
+    """One line for each variation of the configuration that no process has."""
+    there = {variation for _, _, variation in templates.by_key}
+    for name, variation in config.variations.items():
+        if variation.up not in there:
+            yield f"{name}: no histogram {variation.up!r}, the model has no such parameter"
+
+
+def _sample(
+    templates: Templates, config: InferenceConfig, region: str, process: str, notes: list[str]
+) -> Spec:
+    nominal = templates.by_key[region, process, "nominal"]
+    modifiers: list[Spec] = [
+        {
+            "name": f"staterror_{region}",
+            "type": "staterror",
+            "data": np.sqrt(nominal.variances).tolist(),
+        }
+    ]
+    if process == config.signal:
+        modifiers.append({"name": config.poi, "type": "normfactor", "data": None})
+    if config.luminosity_fraction == "free":
+        modifiers.append({"name": FRACTION, "type": "normfactor", "data": None})
+    else:
+        modifiers.append(_rate("Luminosity", config.luminosity_uncertainty))
+    for name, rate in config.cross_section_uncertainties.items():
+        if process in rate.processes:
+            modifiers.append(_rate(name, rate.relative))
+    for name, variation in config.variations.items():
+        if not variation.processes or process in variation.processes:
+            pair = _pair(templates, (region, process), variation)
+            if pair is not None:
+                place = f"{region} / {process} / {name}"
+                modifiers += _modifiers(name, nominal, pair, config, place, notes)
+    return {"name": process, "data": nominal.values.tolist(), "modifiers": modifiers}
+
+
+def _rate(name: str, relative: float) -> Spec:
+    return {"name": name, "type": "normsys", "data": {"hi": 1 + relative, "lo": 1 - relative}}
+
+
+def _pair(
+    templates: Templates, place: tuple[str, str], variation: Variation
+) -> tuple[Array, Array | None] | None:
+    """Up and down, None for a direction that is not there."""
+    up = templates.by_key.get((*place, variation.up))
+    if up is None:
+        return None
+    values = up.values
+    down = templates.by_key.get((*place, variation.down)) if variation.down else None
+    return values, None if down is None else down.values
+
+
+def _modifiers(
+    name: str,
+    nominal: Template,
+    pair: tuple[Array, Array | None],
+    config: InferenceConfig,
+    place: str,
+    notes: list[str],
+) -> Iterator[Spec]:
+    """Normalisation and shape of a variation, each if it is above the pruning threshold."""
+    factors, shapes = _separated(nominal.values, pair, config)
+    if (factors[0] - 1) * (factors[1] - 1) > 0:
+        half = (factors[0] - factors[1]) / 2
+        notes.append(
+            f"{place}: up and down on the same side ({factors[0]:.4g}, {factors[1]:.4g}), "
+            f"half their difference taken for the normalisation"
+        )
+        factors = 1 + half, 1 - half
+    largest = max(abs(factor - 1) for factor in factors)
+    if largest > config.pruning:
+        data: Spec = {"hi": factors[0], "lo": factors[1]}
+        yield {"name": name, "type": "normsys", "data": data}
+    else:
+        notes.append(f"{place}: normalisation pruned ({largest:.2g})")
+    filled = nominal.values > 0
+    change = max(float(np.max(np.abs(s[filled] / nominal.values[filled] - 1))) for s in shapes)
+    if change > config.pruning:
+        data = {"hi_data": shapes[0].tolist(), "lo_data": shapes[1].tolist()}
+        yield {"name": name, "type": "histosys", "data": data}
+    else:
+        notes.append(f"{place}: shape pruned ({change:.2g})")
+
+
+def _separated(
+    nominal: Array, pair: tuple[Array, Array | None], config: InferenceConfig
+) -> tuple[tuple[float, float], tuple[Array, Array]]:
+    """Factors of the normalisation, and shapes with the nominal number of events, up and down."""
+    up = _shape(nominal, pair[0], config)
+    if pair[1] is not None:
+        down = _shape(nominal, pair[1], config)
+    elif config.one_sided == "mirror":
+        mirrored = np.maximum(2 * nominal - up[1], 0.0)
+        factor = max(2 - up[0], SMALLEST)
+        down = factor, mirrored * (np.sum(nominal) / np.sum(mirrored))
+    else:
+        down = 1.0, nominal
+    return (up[0], down[0]), (up[1], down[1])
+
+
+def _shape(nominal: Array, varied: Array, config: InferenceConfig) -> tuple[float, Array]:
+    factor = float(np.sum(varied) / np.sum(nominal))
+    # Where nominal has no events a factor on it has no effect, and so the variation has none.
+    shape = np.where(nominal > 0, varied, 0.0)
+    if config.smoothing:
+        filled = nominal > 0
+        ratio = np.ones_like(nominal)
+        np.divide(shape, nominal, out=ratio, where=filled)
+        shape = np.maximum(nominal * smooth_353qh_twice(ratio), 0.0)
+    if np.sum(shape) <= 0:
+        return factor, nominal
+    return factor, shape * (np.sum(nominal) / np.sum(shape))
+
+
+def _observed(
+    templates: Templates, config: InferenceConfig, region: str, observed: Observed
+) -> Array:
+    if observed == "data":
+        return templates.data(region)
+    total = np.zeros(templates.edges.size - 1)
+    for process in templates.processes:
+        nominal = templates.nominal(region, process)
+        if nominal is None:
+            continue
+        is_pseudo = observed == "pseudodata" and process == config.signal
+        total += _pseudo_signal(templates, region, process) if is_pseudo else nominal.values
+    return total
+
+
+def _pseudo_signal(templates: Templates, region: str, process: str) -> Array:
+    """Mean of the matrix element and parton shower alternatives, as in the Grand Challenge."""
+    found = []
+    for variation in ("ME_var", "PS_var"):
+        template = templates.by_key.get((region, process, variation))
+        if template is None:
+            msg = f"pseudo-data need the variation {variation!r} of {process} in {region}"
+            raise WorkspaceError(msg)
+        found.append(template.values)
+    mean: Array = np.mean(found, axis=0)
+    return mean
+
+
+def _free_fraction(channels: list[Spec], observations: list[Spec]) -> Spec:
+    """The parameter of the luminosity fraction, beginning at data over prediction."""
+    predicted = sum(sum(s["data"]) for channel in channels for s in channel["samples"])
+    start = sum(sum(o["data"]) for o in observations) / predicted
+    return {"name": FRACTION, "inits": [start], "bounds": [[start / 100, start * 100]]}
