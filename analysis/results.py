@@ -40,19 +40,16 @@ MULTIJET = "abcd.json"
 MULTIJET_TABLE = "abcd.md"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
+WORKSPACE = "workspace.json"
+FIT = "results.json"
+FIT_TABLES = ("results.md", "results.tex")
 
 # What tells that the others are there goes last.
+_OF_FIT = (WORKSPACE, *FIT_TABLES, FIT)
 _OF_NORMALISATION = (
-    NORMALISED,
-    ROOT_HISTOGRAMS,
-    YIELDS_TABLE,
-    FIGURES,
-    TOP_PEAK,
-    TOP_PEAK_TABLE,
-    MULTIJET,
-    MULTIJET_TABLE,
-    NORMALISATION,
-)
+    *_OF_FIT, NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
+    MULTIJET_TABLE, NORMALISATION,
+)  # fmt: skip
 _OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
 
 

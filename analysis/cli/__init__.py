@@ -18,16 +18,9 @@ from analysis.errors import AnalysisError, did_you_mean
 
 DEFAULT_COMMAND = "all"
 COMMANDS = (
-    "all",
-    "process",
-    "normalise",
-    "plot",
-    "toppeak",
-    "abcd",
-    "sideband",
-    "catalogue",
-    "simulate",
-)
+    "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "validate", "sideband",
+    "catalogue", "simulate",
+)  # fmt: skip
 SIGINT_STATUS = 130
 
 

@@ -1,0 +1,142 @@
+"""`run.py fit`: from normalised histograms, or a workspace, to the cross section."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.cli import options
+from analysis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from analysis.inference.config import InferenceConfig
+    from analysis.inference.workspace import Built
+    from analysis.plotting.inference import Caption
+
+SUMMARY = "fit a results folder, a ROOT file of templates or a workspace: the cross section"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        type=Path,
+        nargs="?",
+        default=options.DEFAULT_OUTPUT,
+        metavar="SOURCE",
+        help="results folder, .root file of templates, .json workspace (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--observed",
+        choices=("data", "pseudodata", "asimov"),
+        default="data",
+        help="what templates are fitted to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="TOML file with other numbers of the model"
+    )
+    parser.add_argument(
+        "--luminosity-fraction",
+        metavar="X",
+        help="part of the simulation's luminosity that the data have, or 'free'",
+    )
+    parser.add_argument("--force", action="store_true", help="fit in spite of errors in the model")
+    parser.add_argument(
+        "--no-ranking", action="store_true", help="without impacts, which take most of the time"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results (default: the results folder; 'results' for a file)",
+    )
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from analysis import results
+    from analysis.files import writable_folder, write_json
+    from analysis.inference import report
+    from analysis.inference.measurement import measure
+    from analysis.plotting.inference import make_figures
+    from analysis.tables import show
+
+    config = _config(arguments)
+    folder = writable_folder(_output(arguments))
+    built, processes, caption = _built(arguments, config)
+    for note in built.notes:
+        logger.info("%s", note)
+    write_json(folder / results.WORKSPACE, built.spec)
+    measurement = measure(
+        built.spec,
+        cross_section_pb=config.signal_cross_section_pb,
+        source=str(arguments.source),
+        observed="workspace" if processes is None else arguments.observed,
+        notes=built.notes,
+        force=arguments.force,
+        with_ranking=not arguments.no_ranking,
+    )
+    report.write(measurement, folder)
+    figures = make_figures(measurement, built.spec, caption, folder / results.FIGURES)
+    title, header, rows = report.summary(measurement)
+    show(header, rows, title=title)
+    logger.info("%d figures and tables in %s", len({p.stem for p in figures}), folder)
+
+
+def _config(arguments: argparse.Namespace) -> InferenceConfig:
+    from analysis.config import load_toml
+    from analysis.inference.config import InferenceConfig
+
+    config = (
+        InferenceConfig()
+        if arguments.model is None
+        else load_toml(arguments.model, InferenceConfig)
+    )
+    given = arguments.luminosity_fraction
+    if given is None:
+        return config
+    return config.model_copy(update={"luminosity_fraction": _fraction(given)})
+
+
+def _fraction(text: str) -> float | str:
+    if text == "free":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        msg = f"--luminosity-fraction: expected a positive number or 'free', got {text!r}"
+        raise ConfigError(msg)
+    return value
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    if arguments.output is not None:
+        return Path(arguments.output)
+    source: Path = arguments.source
+    return options.DEFAULT_OUTPUT if source.is_file() else source
+
+
+def _built(
+    arguments: argparse.Namespace, config: InferenceConfig
+) -> tuple[Built, list[str] | None, Caption]:
+    """The workspace, its processes (None for a workspace that was given), and figures' captions."""
+    from analysis.inference import templates, workspace
+    from analysis.plotting.inference import Caption
+    from analysis.results import load_normalised
+
+    source: Path = arguments.source
+    if source.suffix == ".json":
+        return workspace.Built(workspace.load(source), []), None, Caption(config=config)
+    if source.suffix == ".root":
+        made = templates.from_root(source, config)
+        caption = Caption(config=config)
+    else:
+        normalised = load_normalised(source)
+        made = templates.from_results(normalised, config)
+        caption = Caption.of(normalised, config, arguments.observed)
+    return workspace.build(made, config, arguments.observed), made.processes, caption

@@ -1,0 +1,37 @@
+"""`run.py validate`: what is wrong with a workspace."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from analysis.cli import options
+
+SUMMARY = "check a pyhf workspace: dead templates, variations that go one way, empty bins"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workspace", type=Path, metavar="WORKSPACE.json")
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from analysis.inference.validator import validate
+    from analysis.inference.workspace import load
+    from analysis.tables import show
+
+    findings = validate(load(arguments.workspace))
+    if findings:
+        show(
+            ["severity", "rule", "channel", "sample", "modifier", "bins", "what"],
+            [
+                [f.severity, f.rule, f.channel, f.sample, f.modifier, " ".join(map(str, f.bins)), f.message]
+                for f in findings
+            ],
+        )  # fmt: skip
+    errors = sum(finding.severity == "error" for finding in findings)
+    logger.info("%d errors, %d warnings", errors, len(findings) - errors)
+    return 2 if errors else 0
