@@ -18,7 +18,7 @@ from analysis.errors import AnalysisError, did_you_mean
 
 DEFAULT_COMMAND = "all"
 COMMANDS = (
-    "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "validate", "sideband",
+    "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "limit", "validate", "sideband",
     "catalogue", "simulate",
 )  # fmt: skip
 SIGINT_STATUS = 130

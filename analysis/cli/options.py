@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from analysis.catalogue import Catalogue
     from analysis.execution.runner import Execution
+    from analysis.inference.limit import SignalRate
 
 DEFAULT_OUTPUT = Path("results")
 DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
@@ -143,6 +144,26 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, object]:
         },
         "allow_incomplete": arguments.allow_incomplete,
     }
+
+
+def signal_rate(arguments: argparse.Namespace) -> SignalRate:
+    """What scales the signal of `limit`; raises ConfigError for a number that is not valid."""
+    from pydantic import ValidationError
+
+    from analysis.inference.limit import SignalRate
+    from analysis.units import cross_section_pb, luminosity_ipb
+    from analysis.validation import faults
+
+    try:
+        return SignalRate(
+            sum_of_weights=arguments.sum_of_weights,
+            cross_section_pb=_parse(arguments.cross_section, cross_section_pb),
+            luminosity_ipb=_parse(arguments.luminosity, luminosity_ipb),
+            filter_efficiency=arguments.filter_efficiency,
+            k_factor=arguments.k_factor,
+        )
+    except ValidationError as error:
+        raise ConfigError("; ".join(faults(error, SignalRate))) from error
 
 
 def assignment(text: str) -> tuple[str, str]:

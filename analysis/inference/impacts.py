@@ -77,7 +77,8 @@ def scan(best: BestFit, points: int = 13, width: float = 2.5) -> Scan:
         max(low, best.result.value - half), min(high, best.result.value + half), points
     )
     heights = [
-        max(_held(best, poi, float(value))[1] - best.result.twice_nll, 0.0) for value in values
+        max(conditional(best, poi, float(value))[1] - best.result.twice_nll, 0.0)
+        for value in values
     ]
     return Scan(values=values.tolist(), twice_delta_nll=heights)
 
@@ -143,9 +144,10 @@ def _rest(total: float, part: float) -> float:
 
 
 def _change(best: BestFit, index: int, move: float) -> float:
-    there, _ = _held(best, index, float(best.values[index]) + move)
+    there, _ = conditional(best, index, float(best.values[index]) + move)
     return float(there[best.likelihood.poi] - best.result.value)
 
 
-def _held(best: BestFit, index: int, value: float) -> tuple[NDArray[np.float64], float]:
+def conditional(best: BestFit, index: int, value: float) -> tuple[NDArray[np.float64], float]:
+    """All parameters and -2 ln L at the minimum with one parameter held; FitError if there is none."""
     return best.likelihood.conditional(best.values, best.covariance, index, value)

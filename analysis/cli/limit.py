@@ -1,0 +1,76 @@
+"""`run.py limit`: how much of somebody else's signal the data allow."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from analysis.cli import options
+from analysis.errors import ConfigError
+
+SUMMARY = "strength and CLs upper limit of a signal of yours on top of a fitted model"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="folder where 'fit' left its workspace, or a .json workspace",
+    )
+    parser.add_argument(
+        "--signal",
+        type=Path,
+        required=True,
+        metavar="FILE.root",
+        help="weighted events: a histogram named as each channel of the model that it is in",
+    )
+    parser.add_argument("--sum-of-weights", type=float, required=True, metavar="X")
+    parser.add_argument(
+        "--cross-section", required=True, metavar="X", help="in pb or with a unit: '44.837 fb'"
+    )
+    parser.add_argument(
+        "--luminosity", required=True, metavar="L", help="in 1/pb or with a unit: '2.3 /fb'"
+    )
+    for name in ("filter-efficiency", "k-factor"):
+        parser.add_argument(f"--{name}", type=float, default=1.0, metavar="X")
+    parser.add_argument("--level", type=float, default=0.95, help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write limit.json there")
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if not 0.5 < arguments.level < 1:
+        msg = f"--level: expected a number between 0.5 and 1, got {arguments.level}"
+        raise ConfigError(msg)
+
+    from analysis import results
+    from analysis.files import write_json
+    from analysis.inference import workspace
+    from analysis.inference.limit import read_signal, upper_limit
+    from analysis.tables import show
+
+    source: Path = arguments.source
+    spec = workspace.load(source / results.WORKSPACE if source.is_dir() else source)
+    signal = read_signal(arguments.signal, spec)
+    limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
+    if arguments.output is not None:
+        write_json(arguments.output, limit.model_dump(mode="json"))
+    low, _, middle, _, high = limit.expected
+    show(
+        ["", "strength", "σ [pb]"],
+        [
+            [name, f"{x:.4g}", f"{x * limit.cross_section_pb:.4g}"]
+            for name, x in (
+                ("best fit", limit.strength),
+                ("its error", limit.strength_error),
+                (f"observed limit, {limit.level:.0%} CL", limit.observed),
+                ("expected limit", middle),
+                ("expected, -2 standard deviations", low),
+                ("expected, +2 standard deviations", high),
+            )
+        ],
+    )

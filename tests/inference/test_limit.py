@@ -1,0 +1,86 @@
+"""Limits against pyhf's own, and the scaling of a signal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import pyhf
+import pytest
+import uproot
+from cabinetry import model_utils
+from hist import Hist
+
+from analysis.cli import main
+from analysis.inference.errors import WorkspaceError
+from analysis.inference.limit import SIGNAL, SignalRate, upper_limit, with_signal
+from analysis.inference.templates import Template
+from tests.inference.models import sample, shapes, workspace
+
+RATE = SignalRate(sum_of_weights=1000, cross_section_pb=1, luminosity_ipb=100)
+
+
+def background_only(observed: float = 55.0) -> dict[str, Any]:
+    """50 ± 5 background events."""
+    rate = {"name": "rate", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    samples = [{"name": "background", "data": [50.0], "modifiers": [rate]}]
+    return workspace({"bin": samples}, {"bin": [observed]})
+
+
+def signal(events: float = 100.0) -> dict[str, Template]:
+    return {"bin": Template(np.array([events]), np.array([events]))}
+
+
+def test_the_limit_is_pyhfs() -> None:
+    found = upper_limit(background_only(), signal(), RATE)
+    assert found.events == {"bin": pytest.approx(10.0)}
+    assert found.strength == pytest.approx(0.5, abs=0.01)
+    spec = with_signal(background_only(), signal(), RATE)
+    spec["measurements"][0]["config"]["parameters"][-1]["bounds"] = [[0.0, 20.0]]
+    model, data = model_utils.model_and_data(spec)
+    observed, expected = pyhf.infer.intervals.upper_limits.upper_limit(data, model, None, 0.05)
+    assert found.observed == pytest.approx(float(observed), rel=0.01)
+    assert found.expected == pytest.approx([float(x) for x in expected], rel=0.01)
+
+
+def test_the_signal_of_the_lesson_is_scaled_as_the_lesson_says() -> None:
+    rate = SignalRate(sum_of_weights=6813.025800, cross_section_pb=0.044837, luminosity_ipb=140_100)
+    spec = with_signal(shapes(), {"B": Template(np.ones(3), np.full(3, 4.0))}, rate)
+    added = sample(spec, SIGNAL, "B")
+    assert added["data"] == pytest.approx([0.92201] * 3, abs=1e-5)
+    by_type = {m["type"]: m for m in added["modifiers"]}
+    assert by_type["staterror"]["data"] == pytest.approx([2 * 0.92201] * 3, abs=1e-4)
+    assert by_type["normsys"]["data"] == {"hi": 1.03, "lo": 0.97}
+    assert len(spec["channels"][0]["samples"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"other": Template(np.ones(1), np.ones(1))}, "channels other: there are bin"),
+        ({"bin": Template(np.ones(2), np.ones(2))}, "2 bins, the model has 1"),
+        ({"bin": Template(np.zeros(1), np.zeros(1))}, "no events"),
+    ],
+)
+def test_a_signal_that_does_not_fit_is_refused(given: dict[str, Template], said: str) -> None:
+    with pytest.raises(WorkspaceError, match=said):
+        with_signal(background_only(), given, RATE)
+
+
+def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "workspace.json").write_text(json.dumps(background_only()))
+    histogram = Hist(hist.axis.Regular(1, 0, 1), storage=hist.storage.Weight())
+    histogram.view().value = histogram.view().variance = 100.0
+    with uproot.recreate(tmp_path / "signal.root") as file:
+        file["bin"] = histogram
+    arguments = ["limit", str(tmp_path), "--signal", str(tmp_path / "signal.root"),
+                 "--cross-section", "1 pb", "--luminosity", "0.1 /fb"]  # fmt: skip
+    output = tmp_path / "limit.json"
+    assert main([*arguments, "--sum-of-weights", "1000", "--output", str(output)]) == 0
+    assert "observed limit, 95% CL" in capsys.readouterr().out
+    assert json.loads(output.read_text())["events"] == {"bin": pytest.approx(10.0)}
+    assert main([*arguments, "--sum-of-weights", "0"]) == 2
+    assert "sum_of_weights" in capsys.readouterr().err
