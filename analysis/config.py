@@ -28,7 +28,7 @@ from pydantic import (
 from analysis.errors import ConfigError, did_you_mean
 from analysis.validation import Strict, faults
 
-Configuration = TypeVar("Configuration", bound=Strict)
+_Model = TypeVar("_Model", bound=Strict)
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -235,7 +235,7 @@ def load_config(path: Path | str | None = None) -> AnalysisConfig:
     return AnalysisConfig() if path is None else load_toml(path, AnalysisConfig)
 
 
-def load_toml(path: Path | str, model: type[Configuration]) -> Configuration:
+def load_toml(path: Path | str, model: type[_Model]) -> _Model:
     """A typed configuration from a TOML file.
 
     Raises ConfigError, with every fault of the file and its place.
