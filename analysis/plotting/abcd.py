@@ -27,8 +27,8 @@ from analysis.regions import REGIONS
 from analysis.results import Normalised
 
 _TESTS = {
-    "data": "data",
-    "validation": "data,\nvalidation",
+    "data": "{data}",
+    "validation": "{data},\nvalidation",
     "simulation": "QCD sim.",
     "simulated_validation": "QCD sim.,\nvalidation",
 }
@@ -112,8 +112,9 @@ def _drawn(window: Window, end: float) -> tuple[float, float]:
 
 def closure_figure(results: Normalised, estimates: dict[str, RegionEstimate]) -> Figure:
     """Predicted and found events of each test, and the pulls below."""
+    data = results.ledger.labels.get(DATA, "Data")
     tests: list[tuple[str, Closure | None]] = [
-        (f"{region}\n{label}", getattr(result, name))
+        (f"{region}\n{label.format(data=data)}", getattr(result, name))
         for region, result in estimates.items()
         for name, label in _TESTS.items()
     ]

@@ -7,9 +7,9 @@ Two variables that are independent for the background divide the plane into four
     x control    C            D
 
 Independence means A/B = C/D for the background, so that it has B·C/D events in A, the signal region.
-What is not this background (signal, prompt leptons) is subtracted from B, C and D first. The method is
-described by e.g. CDF, PRD 77 (2008) 011108 and ATLAS, EPJC 71 (2011) 1577 (section 6); its likelihood
-version by Buttinger, "Background estimation with the ABCD method" (2018).
+What is not this background (signal, prompt leptons) is subtracted from B, C and D first. The method and
+its conditions are described in PRD 103 (2021) 035021 (arXiv:2007.14400), section II, and EPJC 81 (2021)
+643 (arXiv:1906.10831).
 """
 
 from __future__ import annotations
