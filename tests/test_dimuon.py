@@ -92,8 +92,8 @@ def test_masses_by_hand() -> None:
 
 def test_exactly_two_muons_of_opposite_charge() -> None:
     plus, minus = (5.0, 0.0, 0.0, 0.1, 1), (5.0, 0.0, 1.0, 0.1, -1)
-    events = muons([], [plus], [plus, minus], [plus, plus], [minus, minus], [plus, minus, minus])
-    assert opposite_sign(events).tolist() == [False, False, True, False, False, False]
+    none = [[], [plus], [plus, plus], [minus, minus], [plus, minus, minus], [plus, plus, minus]]
+    assert opposite_sign(muons(*none, [plus, minus])).tolist() == [False] * 6 + [True]
 
 
 def test_a_mass_that_is_not_finite() -> None:
