@@ -20,8 +20,9 @@ COMMON = (
     "Random:setSeed = on",
 )
 LEPTONIC_W = ("24:onMode = off", "24:onIfAny = 11 13 15")
-# A b̄ quark's hadrons decay to a muon, those of the b quark freely: every event has the muon that is
-# asked for. `weight` of the process then carries the branching fraction that was forced.
+# Meant: a b̄ quark's hadrons decay to a muon, those of the b quark freely, and `branching` carries the
+# fraction that was forced. Pythia forces particle and antiparticle alike: docs/simulation.md says what
+# that does. To be put right when the sample is made again.
 MUONIC_BBAR = (
     "511:onMode = off",
     "511:onIfAny = 13",
