@@ -76,10 +76,12 @@ BY_NAME = {
         (
             "HardQCD:hardbbbar = on",
             "HardQCD:hardccbar = on",
-            "PhaseSpace:pTHatMin = 8.",
+            # Hard enough for two muons in one jet: the pairs below 5 GeV, around the J/psi.
+            "PhaseSpace:pTHatMin = 25.",
             *_MUONIC_HADRONS,
         ),
-        "muon pairs from b bbar and c cbar; all their hadrons decay to muons (0.01 a pair assumed)",
+        "muon pairs from b bbar and c cbar, pT-hat > 25 GeV; all their hadrons decay to muons (0.01 a "
+        "pair assumed)",
         0.01,
     ),
 }

@@ -58,7 +58,7 @@ EVENTS: dict[str, tuple[int, int]] = {
 }
 EVENTS_PER_FILE = 5000
 ZSTD_LEVEL = 19  # written once, read often: 15 % smaller than level 5
-DIMUON_EVENTS = {"jpsi": 2000, "drell_yan": 2000, "combinatorial": 5000}
+DIMUON_EVENTS = {"jpsi": 800, "drell_yan": 2000, "combinatorial": 9500}
 DIMUON_BITS = 11
 
 SKIM_JETS, SKIM_PT, SKIM_ETA, SKIM_TAG = 4, 28.0, 2.4, 0.8

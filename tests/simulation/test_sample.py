@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.simulation import layout, production, sample
+from analysis.simulation import dimuon, layout, production, sample
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import SimulationError
 from analysis.simulation.observables import observables
@@ -61,6 +61,19 @@ def test_simulated_datasets_are_normalised_to_what_the_generator_did(catalogue):
         if process.reference_pb is not None:
             sigma = float(entry["cross_section"].removesuffix(" pb"))
             assert sigma * entry["k_factor"] == pytest.approx(process.reference_pb)
+
+
+def test_the_jpsi_stands_on_a_visible_background():
+    """Pairs of opposite charge beside the peak: the sideband lesson needs some."""
+    file = SAMPLE / "dimuon" / "data__dimuon" / "data__dimuon_0.root"
+    events = layout.read(file, [f"Muon_{x}" for x in ("pt", "eta", "phi", "charge")], dimuon.TREE)
+    pt, eta, phi, charge = (values[:, :2] for values in events.values())
+    angles = np.cosh(eta[:, 0] - eta[:, 1]) - np.cos(phi[:, 0] - phi[:, 1])
+    mass = np.sqrt(2 * pt[:, 0] * pt[:, 1] * angles)[charge[:, 0] != charge[:, 1]]
+    beside = ak.sum((abs(mass - 2.8) < 0.1) | (abs(mass - 3.4) < 0.1))
+    peak = ak.sum(abs(mass - 3.1) < 0.1)
+    assert peak > 500
+    assert 0.1 < beside / peak < 0.4
 
 
 def test_pseudodata_have_no_truth(catalogue):
