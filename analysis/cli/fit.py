@@ -126,7 +126,7 @@ def _built(
 ) -> tuple[Built, list[str] | None, Caption]:
     """The workspace, its processes (None for a workspace that was given), and figures' captions."""
     from analysis.inference import templates, workspace
-    from analysis.plotting.inference import Caption
+    from analysis.plotting.inference import OBSERVED, Caption
     from analysis.results import load_normalised
 
     source: Path = arguments.source
@@ -134,7 +134,7 @@ def _built(
         return workspace.Built(workspace.load(source), []), None, Caption(config=config)
     if source.suffix == ".root":
         made = templates.from_root(source, config)
-        caption = Caption(config=config)
+        caption = Caption(config=config, observed=OBSERVED[arguments.observed])
     else:
         normalised = load_normalised(source)
         made = templates.from_results(normalised, config)

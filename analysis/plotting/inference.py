@@ -34,6 +34,8 @@ from analysis.results import Normalised
 Array = NDArray[np.float64]
 
 _UP, _DOWN = "#bd1f01", "#3f90da"
+OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+
 CORRELATED = 0.05
 """Parameters are shown in the matrix if any correlation of theirs is above this."""
 
@@ -56,7 +58,7 @@ class Caption(NamedTuple):
             results.ledger.figure_label,
             "–".join(sorted(values)),
             results.ledger.labels,
-            {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}[observed],
+            OBSERVED[observed],
         )
 
 
