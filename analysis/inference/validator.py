@@ -103,10 +103,12 @@ def validate(spec: Spec, processes: Sequence[str] | None = None) -> list[Finding
 
 
 def require_valid(findings: Sequence[Finding]) -> None:
-    """Raises WorkspaceError, one line an error, if there are errors."""
-    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    """Raises WorkspaceError, with the first of the errors, if there are any."""
+    errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        msg = f"the workspace has {len(errors)} errors (see 'validate'):\n" + "\n".join(errors)
+        others = f", and {len(errors) - 1} more errors" if len(errors) > 1 else ""
+        first = str(errors[0]).removeprefix("error: ")
+        msg = f"the workspace is not sound: {first}{others} ('validate' lists all, --force fits)"
         raise WorkspaceError(msg)
 
 
