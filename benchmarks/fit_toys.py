@@ -1,6 +1,6 @@
 """Closure of the fit: pulls of the strength in toys of its own model.
 
-    python benchmarks/toys.py results/workspace.json [200]
+    python benchmarks/fit_toys.py results/workspace.json [200]
 
 Every toy draws the events and the auxiliary measurements from the model at its nominal parameters.
 Mean 0 and width 1 of the pull say that the fit is unbiased and its errors are right.
