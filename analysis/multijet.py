@@ -13,8 +13,8 @@ from hist import Hist
 
 from analysis import channels
 from analysis.config import AnalysisConfig, Trigger
-from analysis.histograms import book_plane
-from analysis.metadata import SampleInfo
+from analysis.histograms import book_observable, book_plane
+from analysis.metadata import NOMINAL, SampleInfo
 from analysis.objects import JetReader, Jets, Leptons, good_electrons
 from analysis.reconstruction import Floats, jet_sums
 from analysis.regions import REGIONS
@@ -22,6 +22,7 @@ from analysis.systematics import UNSHIFTED_PT, Weights
 
 CHANNEL = "muon"
 PLANE = "plane"
+CONTROL_SHAPE = "observable"
 
 COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"}) | {
     f"trig.{bit}" for bit in channels.TRIGGERS[CHANNEL]
@@ -41,7 +42,9 @@ def histograms(
     jets: Jets,
     weight: Weights,
 ) -> dict[str, Hist]:
-    """`plane`: (isolation, m_T) by region and process; `jets` are those without a shift."""
+    """By region and process: `plane`, (isolation, m_T), and the `observable` of the muons that are not
+    isolated, at any m_T, which has the shape of the background. `jets` are those without a shift.
+    """
     plane = book_plane(
         config.multijet.isolation,
         config.multijet.transverse_mass,
@@ -49,6 +52,7 @@ def histograms(
         CHANNEL,
         sample.process,
     )
+    shape = book_observable(config.observable, list(REGIONS), sample.process, [NOMINAL], [CHANNEL])
     loose = Leptons(leptons.electrons, events.muon[good_electrons(events.muon, config.muon)])
     one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
     candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
@@ -60,9 +64,10 @@ def histograms(
     for name, region in REGIONS.items():
         index = np.flatnonzero(passing & region.contains(sums))
         muon = ak.firsts(loose.muons[index])
+        # Not negative by its definition; an event below the axis would be lost from every region.
+        isolation = np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0)
         plane.fill(
-            # Not negative by its definition; an event below the axis would be lost from every region.
-            isolation=np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0),
+            isolation=isolation,
             transverse_mass=transverse_mass(
                 np.asarray(muon.pt),
                 np.asarray(muon.phi),
@@ -74,7 +79,16 @@ def histograms(
             process=sample.process,
             weight=weight[index],
         )
-    return {PLANE: plane}
+        control = index[isolation >= config.multijet.min_control_isolation]
+        shape.fill(
+            observable=region.observable(jets, sums, control),
+            region=name,
+            process=sample.process,
+            variation=NOMINAL,
+            channel=CHANNEL,
+            weight=weight[control],
+        )
+    return {PLANE: plane, CONTROL_SHAPE: shape}
 
 
 def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Floats:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hist import Hist
 from pydantic import ValidationError
 
 from analysis import histograms
@@ -16,12 +17,14 @@ from analysis.execution.ledger import FILE_NAME as LEDGER
 from analysis.execution.ledger import Ledger
 from analysis.files import writable_folder, write_json, write_text
 from analysis.histograms import OBSERVABLE, Histograms
-from analysis.multijet import PLANE
+from analysis.metadata import NOMINAL
+from analysis.multijet import CONTROL_SHAPE, PLANE
 from analysis.postprocess import multijet, normalisation
 from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.resonances import PeakReport, report_table
 from analysis.postprocess.top_peak import TopPeakResult, fit_top_peak, remarks, top_peak_table
 from analysis.postprocess.yields import cutflow_table, yield_table
+from analysis.processes import PROCESS_LABELS
 from analysis.tables import markdown
 
 logger = logging.getLogger(__name__)
@@ -80,13 +83,18 @@ def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     ledger.write(folder)
 
 
-def normalise(folder: Path, **choices: Any) -> Normalised:
-    """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`."""
+def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Normalised:
+    """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`.
+
+    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data.
+    """
     ledger = Ledger.load(folder)
     unscaled = histograms.load(folder / HISTOGRAMS)
     _require_same_run(folder, unscaled, ledger)
     scaling = normalisation.normalisation(ledger, unscaled, **choices)
     scaled = normalisation.apply(unscaled, scaling)
+    if qcd == "abcd":
+        scaled, scaling, ledger = _with_multijet(Normalised(scaled, scaling, ledger), folder)
     if (folder / NORMALISATION).exists():
         if (folder / FIGURES).exists():
             logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
@@ -138,7 +146,7 @@ def load_normalised(folder: Path) -> Normalised:
     except ValidationError as error:
         msg = f"{path}: not a normalisation of this version: run 'normalise' again"
         raise OutputError(msg) from error
-    return Normalised(histograms.load(folder / NORMALISED), scaling, ledger)
+    return Normalised(histograms.load(folder / NORMALISED), scaling, _labelled(ledger, scaling))
 
 
 def save_peak(folder: Path, report: PeakReport) -> None:
@@ -150,6 +158,42 @@ def save_peak(folder: Path, report: PeakReport) -> None:
     write_json(folder / SIDEBAND, report.model_dump(mode="json"))
 
 
+def _with_multijet(simulated: Normalised, folder: Path) -> Normalised:
+    """Raises AbcdError where a region has no estimate, OutputError without what it needs."""
+    scaled, scaling, ledger = simulated
+    shape = scaled.get(f"{histograms.MULTIJET}{CONTROL_SHAPE}")
+    config = AnalysisConfig.model_validate(ledger.config)
+    plane = _plane(simulated, folder)
+    if shape is None:
+        msg = f"{folder} has no observable of muons that are not isolated: process it again"
+        raise OutputError(msg)
+    observable = multijet.with_estimate(scaled[OBSERVABLE], plane, shape, config)
+    qcd = {multijet.MULTIJET: scaling.variations.get(multijet.MULTIJET, [NOMINAL])}
+    scaling = scaling.model_copy(
+        update={
+            "variations": scaling.variations | qcd,
+            "estimate": f"{multijet.MULTIJET}: estimated from data in the muon channel (ABCD)",
+        }
+    )
+    return Normalised(scaled | {OBSERVABLE: observable}, scaling, _labelled(ledger, scaling))
+
+
+def _labelled(ledger: Ledger, scaling: Normalisation) -> Ledger:
+    """With a label for a process that is estimated and not in the run's catalogue."""
+    labels = {
+        name: PROCESS_LABELS[name] for name in scaling.variations if name not in ledger.labels
+    }
+    return ledger.model_copy(update={"labels": ledger.labels | labels}) if labels else ledger
+
+
+def _plane(normalised: Normalised, folder: Path) -> Hist:
+    name = f"{histograms.MULTIJET}{PLANE}"
+    if name not in normalised.histograms:
+        msg = f"{folder} has no (isolation, m_T) plane: run with multijet.enabled and a nominal sample"
+        raise OutputError(msg)
+    return normalised.histograms[name]
+
+
 def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     """Estimate the multijet background of the muon channel by ABCD, and write it; region by region.
 
@@ -157,11 +201,7 @@ def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     no edges of it.
     """
     normalised = load_normalised(folder)
-    name = f"{histograms.MULTIJET}{PLANE}"
-    if name not in normalised.histograms:
-        msg = f"{folder} has no (isolation, m_T) plane: run with multijet.enabled and a nominal sample"
-        raise OutputError(msg)
-    plane = normalised.histograms[name]
+    plane = _plane(normalised, folder)
     config = AnalysisConfig.model_validate(normalised.ledger.config)
     estimates = {
         region: multijet.estimate(plane, region, config) for region in plane.axes["region"]

@@ -200,8 +200,13 @@ def test_jets_are_cleaned_of_the_muon_that_is_not_isolated(tmp_path: Path) -> No
     for column in event_loop.JET_PT.values():
         event[column] = [[60.0, 50, 40, 35]]
     path = write(tmp_path / "a.root", event)
-    kept = process(path)["multijet"]["plane"]
+    booked = process(path)["multijet"]
+    kept = booked["plane"]
     assert kept[{"isolation": 16, "transverse_mass": 0, "region": "4j1b"}].sum().value == 1
+    # H_T of 185 GeV, in the shape of the muons that are not isolated.
+    assert booked["observable"][{"observable": 6, "region": "4j1b"}].sum().value == 1
+    isolated = write(tmp_path / "b.root", event | {"muon_pfreliso04DBCorr": [[0.2]]})
+    assert process(isolated)["multijet"]["observable"].sum(flow=True).value == 0
     cleaned = process(path, changed(jet={"min_lepton_delta_r": 0.4}))["multijet"]["plane"]
     assert cleaned.sum(flow=True).value == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import ConfigError
 
@@ -85,6 +85,12 @@ def add_normalisation(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="scale by what was processed where files failed, and mark the results",
     )
+    group.add_argument(
+        "--qcd",
+        choices=("simulation", "abcd"),
+        default="simulation",
+        help="multijet events of the muon channel: simulated (default) or estimated from the data",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +134,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
     return Execution(arguments.executor, workers, arguments.chunk_size, not arguments.quiet)
 
 
-def normalisation_choices(arguments: argparse.Namespace) -> dict[str, object]:
+def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `analysis.results.normalise`.
 
     Raises ConfigError for a value without meaning.
@@ -143,6 +149,7 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, object]:
             for name, value in map(assignment, arguments.cross_section)
         },
         "allow_incomplete": arguments.allow_incomplete,
+        "qcd": arguments.qcd,
     }
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import hist
 import numpy as np
 from hist import Hist
 from pydantic import Field
 
 from analysis.config import AnalysisConfig
+from analysis.metadata import NOMINAL
+from analysis.multijet import CHANNEL
 from analysis.postprocess.abcd import (
     AbcdError,
     Closure,
@@ -21,6 +25,7 @@ from analysis.postprocess.abcd import (
     closure,
     count_plane,
     independence,
+    predict,
     predict_with_toys,
 )
 from analysis.postprocess.sidebands import Count, Window
@@ -109,6 +114,94 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
     if MULTIJET in by_process:
         attempt("independence", partial(independence, by_process[MULTIJET], *regions))
     return RegionEstimate.model_validate({**found, "refusals": refusals})
+
+
+def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisConfig) -> Hist:
+    """The normalised observable with the estimate in the place of simulated multijet events.
+
+    In the muon channel only. The shape is that of the muons that are not isolated, data less prompt
+    leptons; B / D scales it to the isolated ones, at any m_T. It has no systematic variations: every
+    one there is the same. Raises AbcdError, naming the region, where there is no estimate.
+    """
+    processes = list(observable.axes["process"])
+    variations = list(observable.axes["variation"]) if MULTIJET in processes else [NOMINAL]
+    estimated = Hist(
+        *(
+            hist.axis.StrCategory([MULTIJET], name="process", label=axis.label, growth=True)
+            if axis.name == "process"
+            else axis
+            for axis in observable.axes
+        ),
+        storage=observable.storage_type(),
+    )
+    muons = observable.axes["channel"].index(CHANNEL)
+    rest = observable.copy()
+    for region in observable.axes["region"]:
+        template = _template(plane, shape, region, config)
+        place = {"region": region, "process": MULTIJET}
+        for variation in variations:
+            where = _index(estimated, place | {"variation": variation}, muons)
+            estimated.view(flow=True)[where] = template
+            if MULTIJET in processes:
+                simulated = rest.view(flow=True)
+                place_there = _index(rest, place | {"variation": variation}, muons)
+                for field in ("value", "variance"):
+                    simulated[field][place_there] = 0.0
+    return rest + estimated
+
+
+def _index(histogram: Hist, names: dict[str, str], channel: int) -> tuple[slice | int, ...]:
+    """Into a view with flow: all of the observable, one category of each other axis."""
+    return tuple(
+        slice(None)
+        if axis.name == "observable"
+        else channel
+        if axis.name == "channel"
+        else axis.index(names[axis.name])
+        for axis in histogram.axes
+    )
+
+
+def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> Any:
+    """View (value and variance, flow included) of the estimate in one region.
+
+    Negative bins become zero and the others are scaled down for it: the sum is what is estimated.
+    """
+    parts = {
+        name: count_plane(plane[{"region": region, "process": name, "channel": 0}], *sides(config))
+        for name in plane.axes["process"]
+    }
+    if DATA not in parts:
+        msg = f"{region}: no data to estimate multijet events from"
+        raise AbcdError(msg)
+    known = total([part for name, part in parts.items() if name not in (DATA, MULTIJET)])
+    try:
+        prediction = predict(parts[DATA], known)
+    except AbcdError as error:
+        msg = f"{region}: {error}"
+        raise AbcdError(msg) from error
+    left = [
+        (seen.value - prompt.value, seen.variance + prompt.variance)
+        for seen, prompt in zip(parts[DATA], known, strict=True)
+    ]
+    (_, (b, b_variance), (c, _), (d, d_variance)) = left
+    share = prediction.background / c
+    relative = b_variance / b**2 + d_variance / d**2
+    by_process = {
+        name: shape[{"region": region, "process": name, "variation": 0, "channel": 0}]
+        for name in shape.axes["process"]
+    }
+    difference = by_process[DATA].view(flow=True).copy()
+    for name, histogram in by_process.items():
+        if name not in (DATA, MULTIJET):
+            difference["value"] -= histogram.view(flow=True)["value"]
+            difference["variance"] += histogram.view(flow=True)["variance"]
+    wanted = share * float(np.sum(difference["value"]))
+    values = np.maximum(difference["value"], 0.0)
+    scale = wanted / float(np.sum(values))
+    difference["value"] = scale * values
+    difference["variance"] = scale**2 * (difference["variance"] + values**2 * relative)
+    return difference
 
 
 def subtracted(plane: Hist, region: str) -> Hist | None:

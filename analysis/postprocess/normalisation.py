@@ -58,11 +58,14 @@ class Normalisation(Strict):
     datasets: dict[str, DatasetScale]
     variations: dict[str, list[str]]
     """Process -> the variations that it has."""
+    estimate: str = ""
+    """What is estimated from data and not simulated."""
 
     @property
     def remarks(self) -> list[str]:
-        """One line for each dataset that is not scaled in the usual way."""
-        return [f"{name}: {scale.remark}" for name, scale in self.datasets.items() if scale.remark]
+        """One line for each dataset that is not scaled in the usual way, and for an estimate."""
+        unusual = [f"{name}: {s.remark}" for name, s in self.datasets.items() if s.remark]
+        return [*unusual, self.estimate] if self.estimate else unusual
 
 
 def scale_factor(

@@ -65,6 +65,17 @@ def test_top_peak_is_fitted_again_with_other_settings(
     assert "cuts the bin" in error_of(capsys, "toppeak", folder, "--config", settings)
 
 
+def test_multijet_estimate_that_is_none_replaces_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bundled sample has none in 4j1b: what was normalised before stays."""
+    folder = tmp_path / "results"
+    assert main(["process", "--output", str(folder), "--quiet"]) == 0
+    before = (folder / "normalised.zip").read_bytes()
+    assert "4j1b: region B" in error_of(capsys, "normalise", folder, "--qcd", "abcd")
+    assert (folder / "normalised.zip").read_bytes() == before
+
+
 def test_root_histograms_have_the_tutorials_names(results: Path) -> None:
     with uproot.open(results / "histograms.root") as file:
         names = set(file.keys(cycle=False))

@@ -9,7 +9,7 @@ import pytest
 from hist import Hist
 
 from analysis.config import AnalysisConfig
-from analysis.histograms import book_plane
+from analysis.histograms import book_observable, book_plane
 from analysis.postprocess.abcd import AbcdError
 from analysis.postprocess.multijet import (
     RegionEstimate,
@@ -17,6 +17,7 @@ from analysis.postprocess.multijet import (
     estimate_table,
     subtracted,
     verdicts,
+    with_estimate,
 )
 
 CONFIG = AnalysisConfig()
@@ -116,3 +117,63 @@ def test_an_isolation_cut_within_a_bin_is_an_error() -> None:
     config = AnalysisConfig.model_validate({"muon": {"max_isolation": 0.12}})
     with pytest.raises(AbcdError, match=r"isolation from 0 to 0.12 cuts the bin from 0.1 to 0.15"):
         estimate(plane(data=DATA, ttbar=PROMPT), "4j1b", config)
+
+
+MASSES = (100.0, 200.0, 300.0)
+
+
+def observables(content: dict[str, list[float]], channels: list[str], region: str = "4j1b") -> Hist:
+    """Process -> events at each of `MASSES`, in the muon channel."""
+    total: Any = 0
+    for process, events in content.items():
+        part = book_observable(CONFIG.observable, [region], process, ["nominal"], channels)
+        for mass, number in zip(MASSES, events, strict=True):
+            place = {"region": region, "process": process, "variation": "nominal"}
+            part.fill(observable=[mass], channel="muon", weight=number, **place)
+            if "electron" in channels:
+                part.fill(observable=[mass], channel="electron", weight=7.0, **place)
+        total = part + total if total else part
+    return total
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_estimate_takes_the_place_of_the_simulation(simulated: bool) -> None:
+    """10 / 100 of the 8000 multijet events that are not isolated, in their shape; electrons stay."""
+    far = {"data": [2000.0, 5000.0, 1100.0], "ttbar": [20.0, 50.0, 30.0]}
+    names = ["data", "ttbar", "qcd"] if simulated else ["data", "ttbar"]
+    observable = observables({name: [1.0, 2.0, 3.0] for name in names}, ["electron", "muon"])
+    replaced = with_estimate(
+        observable, plane(data=DATA, ttbar=PROMPT, qcd=QCD), observables(far, ["muon"]), CONFIG
+    )
+    qcd = replaced[{"region": 0, "process": "qcd", "variation": "nominal"}]
+    muons = qcd[{"channel": "muon"}]
+    assert muons.values()[[2, 7, 12]] == pytest.approx([198.0, 495.0, 107.0])
+    assert muons.sum().value == pytest.approx(800)
+    assert qcd[{"channel": "electron"}].sum().value == (21.0 if simulated else 0.0)
+    others = {"region": 0, "process": "ttbar", "variation": "nominal"}
+    assert np.array_equal(replaced[others].values(), observable[others].values())
+    b, d = 10 * 60, 100 * 60
+    relative = (b + 2 * 90 * 20) / b**2 + (d + 2 * 1 * 20) / d**2
+    assert muons.variances()[2] == pytest.approx(0.01 * (2000**2 + 20**2 + 1980**2 * relative))
+
+
+def test_negative_bins_of_the_estimate_are_zero_and_the_sum_stays() -> None:
+    far = {"data": [8000.0, 10.0, 190.0], "ttbar": [0.0, 100.0, 100.0]}
+    observable = observables(
+        {name: [1.0, 2.0, 3.0] for name in ("data", "ttbar")}, ["electron", "muon"]
+    )
+    replaced = with_estimate(
+        observable, plane(data=DATA, ttbar=PROMPT), observables(far, ["muon"]), CONFIG
+    )
+    muons = replaced[{"region": 0, "process": "qcd", "variation": "nominal", "channel": "muon"}]
+    assert muons.values()[7] == 0.0
+    assert muons.sum().value == pytest.approx(800)
+
+
+def test_no_estimate_replaces_nothing() -> None:
+    observable = observables({"data": [1.0, 2.0, 3.0]}, ["electron", "muon"])
+    far = observables({"data": [1.0, 2.0, 3.0]}, ["muon"])
+    with pytest.raises(AbcdError, match=r"4j1b: region B has .* no background is left"):
+        with_estimate(observable, plane(data=PROMPT, ttbar=PROMPT), far, CONFIG)
+    with pytest.raises(AbcdError, match="4j1b: no data"):
+        with_estimate(observable, plane(ttbar=PROMPT), far, CONFIG)
