@@ -158,6 +158,19 @@ def test_weights_scale_the_errors() -> None:
     assert light.goodness.chi2 == pytest.approx(one.goodness.chi2, rel=0.02)
 
 
+def test_many_values_are_fitted_in_fine_bins_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = sample(default_rng(13), 8000, 15_000)
+    fine = fit_peak(values, RANGE, START, signal="gaussian")
+    monkeypatch.setattr("analysis.postprocess.fits.MAX_UNBINNED", 10**9)
+    unbinned = fit_peak(values, RANGE, START, signal="gaussian")
+    assert fine != unbinned
+    for name, measured in unbinned.parameters.items():
+        assert abs(fine.parameters[name].value - measured.value) < 0.02 * measured.error
+        assert fine.parameters[name].error == pytest.approx(measured.error, rel=0.01)
+
+
 def test_fixed_parameter_stays() -> None:
     fit = fit_peak(sample(default_rng(7)), RANGE, START, signal="voigt", fixed={"gamma": 0.01})
     assert (fit.parameters["gamma"].value, fit.parameters["gamma"].error) == (0.01, 0.0)
