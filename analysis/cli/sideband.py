@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_choice(parser)
     parser.add_argument("--label", metavar="TEXT", help="what figures say the events are")
+    parser.add_argument(
+        "--energy", default="", metavar="TEXT", help="centre-of-mass energy for figures: '8 TeV'"
+    )
     options.add_execution(parser)
     options.add_output(parser)
     parser.set_defaults(output=DEFAULT_OUTPUT)
@@ -101,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     report = analyse(masses.content, choice, masses.source)
     writable_folder(arguments.output)
-    caption = Caption(MASS_LABEL, arguments.label or masses.label)
+    caption = Caption(MASS_LABEL, arguments.label or masses.label, centre_of_mass=arguments.energy)
     make_figures(masses.content, report, caption, arguments.output / results.FIGURES)
     results.save_peak(arguments.output, report)
     for failure in report.failures:

@@ -237,3 +237,16 @@ def test_choices_that_make_no_sense(
     given = [*arguments.split(), "--output", tmp_path / "none", "--quiet"]
     assert message in error_of(capsys, "sideband", *given)
     assert not (tmp_path / "none").exists()
+
+
+def test_figures_name_no_energy_that_was_not_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The lesson's collisions are of 8 TeV, the analysis' of 13 TeV: a file does not say."""
+    drawn = []
+    monkeypatch.setattr(
+        "analysis.plotting.resonances.make_figures", lambda *arguments: drawn.append(arguments[2])
+    )
+    for given in ([], ["--energy", "8 TeV"]):
+        assert main(["sideband", "--output", str(tmp_path), "--quiet", *given]) == 0
+    assert [caption.centre_of_mass for caption in drawn] == ["", "8 TeV"]
