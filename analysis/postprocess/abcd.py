@@ -155,9 +155,7 @@ def predict(observed: Yields, contamination: Yields = NOTHING) -> Prediction:
     Relative variances of B, C and D add up, those of the contamination included. Raises AbcdError
     for a region that is empty, or not positive after subtraction, and for values that are not finite.
     """
-    b, c, d = (
-        _subtracted(name, getattr(observed, name), getattr(contamination, name)) for name in "bcd"
-    )
+    b, c, d = remaining(observed, contamination)
     background = b.value * c.value / d.value
     relative = sum(count.variance / count.value**2 for count in (b, c, d))
     return Prediction(
@@ -166,6 +164,14 @@ def predict(observed: Yields, contamination: Yields = NOTHING) -> Prediction:
         background=background,
         background_error=background * math.sqrt(relative),
     )
+
+
+def remaining(observed: Yields, contamination: Yields = NOTHING) -> tuple[Count, Count, Count]:
+    """B, C and D of `observed` less `contamination`; raises AbcdError as `predict`."""
+    b, c, d = (
+        _subtracted(name, getattr(observed, name), getattr(contamination, name)) for name in "bcd"
+    )
+    return b, c, d
 
 
 def predict_with_toys(

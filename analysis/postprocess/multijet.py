@@ -25,8 +25,8 @@ from analysis.postprocess.abcd import (
     closure,
     count_plane,
     independence,
-    predict,
     predict_with_toys,
+    remaining,
 )
 from analysis.postprocess.sidebands import Count, Window
 from analysis.processes import DATA
@@ -123,8 +123,14 @@ def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisCo
     leptons; B / D scales it to the isolated ones, at any m_T. It has no systematic variations: every
     one there is the same. Raises AbcdError, naming the region, where there is no estimate.
     """
-    processes = list(observable.axes["process"])
-    variations = list(observable.axes["variation"]) if MULTIJET in processes else [NOMINAL]
+    processes, variations = (list(observable.axes[name]) for name in ("process", "variation"))
+    muons = observable.axes["channel"].index(CHANNEL)
+    rest = observable.copy()
+    filled = [variations.index(NOMINAL)]
+    if MULTIJET in processes:
+        filled = list(range(len(variations)))
+        for field in ("value", "variance"):
+            rest.view(flow=True)[field][:, :, processes.index(MULTIJET), :, muons] = 0.0
     estimated = Hist(
         *(
             hist.axis.StrCategory([MULTIJET], name="process", label=axis.label, growth=True)
@@ -134,32 +140,13 @@ def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisCo
         ),
         storage=observable.storage_type(),
     )
-    muons = observable.axes["channel"].index(CHANNEL)
-    rest = observable.copy()
-    for region in observable.axes["region"]:
+    for i, region in enumerate(observable.axes["region"]):
         template = _template(plane, shape, region, config)
-        place = {"region": region, "process": MULTIJET}
-        for variation in variations:
-            where = _index(estimated, place | {"variation": variation}, muons)
-            estimated.view(flow=True)[where] = template
-            if MULTIJET in processes:
-                simulated = rest.view(flow=True)
-                place_there = _index(rest, place | {"variation": variation}, muons)
-                for field in ("value", "variance"):
-                    simulated[field][place_there] = 0.0
+        for field in ("value", "variance"):
+            view = estimated.view(flow=True)[field]
+            for variation in filled:
+                view[:, i, 0, variation, muons] = template[field]
     return rest + estimated
-
-
-def _index(histogram: Hist, names: dict[str, str], channel: int) -> tuple[slice | int, ...]:
-    """Into a view with flow: all of the observable, one category of each other axis."""
-    return tuple(
-        slice(None)
-        if axis.name == "observable"
-        else channel
-        if axis.name == "channel"
-        else axis.index(names[axis.name])
-        for axis in histogram.axes
-    )
 
 
 def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> Any:
@@ -171,41 +158,28 @@ def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> 
         name: count_plane(plane[{"region": region, "process": name, "channel": 0}], *sides(config))
         for name in plane.axes["process"]
     }
-    if DATA not in parts:
+    difference = subtracted(shape[{"variation": 0}], region)
+    if DATA not in parts or difference is None:
         msg = f"{region}: no data to estimate multijet events from"
         raise AbcdError(msg)
     known = total([part for name, part in parts.items() if name not in (DATA, MULTIJET)])
     try:
-        prediction = predict(parts[DATA], known)
+        b, _, d = remaining(parts[DATA], known)
     except AbcdError as error:
         msg = f"{region}: {error}"
         raise AbcdError(msg) from error
-    left = [
-        (seen.value - prompt.value, seen.variance + prompt.variance)
-        for seen, prompt in zip(parts[DATA], known, strict=True)
-    ]
-    (_, (b, b_variance), (c, _), (d, d_variance)) = left
-    share = prediction.background / c
-    relative = b_variance / b**2 + d_variance / d**2
-    by_process = {
-        name: shape[{"region": region, "process": name, "variation": 0, "channel": 0}]
-        for name in shape.axes["process"]
-    }
-    difference = by_process[DATA].view(flow=True).copy()
-    for name, histogram in by_process.items():
-        if name not in (DATA, MULTIJET):
-            difference["value"] -= histogram.view(flow=True)["value"]
-            difference["variance"] += histogram.view(flow=True)["variance"]
-    wanted = share * float(np.sum(difference["value"]))
-    values = np.maximum(difference["value"], 0.0)
+    relative = b.variance / b.value**2 + d.variance / d.value**2
+    view = difference.view(flow=True)
+    wanted = b.value / d.value * float(np.sum(view["value"]))
+    values = np.maximum(view["value"], 0.0)
     scale = wanted / float(np.sum(values))
-    difference["value"] = scale * values
-    difference["variance"] = scale**2 * (difference["variance"] + values**2 * relative)
-    return difference
+    view["value"] = scale * values
+    view["variance"] = scale**2 * (view["variance"] + values**2 * relative)
+    return view
 
 
 def subtracted(plane: Hist, region: str) -> Hist | None:
-    """Data less prompt leptons in (isolation, m_T); the simulated multijet events without data."""
+    """Data less prompt leptons, of a histogram by region and process; the simulated multijet events without data."""
     processes = list(plane.axes["process"])
     chosen = DATA if DATA in processes else MULTIJET
     if chosen not in processes:
