@@ -17,7 +17,8 @@ from coffea.processor import DaskExecutor, accumulate
 from coffea.processor.executor import ExecutorBase
 from coffea.util import rich_bar
 
-from analysis.errors import ConfigError, ExecutionError
+from analysis.errors import ExecutionError
+from analysis.execution.clusters import local_cluster
 from analysis.execution.failures import describe
 
 EXECUTORS = ("iterative", "futures", "dask")
@@ -86,12 +87,9 @@ class GuardedDask(DaskExecutor):
 
 @contextmanager
 def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBase]:
-    """The executor of that name, with what it needs started and, in the end, stopped.
-
-    Raises ConfigError if a package that it needs is missing.
-    """
+    """The executor of that name, with what it needs started and, in the end, stopped."""
     if name == "dask":
-        with _local_cluster(workers) as client:
+        with local_cluster(workers) as client:
             yield GuardedDask(client=client, status=progress, retries=0)
     elif name == "futures":
         with _process_pool(workers) as pool:
@@ -144,30 +142,3 @@ def _interrupts_held() -> Iterator[None]:
         yield
     if caught:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _local_cluster(workers: int) -> Iterator[Any]:
-    try:
-        from distributed import Client, LocalCluster, WorkerPlugin
-    except ImportError as error:
-        msg = "the executor 'dask' needs the extra 'dask': pip install -e '.[dask]'"
-        raise ConfigError(msg) from error
-
-    class IgnoreInterrupts(WorkerPlugin):
-        """Ctrl-C goes to the whole process group, but is for the main process to handle."""
-
-        def setup(self, worker: Any) -> None:  # noqa: ARG002 - the interface
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(IgnoreInterrupts())
-        yield client
