@@ -24,6 +24,8 @@ LEPTONS = (11, 13, 15)
 MAX_SEED = 900_000_000  # Pythia's largest seed
 PB_PER_MB = 1e9
 CONE = 0.4
+SHOWERS_OVER = 5
+"""Pythia's position of the veto after the showers of resonance decays, which come last."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def _make_hook(filters: Filters) -> Any:
         def scaleVetoPT(self) -> float:
             return filters.shower_scale
 
-        def doVetoPT(self, _position: int, event: Any) -> bool:
+        def doVetoPT(self, position: int, event: Any) -> bool:
+            over = position == SHOWERS_OVER
+            threshold = filters.showered_jet_pt if over else filters.parton_jet_pt
             partons = []
             for i in range(event.size() - 1, 4, -1):
                 p = event[i]
@@ -96,7 +100,7 @@ def _make_hook(filters: Filters) -> Any:
                     pt, eta = p.pT(), p.eta()
                     if pt > 3.0 and abs(eta) < filters.parton_jet_abs_eta:
                         partons.append((pt, eta, p.phi()))
-            return _cluster_count(partons, filters.parton_jet_pt) < filters.parton_jets
+            return _cluster_count(partons, threshold) < filters.parton_jets
 
     return Hook()
 

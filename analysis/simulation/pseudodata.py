@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.postprocess.normalisation import scale_factor
 from analysis.simulation import layout
 from analysis.simulation.errors import SimulationError
 
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 
     from analysis.simulation.layout import Columns
     from analysis.simulation.production import Dataset
-
-
-def expected_weight(dataset: Dataset, luminosity_ipb: float, strength: float = 1.0) -> float:
-    """Events at `luminosity_ipb` per generated event; `strength` multiplies the cross section."""
-    cross_section = dataset.cross_section_pb * dataset.k_factor * strength
-    return luminosity_ipb * cross_section * dataset.filter_efficiency / dataset.sum_of_weights
 
 
 def mix(
@@ -37,7 +32,13 @@ def mix(
     chosen: list[Columns] = []
     drawn: dict[str, int] = {}
     for dataset, columns, strength in parts:
-        weight = expected_weight(dataset, luminosity_ipb, strength)
+        weight = scale_factor(
+            sum_of_weights=dataset.sum_of_weights,
+            cross_section_pb=dataset.cross_section_pb * strength,
+            luminosity_ipb=luminosity_ipb,
+            filter_efficiency=dataset.filter_efficiency,
+            k_factor=dataset.k_factor,
+        )
         happened = int(rng.poisson(weight * dataset.sum_of_weights))
         if happened > dataset.sum_of_weights:
             msg = (

@@ -117,21 +117,11 @@ def templates(folder: Path) -> list[Template]:
             if name is not None:
                 counts = np.histogram(values[region], EDGES)[0]
                 old = sums.get((name, region), (np.zeros(reference.BINS), np.zeros(reference.BINS)))
-                # Responses of one generated event are not independent: errors grow by their number.
-                spread = weight**2 * counts * _responses(entry)
-                sums[name, region] = (old[0] + weight * counts, old[1] + spread)
+                sums[name, region] = (old[0] + weight * counts, old[1] + weight**2 * counts)
     return [
         Template(name, region, *sums[name, region], np.array(reference.TEMPLATES[region][name]))
         for name, region in sums
     ]
-
-
-def _responses(entry: dict[str, Any]) -> int:
-    """Detector responses per generated event; at worst they are fully correlated."""
-    from analysis.simulation.processes import BY_NAME
-
-    process = BY_NAME.get(entry["path"])
-    return process.responses if process else 1
 
 
 def _bin_table(template: Template) -> list[str]:

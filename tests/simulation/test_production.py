@@ -14,6 +14,7 @@ from analysis.errors import OutputError
 from analysis.simulation import layout, production
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import SimulationError, require_generator
+from analysis.simulation.generator import generate
 from analysis.simulation.processes import BY_NAME, PROCESS_NAMES, find
 
 TTBAR = BY_NAME["ttbar__nominal"]
@@ -213,3 +214,14 @@ def test_other_processes_generate(name):
     assert counts.generated == 5
     assert counts.tried >= 5
     assert counts.cross_section_pb > 0
+
+
+def test_only_the_hadrons_of_one_b_quark_are_forced_to_a_muon():
+    """A particle and its antiparticle share a decay table: both were forced once."""
+    count = 60
+    record, _ = generate(BY_NAME["qcd__nominal"], count, 1)
+    particles = record.prt
+    muons = particles[(particles.status > 0) & (abs(particles.id) == 13)]
+    mothers = abs(particles[muons.mother1].id)
+    from_beauty = sum(mothers == hadron for hadron in (511, 521, 531, 5122))
+    assert 0.9 < ak.sum(from_beauty) / count < 1.5

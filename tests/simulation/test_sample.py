@@ -63,6 +63,22 @@ def test_simulated_datasets_are_normalised_to_what_the_generator_did(catalogue):
             assert sigma * entry["k_factor"] == pytest.approx(process.reference_pb)
 
 
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith("wjets")])
+def test_no_w_event_is_there_twice(catalogue, name):
+    """Detector responses to one generated event share the direction of its lepton."""
+    entry = catalogue["datasets"][name]
+    events = layout.concatenate(
+        [layout.read(SAMPLE / entry["path"] / file) for file in entry["files"]]
+    )
+    leptons = {
+        x: ak.concatenate([events[f"{y}_{x}"] for y in ("electron", "muon")], axis=1)
+        for x in ("pt", "eta", "phi")
+    }
+    hardest = ak.argmax(leptons["pt"], axis=1, keepdims=True)
+    directions = ak.to_numpy(ak.concatenate([leptons[x][hardest] for x in ("eta", "phi")], axis=1))
+    assert len(np.unique(directions, axis=0)) == len(directions)
+
+
 def test_the_jpsi_stands_on_a_visible_background():
     """Pairs of opposite charge beside the peak: the sideband lesson needs some."""
     file = SAMPLE / "dimuon" / "data__dimuon" / "data__dimuon_0.root"
