@@ -74,6 +74,17 @@ class JetConfig(_Frozen):
     flavour_min_pt: float = Field(default=5.0, description="pT of the b or c hadron for hflav")
 
 
+class FatJetConfig(_Frozen):
+    """AK8 jets; their scale and resolution are those of the jets."""
+
+    radius: float = Field(default=0.8, gt=0, description="anti-kT radius (POET)")
+    min_pt: float = Field(
+        default=170.0, gt=0, description="[GeV] corrpt; AK8 jets of MiniAOD start there, assumed"
+    )
+    softdrop_cut: float = Field(default=0.1, description="z_cut of the soft drop; JME-16-003")
+    softdrop_beta: float = Field(default=0.0, description="its angular exponent; JME-16-003")
+
+
 class BTagConfig(_Frozen):
     """CSVv2 discriminator: efficiencies at the three working points, by flavour."""
 
@@ -227,6 +238,7 @@ class DetectorConfig(_Frozen):
     """The detector: one object with every response number."""
 
     jet: JetConfig = JetConfig()
+    fat_jet: FatJetConfig = FatJetConfig()
     btag: BTagConfig = BTagConfig()
     electron: ElectronConfig = ElectronConfig()
     muon: MuonConfig = MuonConfig()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TREE = "events"
-COLLECTIONS = ("electron", "jet", "muon")
+COLLECTIONS = ("electron", "fatjet", "jet", "muon")
+JETS = ("fatjet", "jet")
 TRUTH_JET = "hflav"
 TAG_WEIGHTS = ("btag_Weight", "btag_WeightUp", "btag_WeightDn")
 ZSTD_LEVEL = 5
@@ -99,7 +100,7 @@ def branches(detector_columns: Columns) -> Columns:
             objects = value[selected]
             columns = {field: objects[field] for field in objects.fields}
             columns |= _momentum(objects, objects.pt)
-            if name == "jet":
+            if name in JETS:
                 del columns["px"], columns["py"], columns["pz"]
                 columns |= _momentum(objects, objects.corrpt, "corr")
             result |= {f"{name}_{field}": values for field, values in columns.items()}

@@ -12,6 +12,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.simulation.fatjets import fat_jets
+
 if TYPE_CHECKING:
     from analysis.simulation.config import DetectorConfig
 
@@ -32,6 +34,8 @@ class TruthEvents:
     an electron's cluster collects), and the pT sums around: {muon,electron}_{charged,neutral}."""
     jets: ak.Array
     """anti-kT jets of visible particles: pt, eta, phi, mass, flavour, lepton_fraction."""
+    fat_jets: ak.Array
+    """AK8 jets: pt, eta, phi, mass, softdropmass, tau1 to tau3."""
     neutrino_px: _FloatArray
     neutrino_py: _FloatArray
     sum_et: _FloatArray
@@ -189,6 +193,7 @@ def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
     return TruthEvents(
         leptons=leptons,
         jets=_jets(stable, hadrons, detector),
+        fat_jets=fat_jets(stable[["px", "py", "pz", "E"]], detector.fat_jet),
         neutrino_px=total(px, invisible),
         neutrino_py=total(py, invisible),
         sum_et=total(pt, visible),

@@ -252,6 +252,33 @@ def jets(
     true, counts = _flat(truth.jets)
     n = len(true["pt"])
     lepton = true["lepton_fraction"]
+    momenta, shift = _jet_momenta(true, lepton, rng, config)
+    corrected = momenta["corrpt"]
+    flavour = true["flavour"]
+    tag_flavour = np.where((lepton > 0.5) & (flavour == 0), 0, flavour)
+    d = discriminator(rng.random(n), tag_flavour, corrected, detector.btag)
+    veto = (lepton > 0.5) & (flavour == 0) & (d > detector.btag.working_points[1])
+    d = np.where(
+        veto & (rng.random(n) > detector.btag.lepton_light / detector.btag.light[1]), 0.1, d
+    )
+    d = np.where(np.abs(true["eta"]) > detector.btag.max_abs_eta, NO_DISCRIMINATOR, d)
+    columns = momenta | {"btag": d, "hflav": flavour}
+    event = np.repeat(np.arange(len(counts)), counts)
+    dx, dy = (
+        np.bincount(event, weights=shift * f(true["phi"]), minlength=len(counts)).astype(np.float64)
+        for f in (np.cos, np.sin)
+    )
+    return _by_pt(_jagged(columns, counts, corrected > config.min_pt)), dx, dy
+
+
+def _jet_momenta(
+    true: dict[str, Any], lepton: Any, rng: Generator, config: JetConfig
+) -> tuple[dict[str, Any], Any]:
+    """Measured momenta with their variations, and the hadronic part's change of pT [GeV].
+
+    `lepton` is the part of each jet's pT that prompt leptons carry.
+    """
+    n = len(true["pt"])
     hadronic = true["pt"] * (1 - lepton)
     smear = np.maximum(1 + jet_resolution(true["pt"], config) * rng.standard_normal(n), 0.05)
     hadronic_corrected = hadronic * config.scale * smear
@@ -261,26 +288,16 @@ def jets(
     corrected = raw * factor
     expected = corrected - hadronic_corrected + hadronic * config.scale
     mass = true["mass"] * raw / true["pt"]
+    energy = np.hypot(raw * np.cosh(true["eta"]), mass)
     uncertainty = scale_uncertainty(corrected, config)
     wider = (corrected - expected) * config.resolution_uncertainty
-    flavour = true["flavour"]
-    tag_flavour = np.where((lepton > 0.5) & (flavour == 0), 0, flavour)
-    d = discriminator(rng.random(n), tag_flavour, corrected, detector.btag)
-    veto = (lepton > 0.5) & (flavour == 0) & (d > detector.btag.working_points[1])
-    d = np.where(
-        veto & (rng.random(n) > detector.btag.lepton_light / detector.btag.light[1]), 0.1, d
-    )
-    d = np.where(np.abs(true["eta"]) > detector.btag.max_abs_eta, NO_DISCRIMINATOR, d)
-    energy = np.hypot(raw * np.cosh(true["eta"]), mass)
-    columns = {
+    momenta = {
         "pt": raw,
         "eta": true["eta"],
         "phi": true["phi"],
         "mass": mass,
         "e": energy,
         "ch": np.zeros(n),
-        "btag": d,
-        "hflav": flavour,
         "corrpt": corrected,
         "corrptUp": corrected * (1 + uncertainty),
         "corrptDown": corrected * (1 - uncertainty),
@@ -289,13 +306,16 @@ def jets(
         "corrmass": mass * factor,
         "corre": energy * factor,
     }
-    event = np.repeat(np.arange(len(counts)), counts)
-    shift = hadronic_corrected - hadronic
-    dx, dy = (
-        np.bincount(event, weights=shift * f(true["phi"]), minlength=len(counts)).astype(np.float64)
-        for f in (np.cos, np.sin)
-    )
-    return _by_pt(_jagged(columns, counts, corrected > config.min_pt)), dx, dy
+    return momenta, hadronic_corrected - hadronic
+
+
+def fat_jets(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak.Array:
+    """Reconstructed AK8 jets, hardest first; the soft-drop mass is measured as the mass is."""
+    true, counts = _flat(truth.fat_jets)
+    momenta, _ = _jet_momenta(true, 0.0, rng, detector.jet)
+    columns = momenta | {name: true[name] for name in ("tau1", "tau2", "tau3")}
+    columns["softdropmass"] = true["softdropmass"] * momenta["pt"] / true["pt"]
+    return _by_pt(_jagged(columns, counts, momenta["corrpt"] > detector.fat_jet.min_pt))
 
 
 def tag_weights(jet: ak.Array, config: BTagConfig, min_pt: float = 30.0) -> dict[str, _Floats]:
@@ -427,6 +447,8 @@ def respond(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> dic
         "electron": electron,
         "muon": muon,
         "jet": jet,
+        # A generator of its own: AK8 jets change no other number.
+        "fatjet": fat_jets(truth, rng.spawn(1)[0], detector),
         **tag_weights(jet, detector.btag),
         **met(truth, (dx, dy), rng, detector),
         **vertices(len(truth.sum_et), rng, detector),
