@@ -19,17 +19,14 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from analysis.errors import did_you_mean
 from analysis.simulation.errors import SimulationError
+from analysis.validation import Strict
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class JetConfig(_Frozen):
+class JetConfig(Strict):
     """Clustering, scale, resolution and uncertainties of the jets."""
 
     radius: float = Field(
@@ -74,7 +71,7 @@ class JetConfig(_Frozen):
     flavour_min_pt: float = Field(default=5.0, description="pT of the b or c hadron for hflav")
 
 
-class FatJetConfig(_Frozen):
+class FatJetConfig(Strict):
     """AK8 jets; their scale and resolution are those of the jets."""
 
     radius: float = Field(default=0.8, gt=0, description="anti-kT radius (POET)")
@@ -85,7 +82,7 @@ class FatJetConfig(_Frozen):
     softdrop_beta: float = Field(default=0.0, description="its angular exponent; JME-16-003")
 
 
-class BTagConfig(_Frozen):
+class BTagConfig(Strict):
     """CSVv2 discriminator: efficiencies at the three working points, by flavour."""
 
     working_points: tuple[float, float, float] = Field(
@@ -130,7 +127,7 @@ class BTagConfig(_Frozen):
     )
 
 
-class ElectronConfig(_Frozen):
+class ElectronConfig(Strict):
     """Electrons: resolution, identification, isolation, impact parameter."""
 
     min_pt: float = Field(default=5.0, description="smallest pT in TT2022")
@@ -159,7 +156,7 @@ class ElectronConfig(_Frozen):
     isolation_radius: float = Field(default=0.3, description="effective-area isolation of POET")
 
 
-class MuonConfig(_Frozen):
+class MuonConfig(Strict):
     """Muons: resolution, identification, isolation, impact parameter."""
 
     min_pt: float = Field(default=3.0, description="smallest pT in TT2022")
@@ -174,7 +171,7 @@ class MuonConfig(_Frozen):
     isolation_radius: float = Field(default=0.4, description="pfreliso04DBCorr")
 
 
-class TrackConfig(_Frozen):
+class TrackConfig(Strict):
     """Impact parameters and pile-up under leptons."""
 
     ip_resolution: float = Field(default=0.0012, description="[cm] median dxyError of TT2022")
@@ -192,7 +189,7 @@ class TrackConfig(_Frozen):
     )
 
 
-class TriggerConfig(_Frozen):
+class TriggerConfig(Strict):
     """Turn-on curves of the three triggers of the skim."""
 
     electron_threshold: float = Field(default=22.0, description="HLT_Ele22_eta2p1_WPLoose_Gsf")
@@ -211,14 +208,14 @@ class TriggerConfig(_Frozen):
     max_abs_eta: float = Field(default=2.1, description="of the electron trigger")
 
 
-class MetConfig(_Frozen):
+class MetConfig(Strict):
     """Missing transverse momentum: neutrinos plus noise."""
 
     stochastic: float = Field(default=0.6, description="per component, of sqrt(sum ET); JME-13-003")
     noise: float = Field(default=8.0, description="[GeV] from pile-up; JME-13-003 at 11 vertices")
 
 
-class VertexConfig(_Frozen):
+class VertexConfig(Strict):
     """Primary vertices."""
 
     mean: float = Field(default=10.7, gt=0, description="mean PV_npvs; W2015 (median 10)")
@@ -227,14 +224,14 @@ class VertexConfig(_Frozen):
     z_width: float = Field(default=3.7, description="[cm] beam spot length of 2015")
 
 
-class PreselectionConfig(_Frozen):
+class PreselectionConfig(Strict):
     """What the POET skim keeps (and how far the bundled sample goes beyond it)."""
 
     lepton_pt: float = Field(default=26.0, description="POET")
     lepton_abs_eta: float = Field(default=2.1, description="POET")
 
 
-class DetectorConfig(_Frozen):
+class DetectorConfig(Strict):
     """The detector: one object with every response number."""
 
     jet: JetConfig = JetConfig()
