@@ -52,9 +52,9 @@ EVENTS: dict[str, tuple[int, int]] = {
     "single_top_t_chan__nominal": (2_500, 800),
     "single_atop_t_chan__nominal": (2_000, 500),
     "single_top_tW__nominal": (3_500, 1_000),
-    "wjets__nominal__pthat40to80": (6_000, 14_800),
-    "wjets__nominal__pthat80": (9_000, 21_000),
-    "qcd__nominal": (800, 400),
+    "wjets__nominal__pthat40to80": (5_000, 14_250),
+    "wjets__nominal__pthat80": (9_000, 20_200),
+    "qcd__nominal": (500, 540),
 }
 EVENTS_PER_FILE = 5000
 ZSTD_LEVEL = 19  # written once, read often: 15 % smaller than level 5
