@@ -32,9 +32,12 @@ def truth_jets(count: int, flavour: int, pt: float = 50.0, lepton_fraction: floa
         "lepton_fraction": lepton_fraction * one,
     }
     empty = {name: ak.Array([[]])[:, :0] for name in ("pt", "eta", "phi")}
+    names = ("pt", "eta", "phi", "mass", "softdropmass", "tau1", "tau2", "tau3")
+    no_fat_jets = {name: ak.unflatten(np.zeros(0), np.zeros(count, int)) for name in names}
     return TruthEvents(
         leptons=ak.zip(empty),
         jets=ak.zip({name: ak.unflatten(value, 1) for name, value in jets.items()}),
+        fat_jets=ak.zip(no_fat_jets),
         neutrino_px=10.0 * one,
         neutrino_py=0.0 * one,
         sum_et=100.0 * one,
