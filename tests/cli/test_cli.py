@@ -68,11 +68,11 @@ def test_top_peak_is_fitted_again_with_other_settings(
 def test_multijet_estimate_that_is_none_replaces_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The bundled sample has none in 4j1b: what was normalised before stays."""
+    """The bundled sample has none in 4j2b: what was normalised before stays."""
     folder = tmp_path / "results"
     assert main(["process", "--output", str(folder), "--quiet"]) == 0
     before = (folder / "normalised.zip").read_bytes()
-    assert "4j1b: region B" in error_of(capsys, "normalise", folder, "--qcd", "abcd")
+    assert "4j2b: region B" in error_of(capsys, "normalise", folder, "--qcd", "abcd")
     assert (folder / "normalised.zip").read_bytes() == before
 
 
