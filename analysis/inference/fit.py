@@ -71,6 +71,8 @@ class FitResult(Strict):
     """MINOS; None where it finds no crossing."""
     error_down: float | None
     """MINOS, positive."""
+    error_check: float
+    """HESSE again, of -2 ln L without the rounding of `error`; the two should agree."""
     parameters: list[Parameter]
     correlation: list[list[float]]
     """In the order of `parameters`."""
@@ -110,11 +112,12 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
     is not valid, so that there never is a number of a fit that failed.
     """
     likelihood = Likelihood(spec)
-    minuit = likelihood.minimum()
+    # pyhf's own function, so that the numbers are those of cabinetry; its rounding can spoil HESSE.
+    minuit = likelihood.minimum(function=likelihood.value_of_pyhf)
     minuit.hesse()
     covariance = _covariance(minuit)
-    up, down = _minos(minuit, likelihood.names[likelihood.poi])
     values, errors = np.array(minuit.values), np.sqrt(np.diag(covariance))
+    up, down, check = _again(likelihood, values)
     fitted = FitResults(
         values, errors, likelihood.names, _correlation(covariance), float(minuit.fval)
     )
@@ -124,6 +127,7 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
         error=float(errors[likelihood.poi]),
         error_up=up,
         error_down=down,
+        error_check=check,
         parameters=_parameters(likelihood, values, errors),
         correlation=fitted.corr_mat.tolist(),
         twice_nll=float(minuit.fval),
@@ -145,10 +149,20 @@ def _covariance(minuit: iminuit.Minuit) -> Array:
     return covariance
 
 
-def _minos(minuit: iminuit.Minuit, poi: str) -> tuple[float | None, float | None]:
-    """Distances to where -2 ln L is higher by 1, up and down."""
-    minuit.minos(poi)
-    errors = minuit.merrors[poi]
+def _again(likelihood: Likelihood, values: Array) -> tuple[float | None, float | None, float]:
+    """MINOS of the parameter of interest, up and down, and HESSE: of the compiled function."""
+    minuit = likelihood.minimum(values)
+    minuit.hesse()
+    poi = likelihood.names[likelihood.poi]
+    error = float(minuit.errors[poi])
+    up, down = minos(minuit, poi)
+    return up, down, error
+
+
+def minos(minuit: iminuit.Minuit, name: str) -> tuple[float | None, float | None]:
+    """Distances to where -2 ln L is higher by 1, up and down; None where there is no crossing."""
+    minuit.minos(name)
+    errors = minuit.merrors[name]
     # At a bound of the parameter there is no crossing, and the distance to the bound is the error.
     up = float(errors.upper) if errors.upper_valid or errors.at_upper_limit else None
     down = float(-errors.lower) if errors.lower_valid or errors.at_lower_limit else None
@@ -182,10 +196,7 @@ def _parameters(likelihood: Likelihood, values: Array, errors: Array) -> list[Pa
 
 
 def _goodness(likelihood: Likelihood, twice_nll: float) -> Goodness:
-    model = likelihood.model
-    main, auxiliary = np.split(
-        np.array(likelihood.data), [sum(model.config.channel_nbins.values())]
-    )
+    model, main, auxiliary = likelihood.model, likelihood.main, likelihood.auxiliary
     best = pyhf.tensorlib.astensor(model_utils.asimov_parameters(model))
     constraint = float(model.constraint_logpdf(auxiliary, best)) if auxiliary.size else 0.0
     poisson = float(np.sum(pyhf.tensorlib.poisson_dist(main).log_prob(main)))
@@ -201,7 +212,7 @@ def _yields(likelihood: Likelihood, fitted: FitResults) -> list[Yields]:
     return [
         Yields(
             channel=name,
-            data=[float(n) for n in likelihood.data[model.config.channel_slices[name]]],
+            data=likelihood.main[model.config.channel_slices[name]].tolist(),
             samples=list(model.config.samples),
             prefit=before.model_yields[i],
             # cabinetry lists each sample, and the sum of them last.

@@ -7,7 +7,8 @@ ranking or scan from the initial values, from where some do not converge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import iminuit
@@ -17,6 +18,7 @@ import pyhf
 from cabinetry import model_utils
 from numpy.typing import NDArray
 
+from analysis.inference import compiled
 from analysis.inference.errors import FitError, WorkspaceError
 
 Array = NDArray[np.float64]
@@ -34,7 +36,8 @@ class Likelihood:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         try:
-            self.model, self.data = model_utils.model_and_data(dict(spec))
+            self.model, data = model_utils.model_and_data(dict(spec))
+            self._cells = compiled.arrays(self.model)
         except (
             pyhf.exceptions.InvalidSpecification,
             pyhf.exceptions.InvalidMeasurement,
@@ -52,6 +55,8 @@ class Likelihood:
         if config.poi_index is None:
             msg = "the workspace names no parameter of interest"
             raise WorkspaceError(msg)
+        self._constraints = compiled.constraints(self.model)
+        self._observe(data)
         self.poi: int = config.poi_index
         self.names: list[str] = list(config.par_names)
         self.bounds = [tuple(bound) for bound in config.suggested_bounds()]
@@ -59,32 +64,46 @@ class Likelihood:
         self.constant: list[bool] = list(config.suggested_fixed())
 
     def value(self, parameters: Array) -> float:
-        """-2 ln L."""
-        return float(-2 * self.model.logpdf(parameters, self.data)[0])
+        """-2 ln L, compiled."""
+        return float(
+            compiled.twice_nll(
+                parameters, self._cells, self._constraints, self.main, self.auxiliary
+            )
+        )
 
-    def with_data(self, data: list[float]) -> Likelihood:
+    def value_of_pyhf(self, parameters: Array) -> float:
+        """-2 ln L as pyhf computes it: slower, and rounded where bins have many events."""
+        data = np.concatenate([self.main, self.auxiliary])
+        return float(-2 * self.model.logpdf(parameters, data)[0])
+
+    def with_data(self, data: Sequence[float] | Array) -> Likelihood:
         """The same model with other data, auxiliary measurements included."""
-        other = object.__new__(Likelihood)
-        other.__dict__.update(self.__dict__)
-        other.data = data
+        other = copy.copy(self)
+        other._observe(data)
         return other
+
+    def _observe(self, data: Sequence[float] | Array) -> None:
+        split = sum(self.model.config.channel_nbins.values())
+        self.main, self.auxiliary = np.split(np.array(data, dtype=np.float64), [split])
 
     def minimum(
         self,
         start: Array | None = None,
         held: Mapping[int, float] | None = None,
         steps: Array | None = None,
+        function: Callable[[Array], float] | None = None,
     ) -> iminuit.Minuit:
         """The converged Minuit with the parameters `held` (index -> value) fixed.
 
         With `steps`, the errors of an earlier fit, the quick strategy of Minuit is enough.
+        `function` is `value` unless it is given.
 
         Raises FitError if Minuit finds no valid minimum.
         """
         values = np.array(self.initial if start is None else start)
         for index, value in (held or {}).items():
             values[index] = value
-        minuit = iminuit.Minuit(self.value, values, name=self.names)
+        minuit = iminuit.Minuit(function or self.value, values, name=self.names)
         minuit.limits = self.bounds
         minuit.fixed = [c or i in (held or {}) for i, c in enumerate(self.constant)]
         minuit.errordef = iminuit.Minuit.LEAST_SQUARES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ from analysis.inference.validator import Finding, require_valid, validate
 from analysis.validation import Strict
 
 logger = logging.getLogger(__name__)
+
+UNSTABLE = 0.02
+"""Relative difference of two computations of an error that is said."""
 
 
 class CrossSection(Strict):
@@ -86,6 +90,7 @@ def measure(
     best = fit(spec)
     if best.result.error_up is None or best.result.error_down is None:
         logger.warning("MINOS found no error of %s: only HESSE's is given", best.result.poi)
+    _check_error(best.result)
     parts = breakdown(best)
     return Measurement(
         source=source,
@@ -98,6 +103,15 @@ def measure(
         findings=findings,
         notes=list(notes),
     )
+
+
+def _check_error(result: FitResult) -> None:
+    if not math.isclose(result.error, result.error_check, rel_tol=UNSTABLE):
+        logger.warning(
+            "the HESSE error of %s is not stable: %.4f by pyhf's likelihood, %.4f by the same one "
+            "without its rounding; MINOS is what to trust",
+            result.poi, result.error, result.error_check,
+        )  # fmt: skip
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:
