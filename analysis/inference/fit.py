@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import iminuit
@@ -14,7 +14,7 @@ from cabinetry.fit import FitResults
 from numpy.typing import NDArray
 
 from analysis.inference.errors import FitError
-from analysis.inference.likelihood import Likelihood
+from analysis.inference.likelihood import SAME_HEIGHT, Likelihood
 from analysis.validation import Strict
 
 Array = NDArray[np.float64]
@@ -60,6 +60,14 @@ class Yields(Strict):
     postfit_total_error: float
 
 
+class Minimum(Strict):
+    """A minimum of the likelihood besides the lowest one."""
+
+    value: float
+    """Of the parameter of interest."""
+    twice_delta_nll: float
+
+
 class FitResult(Strict):
     """The best fit of the parameter of interest `poi` and of all others."""
 
@@ -73,6 +81,7 @@ class FitResult(Strict):
     """MINOS, positive."""
     error_check: float
     """HESSE again, of -2 ln L without the rounding of `error`; the two should agree."""
+    other_minima: list[Minimum]
     parameters: list[Parameter]
     correlation: list[list[float]]
     """In the order of `parameters`."""
@@ -98,6 +107,8 @@ class BestFit(NamedTuple):
     """Shape (parameters,)."""
     covariance: Array
     """Shape (parameters, parameters); 0 for constant ones."""
+    others: Sequence[Array] = ()
+    """All parameters at the other minima, each as `values`."""
 
     @property
     def errors(self) -> Array:
@@ -114,27 +125,37 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
     likelihood = Likelihood(spec)
     # pyhf's own function, so that the numbers are those of cabinetry; its rounding can spoil HESSE.
     minuit = likelihood.minimum(function=likelihood.value_of_pyhf)
+    lowest, *others = likelihood.minima(np.array(minuit.values))
+    if minuit.fval - lowest.fval > SAME_HEIGHT:
+        start = np.array(lowest.values)
+        minuit = likelihood.minimum(start, function=likelihood.value_of_pyhf)
     minuit.hesse()
     covariance = _covariance(minuit)
     values, errors = np.array(minuit.values), np.sqrt(np.diag(covariance))
-    up, down, check = _again(likelihood, values)
+    lowest.hesse()
+    poi = likelihood.names[likelihood.poi]
+    up, down = minos(lowest, poi)
     fitted = FitResults(
         values, errors, likelihood.names, _correlation(covariance), float(minuit.fval)
     )
     result = FitResult(
-        poi=likelihood.names[likelihood.poi],
+        poi=poi,
         value=float(values[likelihood.poi]),
         error=float(errors[likelihood.poi]),
         error_up=up,
         error_down=down,
-        error_check=check,
+        error_check=float(lowest.errors[poi]),
+        other_minima=[
+            Minimum(value=other.values[poi], twice_delta_nll=other.fval - lowest.fval)
+            for other in others
+        ],
         parameters=_parameters(likelihood, values, errors),
         correlation=fitted.corr_mat.tolist(),
         twice_nll=float(minuit.fval),
         goodness=_goodness(likelihood, float(minuit.fval)),
         yields=_yields(likelihood, fitted),
     )
-    return BestFit(result, likelihood, values, covariance)
+    return BestFit(result, likelihood, values, covariance, [np.array(m.values) for m in others])
 
 
 def _covariance(minuit: iminuit.Minuit) -> Array:
@@ -147,16 +168,6 @@ def _covariance(minuit: iminuit.Minuit) -> Array:
     held = np.array(minuit.fixed)
     covariance[held, :] = covariance[:, held] = 0.0
     return covariance
-
-
-def _again(likelihood: Likelihood, values: Array) -> tuple[float | None, float | None, float]:
-    """MINOS of the parameter of interest, up and down, and HESSE: of the compiled function."""
-    minuit = likelihood.minimum(values)
-    minuit.hesse()
-    poi = likelihood.names[likelihood.poi]
-    error = float(minuit.errors[poi])
-    up, down = minos(minuit, poi)
-    return up, down, error
 
 
 def minos(minuit: iminuit.Minuit, name: str) -> tuple[float | None, float | None]:

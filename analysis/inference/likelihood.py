@@ -24,6 +24,13 @@ from analysis.inference.errors import FitError, WorkspaceError
 Array = NDArray[np.float64]
 
 _MAX_CALLS = 100_000
+_QUICK_CALLS = 20_000
+"""Of a search that begins near its end; more than this it needs where there is no minimum."""
+
+APART = 0.5
+"""Two minima are two if a parameter differs by this much of its prior error."""
+SAME_HEIGHT = 0.05
+"""Difference of -2 ln L below which two minima, and two fits of one, are taken for the same."""
 
 
 class Likelihood:
@@ -62,6 +69,8 @@ class Likelihood:
         self.bounds = [tuple(bound) for bound in config.suggested_bounds()]
         self.initial: Array = np.asarray(config.suggested_init(), dtype=np.float64)
         self.constant: list[bool] = list(config.suggested_fixed())
+        varied = {name for name, kind in config.modifiers if kind in {"normsys", "histosys"}}
+        self._mirrored = [i for i, name in enumerate(self.names) if name in varied]
 
     def value(self, parameters: Array) -> float:
         """-2 ln L, compiled."""
@@ -112,12 +121,36 @@ class Likelihood:
         else:
             minuit.errors = np.where(steps > 0, steps, 1.0)
             minuit.strategy = 0
-        minuit.migrad(ncall=_MAX_CALLS)
+        minuit.migrad(ncall=_MAX_CALLS if steps is None else _QUICK_CALLS)
         if not minuit.valid:
             what = ", ".join(f"{self.names[i]} = {value:.4g}" for i, value in (held or {}).items())
             msg = f"the fit{f' with {what}' if what else ''} did not converge: {_reason(minuit)}"
             raise FitError(msg)
         return minuit
+
+    def minima(self, start: Array | None = None) -> list[iminuit.Minuit]:
+        """The minimum that is found from `start`, and others behind it; the lowest first.
+
+        Where up and down of a variation change a template to the same side, its parameter fits as
+        well on either side of zero, and the likelihood can have a minimum on each. So the search
+        begins again from the mirror image in every such parameter. Raises FitError if the first
+        search fails.
+        """
+        first = self.minimum(start)
+        values, errors = np.array(first.values), np.array(first.errors)
+        found = [first]
+        for index in self._mirrored:
+            image = values.copy()
+            image[index] = -values[index]
+            try:
+                other = self.minimum(image, steps=errors)
+            except FitError:
+                continue
+            if abs(other.values[index] - values[index]) > APART and not any(
+                abs(other.fval - known.fval) < SAME_HEIGHT for known in found[1:]
+            ):
+                found.append(self.minimum(np.array(other.values)))
+        return sorted(found, key=lambda minuit: float(minuit.fval))
 
     def conditional(
         self, best: Array, covariance: Array, index: int, value: float
