@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import iminuit
@@ -14,7 +14,7 @@ from cabinetry.fit import FitResults
 from numpy.typing import NDArray
 
 from analysis.inference.errors import FitError
-from analysis.inference.likelihood import Likelihood
+from analysis.inference.likelihood import SAME_HEIGHT, Likelihood
 from analysis.validation import Strict
 
 Array = NDArray[np.float64]
@@ -60,6 +60,14 @@ class Yields(Strict):
     postfit_total_error: float
 
 
+class Minimum(Strict):
+    """A minimum of the likelihood besides the lowest one."""
+
+    value: float
+    """Of the parameter of interest."""
+    twice_delta_nll: float
+
+
 class FitResult(Strict):
     """The best fit of the parameter of interest `poi` and of all others."""
 
@@ -71,6 +79,9 @@ class FitResult(Strict):
     """MINOS; None where it finds no crossing."""
     error_down: float | None
     """MINOS, positive."""
+    error_check: float
+    """HESSE again, of -2 ln L without the rounding of `error`; the two should agree."""
+    other_minima: list[Minimum]
     parameters: list[Parameter]
     correlation: list[list[float]]
     """In the order of `parameters`."""
@@ -96,6 +107,8 @@ class BestFit(NamedTuple):
     """Shape (parameters,)."""
     covariance: Array
     """Shape (parameters, parameters); 0 for constant ones."""
+    others: Sequence[Array] = ()
+    """All parameters at the other minima, each as `values`."""
 
     @property
     def errors(self) -> Array:
@@ -110,27 +123,39 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
     is not valid, so that there never is a number of a fit that failed.
     """
     likelihood = Likelihood(spec)
-    minuit = likelihood.minimum()
+    # pyhf's own function, so that the numbers are those of cabinetry; its rounding can spoil HESSE.
+    minuit = likelihood.minimum(function=likelihood.value_of_pyhf)
+    lowest, *others = likelihood.minima(np.array(minuit.values))
+    if minuit.fval - lowest.fval > SAME_HEIGHT:
+        start = np.array(lowest.values)
+        minuit = likelihood.minimum(start, function=likelihood.value_of_pyhf)
     minuit.hesse()
     covariance = _covariance(minuit)
-    up, down = _minos(minuit, likelihood.names[likelihood.poi])
     values, errors = np.array(minuit.values), np.sqrt(np.diag(covariance))
+    lowest.hesse()
+    poi = likelihood.names[likelihood.poi]
+    up, down = minos(lowest, poi)
     fitted = FitResults(
         values, errors, likelihood.names, _correlation(covariance), float(minuit.fval)
     )
     result = FitResult(
-        poi=likelihood.names[likelihood.poi],
+        poi=poi,
         value=float(values[likelihood.poi]),
         error=float(errors[likelihood.poi]),
         error_up=up,
         error_down=down,
+        error_check=float(lowest.errors[poi]),
+        other_minima=[
+            Minimum(value=other.values[poi], twice_delta_nll=other.fval - lowest.fval)
+            for other in others
+        ],
         parameters=_parameters(likelihood, values, errors),
         correlation=fitted.corr_mat.tolist(),
         twice_nll=float(minuit.fval),
         goodness=_goodness(likelihood, float(minuit.fval)),
         yields=_yields(likelihood, fitted),
     )
-    return BestFit(result, likelihood, values, covariance)
+    return BestFit(result, likelihood, values, covariance, [np.array(m.values) for m in others])
 
 
 def _covariance(minuit: iminuit.Minuit) -> Array:
@@ -145,10 +170,10 @@ def _covariance(minuit: iminuit.Minuit) -> Array:
     return covariance
 
 
-def _minos(minuit: iminuit.Minuit, poi: str) -> tuple[float | None, float | None]:
-    """Distances to where -2 ln L is higher by 1, up and down."""
-    minuit.minos(poi)
-    errors = minuit.merrors[poi]
+def minos(minuit: iminuit.Minuit, name: str) -> tuple[float | None, float | None]:
+    """Distances to where -2 ln L is higher by 1, up and down; None where there is no crossing."""
+    minuit.minos(name)
+    errors = minuit.merrors[name]
     # At a bound of the parameter there is no crossing, and the distance to the bound is the error.
     up = float(errors.upper) if errors.upper_valid or errors.at_upper_limit else None
     down = float(-errors.lower) if errors.lower_valid or errors.at_lower_limit else None
@@ -182,10 +207,7 @@ def _parameters(likelihood: Likelihood, values: Array, errors: Array) -> list[Pa
 
 
 def _goodness(likelihood: Likelihood, twice_nll: float) -> Goodness:
-    model = likelihood.model
-    main, auxiliary = np.split(
-        np.array(likelihood.data), [sum(model.config.channel_nbins.values())]
-    )
+    model, main, auxiliary = likelihood.model, likelihood.main, likelihood.auxiliary
     best = pyhf.tensorlib.astensor(model_utils.asimov_parameters(model))
     constraint = float(model.constraint_logpdf(auxiliary, best)) if auxiliary.size else 0.0
     poisson = float(np.sum(pyhf.tensorlib.poisson_dist(main).log_prob(main)))
@@ -201,7 +223,7 @@ def _yields(likelihood: Likelihood, fitted: FitResults) -> list[Yields]:
     return [
         Yields(
             channel=name,
-            data=[float(n) for n in likelihood.data[model.config.channel_slices[name]]],
+            data=likelihood.main[model.config.channel_slices[name]].tolist(),
             samples=list(model.config.samples),
             prefit=before.model_yields[i],
             # cabinetry lists each sample, and the sum of them last.

@@ -9,7 +9,8 @@ import numpy as np
 from cabinetry import model_utils
 from numpy.typing import NDArray
 
-from analysis.inference.fit import BestFit
+from analysis.inference.errors import FitError
+from analysis.inference.fit import Array, BestFit
 from analysis.validation import Strict
 
 STATISTICAL = "statistical"
@@ -69,17 +70,40 @@ def ranking(best: BestFit) -> list[Impact]:
 
 
 def scan(best: BestFit, points: int = 13, width: float = 2.5) -> Scan:
-    """Profile likelihood at `points` values within `width` errors of the best fit."""
+    """Profile likelihood at `points` values within `width` errors of the best fit.
+
+    Every point is the lowest of fits that begin at the best fit, at the other minima, and at the
+    points beside it on either side: where the likelihood has two minima, the profile is that of the
+    lower one. Raises FitError where none of them converges.
+    """
     likelihood, poi = best.likelihood, best.likelihood.poi
     low, high = likelihood.bounds[poi]
     half = width * best.result.error
     values = np.linspace(
         max(low, best.result.value - half), min(high, best.result.value + half), points
     )
-    heights = [
-        max(conditional(best, poi, float(value))[1] - best.result.twice_nll, 0.0)
-        for value in values
-    ]
+    lowest: list[tuple[float, Array | None]] = [(math.inf, None)] * points
+
+    def improve(point: int, start: Array) -> None:
+        try:
+            there, height = likelihood.conditional(start, best.covariance, poi, values[point])
+        except FitError:
+            return
+        lowest[point] = min(lowest[point], (height, there), key=lambda found: found[0])
+
+    for point in range(points):
+        for start in (best.values, *best.others):
+            improve(point, start)
+    for order, step in ((range(1, points), -1), (range(points - 2, -1, -1), 1)):
+        for point in order:
+            beside = lowest[point + step][1]
+            if beside is not None:
+                improve(point, beside)
+    heights = [max(height - best.result.twice_nll, 0.0) for height, _ in lowest]
+    for value, height in zip(values, heights, strict=True):
+        if not math.isfinite(height):
+            msg = f"the scan did not converge at {best.result.poi} = {value:.4g}"
+            raise FitError(msg)
     return Scan(values=values.tolist(), twice_delta_nll=heights)
 
 

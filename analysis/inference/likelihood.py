@@ -7,7 +7,8 @@ ranking or scan from the initial values, from where some do not converge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import iminuit
@@ -17,11 +18,19 @@ import pyhf
 from cabinetry import model_utils
 from numpy.typing import NDArray
 
+from analysis.inference import compiled
 from analysis.inference.errors import FitError, WorkspaceError
 
 Array = NDArray[np.float64]
 
 _MAX_CALLS = 100_000
+_QUICK_CALLS = 20_000
+"""Of a search that begins near its end; more than this it needs where there is no minimum."""
+
+APART = 0.5
+"""Two minima are two if a parameter differs by this much of its prior error."""
+SAME_HEIGHT = 0.05
+"""Difference of -2 ln L below which two minima, and two fits of one, are taken for the same."""
 
 
 class Likelihood:
@@ -34,7 +43,8 @@ class Likelihood:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         try:
-            self.model, self.data = model_utils.model_and_data(dict(spec))
+            self.model, data = model_utils.model_and_data(dict(spec))
+            self._cells = compiled.arrays(self.model)
         except (
             pyhf.exceptions.InvalidSpecification,
             pyhf.exceptions.InvalidMeasurement,
@@ -52,39 +62,57 @@ class Likelihood:
         if config.poi_index is None:
             msg = "the workspace names no parameter of interest"
             raise WorkspaceError(msg)
+        self._constraints = compiled.constraints(self.model)
+        self._observe(data)
         self.poi: int = config.poi_index
         self.names: list[str] = list(config.par_names)
         self.bounds = [tuple(bound) for bound in config.suggested_bounds()]
         self.initial: Array = np.asarray(config.suggested_init(), dtype=np.float64)
         self.constant: list[bool] = list(config.suggested_fixed())
+        varied = {name for name, kind in config.modifiers if kind in {"normsys", "histosys"}}
+        self._mirrored = [i for i, name in enumerate(self.names) if name in varied]
 
     def value(self, parameters: Array) -> float:
-        """-2 ln L."""
-        return float(-2 * self.model.logpdf(parameters, self.data)[0])
+        """-2 ln L, compiled."""
+        return float(
+            compiled.twice_nll(
+                parameters, self._cells, self._constraints, self.main, self.auxiliary
+            )
+        )
 
-    def with_data(self, data: list[float]) -> Likelihood:
+    def value_of_pyhf(self, parameters: Array) -> float:
+        """-2 ln L as pyhf computes it: slower, and rounded where bins have many events."""
+        data = np.concatenate([self.main, self.auxiliary])
+        return float(-2 * self.model.logpdf(parameters, data)[0])
+
+    def with_data(self, data: Sequence[float] | Array) -> Likelihood:
         """The same model with other data, auxiliary measurements included."""
-        other = object.__new__(Likelihood)
-        other.__dict__.update(self.__dict__)
-        other.data = data
+        other = copy.copy(self)
+        other._observe(data)
         return other
+
+    def _observe(self, data: Sequence[float] | Array) -> None:
+        split = sum(self.model.config.channel_nbins.values())
+        self.main, self.auxiliary = np.split(np.array(data, dtype=np.float64), [split])
 
     def minimum(
         self,
         start: Array | None = None,
         held: Mapping[int, float] | None = None,
         steps: Array | None = None,
+        function: Callable[[Array], float] | None = None,
     ) -> iminuit.Minuit:
         """The converged Minuit with the parameters `held` (index -> value) fixed.
 
         With `steps`, the errors of an earlier fit, the quick strategy of Minuit is enough.
+        `function` is `value` unless it is given.
 
         Raises FitError if Minuit finds no valid minimum.
         """
         values = np.array(self.initial if start is None else start)
         for index, value in (held or {}).items():
             values[index] = value
-        minuit = iminuit.Minuit(self.value, values, name=self.names)
+        minuit = iminuit.Minuit(function or self.value, values, name=self.names)
         minuit.limits = self.bounds
         minuit.fixed = [c or i in (held or {}) for i, c in enumerate(self.constant)]
         minuit.errordef = iminuit.Minuit.LEAST_SQUARES
@@ -93,12 +121,36 @@ class Likelihood:
         else:
             minuit.errors = np.where(steps > 0, steps, 1.0)
             minuit.strategy = 0
-        minuit.migrad(ncall=_MAX_CALLS)
+        minuit.migrad(ncall=_MAX_CALLS if steps is None else _QUICK_CALLS)
         if not minuit.valid:
             what = ", ".join(f"{self.names[i]} = {value:.4g}" for i, value in (held or {}).items())
             msg = f"the fit{f' with {what}' if what else ''} did not converge: {_reason(minuit)}"
             raise FitError(msg)
         return minuit
+
+    def minima(self, start: Array | None = None) -> list[iminuit.Minuit]:
+        """The minimum that is found from `start`, and others behind it; the lowest first.
+
+        Where up and down of a variation change a template to the same side, its parameter fits as
+        well on either side of zero, and the likelihood can have a minimum on each. So the search
+        begins again from the mirror image in every such parameter. Raises FitError if the first
+        search fails.
+        """
+        first = self.minimum(start)
+        values, errors = np.array(first.values), np.array(first.errors)
+        found = [first]
+        for index in self._mirrored:
+            image = values.copy()
+            image[index] = -values[index]
+            try:
+                other = self.minimum(image, steps=errors)
+            except FitError:
+                continue
+            if abs(other.values[index] - values[index]) > APART and not any(
+                abs(other.fval - known.fval) < SAME_HEIGHT for known in found[1:]
+            ):
+                found.append(self.minimum(np.array(other.values)))
+        return sorted(found, key=lambda minuit: float(minuit.fval))
 
     def conditional(
         self, best: Array, covariance: Array, index: int, value: float

@@ -162,7 +162,7 @@ def _background_only(best: BestFit) -> BestFit:
     """The fit of Asimov data without signal, all else as the data have it; its strength is 0."""
     likelihood = best.likelihood
     values, _ = conditional(best, likelihood.poi, 0.0)
-    asimov = likelihood.with_data([float(x) for x in likelihood.model.expected_data(values)])
+    asimov = likelihood.with_data(likelihood.model.expected_data(values))
     result = best.result.model_copy(update={"value": 0.0, "twice_nll": asimov.value(values)})
     return best._replace(result=result, likelihood=asimov, values=values)
 

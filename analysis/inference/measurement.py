@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from analysis.inference.fit import BestFit, FitResult, fit
@@ -21,6 +22,11 @@ from analysis.inference.validator import Finding, require_valid, validate
 from analysis.validation import Strict
 
 logger = logging.getLogger(__name__)
+
+UNSTABLE = 0.02
+"""Relative difference of two computations of an error that is said."""
+DEGENERATE = 0.9
+"""Correlation of the strength with another free parameter that is said."""
 
 
 class CrossSection(Strict):
@@ -84,8 +90,8 @@ def measure(
     for finding in findings:
         logger.warning("%s", finding)
     best = fit(spec)
-    if best.result.error_up is None or best.result.error_down is None:
-        logger.warning("MINOS found no error of %s: only HESSE's is given", best.result.poi)
+    for remark in _remarks(best.result):
+        logger.warning("%s", remark)
     parts = breakdown(best)
     return Measurement(
         source=source,
@@ -98,6 +104,31 @@ def measure(
         findings=findings,
         notes=list(notes),
     )
+
+
+def _remarks(result: FitResult) -> Iterator[str]:
+    """What makes the errors doubtful."""
+    poi = result.poi
+    if result.error_up is None or result.error_down is None:
+        yield f"MINOS found no error of {poi} on both sides: HESSE's is given"
+    if not math.isclose(result.error, result.error_check, rel_tol=UNSTABLE):
+        yield (
+            f"the HESSE error of {poi} is not stable: {result.error:.4f} by pyhf's likelihood, "
+            f"{result.error_check:.4f} without its rounding; trust MINOS"
+        )
+    for parameter, row in zip(result.parameters, result.correlation, strict=True):
+        correlation = row[[p.name for p in result.parameters].index(poi)]
+        free = parameter.pull is None and parameter.name != poi
+        if free and abs(correlation) > DEGENERATE:
+            yield (
+                f"{poi} and {parameter.name} are hardly measured apart: correlation "
+                f"{correlation:.3f}; a given {parameter.name} makes the error smaller"
+            )
+    for other in result.other_minima:
+        yield (
+            f"the likelihood has another minimum at {poi} = {other.value:.4f}, where -2 ln L is "
+            f"higher by {other.twice_delta_nll:.2f}"
+        )
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:

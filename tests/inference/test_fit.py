@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.inference import likelihood
+from analysis.inference import likelihood as likelihood_module
 from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import breakdown, ranking, scan
-from tests.inference.models import counting, sample, shapes
+from analysis.inference.likelihood import Likelihood
+from tests.inference.models import BACKGROUND, SIGNAL, counting, sample, shapes
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,65 @@ def test_the_scan_is_1_at_the_minos_errors(best: BestFit) -> None:
     assert low == pytest.approx(1.0, abs=0.2)
 
 
+def two_minima() -> dict[str, object]:
+    """A shape that goes to the same side up and down; the data are those of up."""
+    spec = shapes()
+    for channel, factor in (("A", 1.0), ("B", 2.0)):
+        for name in ("signal", "background"):
+            one = sample(spec, name, channel)
+            one["data"] = [100 * x for x in one["data"]]
+            one["modifiers"] = [m for m in one["modifiers"] if m["type"] != "staterror"]
+        shape = next(
+            m for m in sample(spec, channel=channel)["modifiers"] if m["type"] == "histosys"
+        )
+        nominal = [100 * factor * x for x in SIGNAL]
+        varied = {"hi_data": (1.25, 1.0, 0.9), "lo_data": (1.3, 1.06, 0.88)}
+        for key, ratios in varied.items():
+            shape["data"][key] = [x * r for x, r in zip(nominal, ratios, strict=True)]
+        observed = [
+            100 * factor * b + s for b, s in zip(BACKGROUND, shape["data"]["hi_data"], strict=True)
+        ]
+        next(o for o in spec["observations"] if o["name"] == channel)["data"] = observed
+    return spec
+
+
+def test_of_two_minima_the_lower_is_the_result_and_the_other_is_said() -> None:
+    spec = two_minima()
+    likelihood = Likelihood(spec)
+    index = likelihood.names.index("Jet energy scale")
+    found = {}
+    for side in (-1.0, 1.0):
+        start = likelihood.initial.copy()
+        start[index] = side
+        minuit = likelihood.minimum(start)
+        assert minuit.values[index] * side > 0.5
+        found[side] = minuit
+    # From the initial values the search ends in the wrong one.
+    assert likelihood.minimum().values[index] < 0
+    assert found[-1.0].fval > found[1.0].fval + 0.05
+    result = fit(spec).result
+    assert result["Jet energy scale"].value == pytest.approx(found[1.0].values[index], abs=0.01)
+    (other,) = result.other_minima
+    assert other.value == pytest.approx(found[-1.0].values["ttbar_norm"], abs=1e-3)
+    assert other.twice_delta_nll == pytest.approx(found[-1.0].fval - found[1.0].fval, abs=1e-3)
+
+
+def test_the_scan_follows_the_lower_of_two_minima() -> None:
+    best = fit(two_minima())
+    result = scan(best, points=21, width=6)
+    index = best.likelihood.names.index("Jet energy scale")
+    for value, height in zip(result.values, result.twice_delta_nll, strict=True):
+        for side in (-1.0, 1.0):
+            start = best.likelihood.initial.copy()
+            start[index] = side
+            held = best.likelihood.minimum(start, {best.likelihood.poi: value})
+            assert height <= held.fval - best.result.twice_nll + 0.02
+    lowest = result.twice_delta_nll.index(min(result.twice_delta_nll))
+    assert lowest == 10
+
+
 def test_a_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "_MAX_CALLS", 5)
+    monkeypatch.setattr(likelihood_module, "_MAX_CALLS", 5)
     with pytest.raises(FitError, match=r"did not converge: .*call limit"):
         fit(shapes())
 
