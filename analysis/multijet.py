@@ -15,8 +15,8 @@ from analysis import channels
 from analysis.config import AnalysisConfig, Trigger
 from analysis.histograms import book_observable, book_plane
 from analysis.metadata import NOMINAL, SampleInfo
-from analysis.objects import JetReader, Jets, Leptons, good_electrons
-from analysis.reconstruction import Floats, jet_sums
+from analysis.objects import Jets, Leptons, read_jets
+from analysis.reconstruction import Floats
 from analysis.regions import REGIONS
 from analysis.systematics import UNSHIFTED_PT, Weights
 
@@ -53,24 +53,25 @@ def histograms(
         sample.process,
     )
     shape = book_observable(config.observable, list(REGIONS), sample.process, [NOMINAL], [CHANNEL])
-    loose = Leptons(leptons.electrons, events.muon[good_electrons(events.muon, config.muon)])
+    muons = leptons.loose_muons
+    loose = leptons._replace(muons=muons)
     one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
     candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
     if config.jet.min_lepton_delta_r > 0:
         # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
-        jets = JetReader(events, config.jet, loose).shifted(UNSHIFTED_PT)
-    sums = jet_sums(jets.offsets, candidates, jets.pt, jets.good, jets.btagged)
+        jets = read_jets(events, config.jet, loose, [UNSHIFTED_PT])
+    sums = jets.sums(candidates)
     passing = candidates & (sums.n_jets >= config.regions.min_jets)
     for name, region in REGIONS.items():
-        index = np.flatnonzero(passing & region.contains(sums))
-        muon = ak.firsts(loose.muons[index])
+        contained = passing & region.contains(sums)
+        index = np.flatnonzero(contained[0])
         # Not negative by its definition; an event below the axis would be lost from every region.
-        isolation = np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0)
+        isolation = np.maximum(muons.of_first("pfreliso04DBCorr", index), 0.0)
         plane.fill(
             isolation=isolation,
             transverse_mass=transverse_mass(
-                np.asarray(muon.pt),
-                np.asarray(muon.phi),
+                muons.of_first("pt", index),
+                muons.of_first("phi", index),
                 np.asarray(events.met.pt)[index],
                 np.asarray(events.met.phi)[index],
             ),
@@ -80,8 +81,10 @@ def histograms(
             weight=weight[index],
         )
         control = index[isolation >= config.multijet.min_control_isolation]
+        in_control = np.zeros_like(contained)
+        in_control[:, control] = True
         shape.fill(
-            observable=region.observable(jets, sums, control),
+            observable=region.observable(jets, sums, in_control),
             region=name,
             process=sample.process,
             variation=NOMINAL,

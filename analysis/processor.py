@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import awkward as ak
@@ -13,22 +13,25 @@ from hist import Hist
 from analysis import channels, control, histograms, multijet, objects, systematics
 from analysis.channels import Channels
 from analysis.config import AnalysisConfig
+from analysis.histograms import Numbered
 from analysis.metadata import CHANNELS, SampleInfo
-from analysis.objects import JetReader, Jets
-from analysis.reconstruction import Ints, JetSums, jet_sums, leading_pt
+from analysis.objects import Jets
+from analysis.reconstruction import Bools, Ints, JetSums, leading_pt
 from analysis.regions import REGIONS
 from analysis.systematics import Selected, Weights
 
 Output = dict[str, Any]
 
 
-class _Shifted(NamedTuple):
-    """The selection under one jet shift."""
+class _Selected(NamedTuple):
+    """The selection under every jet shift, the unshifted jets first."""
 
     jets: Jets
     sums: JetSums
-    passing: Channels
-    """Events of each channel with enough good jets."""
+    channel: Ints
+    """Of each event, by number."""
+    passing: Bools
+    """Events of a channel with enough good jets; shape (shifts, events)."""
 
 
 class TtbarAnalysis(ProcessorABC):
@@ -50,37 +53,42 @@ class TtbarAnalysis(ProcessorABC):
         one_lepton = channels.one_lepton(leptons)
         triggered = channels.triggered(one_lepton, events, sample, config.trigger)
 
-        observable = histograms.book_observable(
-            config.observable,
-            list(REGIONS),
-            sample.process,
-            systematics.variations(sample, config.variations),
-            list(CHANNELS),
+        jets = objects.read_jets(
+            events,
+            config.jet,
+            leptons,
+            [
+                systematics.UNSHIFTED_PT,
+                *systematics.jet_shifts(sample, config.variations).values(),
+            ],
         )
-        jets = JetReader(events, config.jet, leptons)
-        unshifted = self._select(jets.shifted(systematics.UNSHIFTED_PT), triggered)
-        self._fill_unshifted(observable, unshifted, events, sample, weight)
-        for variation, column in systematics.jet_shifts(sample, config.variations).items():
-            shifted = self._select(jets.shifted(column), triggered)
-            for region, channel, index, values in _in_regions(shifted):
-                _fill(observable, values, weight[index], region, sample, variation, channel)
+        selected = self._select(jets, triggered)
+        unshifted = jets.first_shift()
+        channel = np.where(selected.passing[0], selected.channel, channels.NO_CHANNEL)
 
         output: Output = {
-            "observable": observable,
+            "observable": self._observable(selected, events, sample, weight),
             "control": {},
             "multijet": {},
-            "cutflow": _cutflow(one_lepton, triggered, unshifted, weight),
+            "cutflow": _cutflow(one_lepton, triggered, selected, weight),
             # POET ntuples have no generator weights: every event counts one, whatever scale
             # factors it is weighted with in the histograms.
             "counts": {"events": len(events), "sum_of_weights": float(len(events))},
         }
         if self._has_control(sample):
             output["control"] = control.histograms(
-                config.control, sample.process, events, leptons, *unshifted, weight
+                config.control,
+                sample.process,
+                events,
+                leptons,
+                unshifted,
+                selected.sums,
+                channel,
+                weight,
             )
         if self._has_multijet(sample):
             output["multijet"] = multijet.histograms(
-                config, sample, events, leptons, unshifted.jets, weight
+                config, sample, events, leptons, unshifted, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
 
@@ -109,73 +117,84 @@ class TtbarAnalysis(ProcessorABC):
         """As the control histograms, it has no variation axis."""
         return self.config.multijet.enabled and sample.is_nominal
 
-    def _select(self, jets: Jets, triggered: Channels) -> _Shifted:
-        candidates = np.logical_or.reduce(list(triggered.values()))
-        sums = jet_sums(jets.offsets, candidates, jets.pt, jets.good, jets.btagged)
-        enough = sums.n_jets >= self.config.regions.min_jets
-        return _Shifted(jets, sums, {name: mask & enough for name, mask in triggered.items()})
+    def _select(self, jets: Jets, triggered: Channels) -> _Selected:
+        channel = channels.numbers(triggered)
+        candidates = channel != channels.NO_CHANNEL
+        sums = jets.sums(candidates)
+        passing = candidates & (sums.n_jets >= self.config.regions.min_jets)
+        return _Selected(jets, sums, channel, passing)
 
-    def _fill_unshifted(
-        self,
-        observable: Hist,
-        unshifted: _Shifted,
-        events: ak.Array,
-        sample: SampleInfo,
-        weight: Weights,
-    ) -> None:
-        """Fill with the nominal weights, and the same values with those of each weight variation."""
+    def _observable(
+        self, selected: _Selected, events: ak.Array, sample: SampleInfo, weight: Weights
+    ) -> Hist:
+        """Each region under all jet shifts with the nominal weights, and without a shift with those of
+        each weight variation.
+        """
+        config = self.config
+        observable = histograms.book_observable(
+            config.observable,
+            list(REGIONS),
+            sample.process,
+            systematics.variations(sample, config.variations),
+            list(CHANNELS),
+        )
+        with Numbered(observable) as histogram:
+            for number, region in enumerate(REGIONS.values()):
+                contained = selected.passing & region.contains(selected.sums)
+                shift, rows = np.nonzero(contained)
+                values = region.observable(selected.jets, selected.sums, contained)
+                histogram.fill(
+                    observable=values,
+                    region=number,
+                    process=0,
+                    variation=shift,
+                    channel=selected.channel[rows],
+                    weight=weight[rows],
+                )
+                rows = rows[shift == 0]
+                weights = self._varied_weights(selected.jets, events, sample, rows, weight[rows])
+                n_shifts, n_weights = len(contained), len(weights)
+                histogram.fill(
+                    observable=np.tile(values[: len(rows)], n_weights),
+                    region=number,
+                    process=0,
+                    variation=np.repeat(np.arange(n_weights) + n_shifts, len(rows)),
+                    channel=np.tile(selected.channel[rows], n_weights),
+                    weight=weights.ravel(),
+                )
+        return observable
+
+    def _varied_weights(
+        self, jets: Jets, events: ak.Array, sample: SampleInfo, rows: Ints, weight: Weights
+    ) -> Weights:
+        """Of the events of an index array, with their nominal weights; shape (variations, events)."""
         table = systematics.weight_variations(sample, self.config.variations)
         n_leading = self.config.variations.btag_jets if table else 0
-        jets = unshifted.jets
-        for region, channel, index, values in _in_regions(unshifted):
-            _fill(observable, values, weight[index], region, sample, sample.variation, channel)
-            leading = leading_pt(jets.offsets, index, jets.pt, jets.good, n_leading)
-            selected = Selected(events, index, weight[index], leading)
-            for variation, varied in table.items():
-                _fill(observable, values, varied(selected), region, sample, variation, channel)
-
-
-def _in_regions(shifted: _Shifted) -> Iterator[tuple[str, str, Ints, Weights]]:
-    """Region, channel, index array of the events in both, their observable in GeV."""
-    for name, region in REGIONS.items():
-        contained = region.contains(shifted.sums)
-        for channel, mask in shifted.passing.items():
-            index = np.flatnonzero(mask & contained)
-            yield name, channel, index, region.observable(shifted.jets, shifted.sums, index)
-
-
-def _fill(
-    observable: Hist,
-    values: Weights,
-    weights: Weights,
-    region: str,
-    sample: SampleInfo,
-    variation: str,
-    channel: str,
-) -> None:
-    observable.fill(
-        observable=values,
-        region=region,
-        process=sample.process,
-        variation=variation,
-        channel=channel,
-        weight=weights,
-    )
+        leading = leading_pt(
+            jets.offsets, rows, jets.pts[0], jets.acceptable, jets.min_pt, n_leading
+        )
+        selected = Selected(events, rows, weight, leading)
+        varied = [variation(selected) for variation in table.values()]
+        return np.array(varied).reshape(len(table), len(rows))
 
 
 def _cutflow(
-    one_lepton: Channels, triggered: Channels, unshifted: _Shifted, weight: Weights
+    one_lepton: Channels, triggered: Channels, selected: _Selected, weight: Weights
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Channel -> step -> events and their weights; each step but the regions is part of the last."""
     flow: dict[str, dict[str, dict[str, float]]] = {}
-    for channel, passing in unshifted.passing.items():
+    in_region = {
+        name: region.contains(selected.sums)[0] & selected.passing[0]
+        for name, region in REGIONS.items()
+    }
+    for channel in CHANNELS:
         steps = {
             "one lepton": one_lepton[channel],
             "trigger": triggered[channel],
-            "jets": passing,
+            "jets": triggered[channel] & selected.passing[0],
         }
-        for name, region in REGIONS.items():
-            steps[name] = passing & region.contains(unshifted.sums)
+        for name, mask in in_region.items():
+            steps[name] = triggered[channel] & mask
         flow[channel] = {
             step: {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}
             for step, mask in steps.items()
