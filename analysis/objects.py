@@ -109,8 +109,8 @@ class Jets(NamedTuple):
     """All jets of many events under several jet shifts."""
 
     offsets: Ints
-    pts: tuple[Floats, ...]
-    """GeV, one array for each shift."""
+    pts: Floats
+    """GeV; shape (shifts, jets)."""
     eta: Floats
     phi: Floats
     mass: Floats
@@ -141,7 +141,7 @@ def read_jets(events: ak.Array, cuts: JetCuts, leptons: Leptons, columns: list[s
         acceptable &= np.hypot(delta_eta, delta_phi) >= cuts.min_lepton_delta_r
     return Jets(
         jets.offsets,
-        tuple(jets[column] for column in columns),
+        np.stack([jets[column] for column in columns]),
         eta,
         phi,
         jets["mass"],

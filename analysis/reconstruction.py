@@ -2,12 +2,16 @@
 
 All take the flat jets of many events with `offsets` (event i has the jets from offsets[i] to
 offsets[i+1]), and compute in double precision, whatever the precision of the input. A jet is good
-where it is `acceptable` and its pT is above `min_pt`; under several jet shifts, whose `pts` are a
-tuple, everything else of a jet is read once.
+where it is `acceptable` and its pT is above `min_pt`; `pts` has the pT under several jet shifts, shape
+(shifts, jets), and everything else of a jet is read once for all of them.
+
+Of each loop one type of arguments occurs, so that workers that compile at the same time write the
+same file to numba's cache; two types could take the same file name there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
@@ -17,6 +21,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled at its first call, and cached on disk if a folder for that can be written."""
+    try:
+        compiled: Callable[..., Any] = numba.njit(cache=True)(function)
+    except RuntimeError:
+        compiled = numba.njit(function)
+    return compiled
 
 
 class JetSums(NamedTuple):
@@ -31,7 +44,7 @@ class JetSums(NamedTuple):
 def jet_sums(
     offsets: Ints,
     wanted: Bools,
-    pts: tuple[Floats, ...],
+    pts: Floats,
     acceptable: Bools,
     btagged: Bools,
     min_pt: float,
@@ -40,7 +53,7 @@ def jet_sums(
     return JetSums(*_jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt))
 
 
-@numba.njit(cache=True)
+@_compiled
 def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignore[no-untyped-def]
     shape = (len(pts), len(offsets) - 1)
     n_jets = np.zeros(shape, np.int64)
@@ -59,7 +72,7 @@ def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignor
     return n_jets, n_btags, ht
 
 
-@numba.njit(cache=True)
+@_compiled
 def good_jets(offsets, events, pt, acceptable, min_pt):  # type: ignore[no-untyped-def]
     """The good jets of the events of an index array: their places, and the rows of their events."""
     jets = []
@@ -72,7 +85,7 @@ def good_jets(offsets, events, pt, acceptable, min_pt):  # type: ignore[no-untyp
     return np.array(jets, np.int64), np.array(rows, np.int64)
 
 
-@numba.njit(cache=True)
+@_compiled
 def leading_pt(offsets, events, pt, acceptable, min_pt, n_leading):  # type: ignore[no-untyped-def]
     """pT in GeV of the `n_leading` hardest good jets of each event of the index array `events`.
 
@@ -90,7 +103,7 @@ def leading_pt(offsets, events, pt, acceptable, min_pt, n_leading):  # type: ign
     return leading
 
 
-@numba.njit(cache=True)
+@_compiled
 def top_candidate_masses(  # type: ignore[no-untyped-def]
     offsets, wanted, pts, eta, phi, mass, acceptable, btagged, min_pt
 ):
@@ -123,10 +136,10 @@ def top_candidate_masses(  # type: ignore[no-untyped-def]
                 directions_known = True
             n = 0
             for jet in range(first, offsets[event + 1]):
-                pt = np.float64(pts[shift][jet])
+                pt = np.float64(pts[shift, jet])
                 if not (acceptable[jet] and pt > min_pt):
                     continue
-                unshifted = np.float64(pts[0][jet])
+                unshifted = np.float64(pts[0, jet])
                 m = np.float64(mass[jet]) * (pt / unshifted) if unshifted > 0 else 0.0
                 px[n] = pt * directions[jet - first, 0]
                 py[n] = pt * directions[jet - first, 1]
@@ -138,7 +151,7 @@ def top_candidate_masses(  # type: ignore[no-untyped-def]
     return result
 
 
-@numba.njit(cache=True)
+@_compiled
 def _top_mass(n, px, py, pz, energy, tagged):  # type: ignore[no-untyped-def]
     """Of the first `n` four-vectors."""
     best, mass = -1.0, np.nan

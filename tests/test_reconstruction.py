@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.reconstruction import good_jets, jet_sums, leading_pt, top_candidate_masses
+from analysis.reconstruction import (
+    _compiled,
+    _jet_sums,
+    good_jets,
+    jet_sums,
+    leading_pt,
+    top_candidate_masses,
+)
 
 JET = st.tuples(
     st.floats(1, 500, width=32),
@@ -61,8 +68,8 @@ def shifted(event: list[Any], scale: float) -> list[Any]:
     ]
 
 
-def pts_of(pt: Any) -> tuple[Any, ...]:
-    return tuple(pt * np.float32(scale) for scale in SCALES)
+def pts_of(pt: Any) -> Any:
+    return np.stack([pt * np.float32(scale) for scale in SCALES])
 
 
 @settings(deadline=None, max_examples=200)
@@ -130,4 +137,21 @@ def masses_of(events: list[list[Any]]) -> Any:
     """Under one shift."""
     offsets, pt, *others = flat(events)
     wanted = np.ones((1, len(events)), bool)
-    return top_candidate_masses(offsets, wanted, (pt,), *others, MIN_PT)[0]
+    return top_candidate_masses(offsets, wanted, pt[np.newaxis], *others, MIN_PT)[0]
+
+
+def test_without_a_file_for_its_cache_a_loop_is_compiled_all_the_same() -> None:
+    code: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", code)  # noqa: S102
+    assert _compiled(code["double"])(21) == 42
+
+
+def test_jet_shifts_or_none_of_them_are_one_compilation() -> None:
+    """Two types of arguments, compiled by two workers at once, may overwrite each other's cache."""
+    for events in ([[]], [[(50.0, 0.0, 0.0, 5.0, True, True)] * 4]):
+        masses_of(events)
+        offsets, pt, *_, good, tagged = flat(events)
+        for pts in (pts_of(pt), pt[np.newaxis]):
+            jet_sums(offsets, np.ones(1, bool), pts, good, tagged, MIN_PT)
+    assert len(top_candidate_masses.signatures) == 1
+    assert len(_jet_sums.signatures) == 1
