@@ -63,12 +63,14 @@ def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignor
         if not wanted[event]:
             continue
         for shift in range(shape[0]):
-            pt = pts[shift]
+            jets, tags, total = 0, 0, 0.0
             for jet in range(offsets[event], offsets[event + 1]):
-                if acceptable[jet] and np.float64(pt[jet]) > min_pt:
-                    n_jets[shift, event] += 1
-                    n_btags[shift, event] += btagged[jet]
-                    ht[shift, event] += np.float64(pt[jet])
+                pt = np.float64(pts[shift, jet])
+                good = acceptable[jet] & (pt > min_pt)
+                jets += good
+                tags += good & btagged[jet]
+                total += pt if good else 0.0
+            n_jets[shift, event], n_btags[shift, event], ht[shift, event] = jets, tags, total
     return n_jets, n_btags, ht
 
 

@@ -26,6 +26,7 @@ from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
 from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
+from analysis.execution.sources import UPROOT_OPTIONS
 from schemas import AGCSchema
 from schemas.agc import missing_branch_message
 
@@ -127,7 +128,7 @@ def run(
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
         runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
-        wrapped = runner.run(items, _Checked(processor, branches))
+        wrapped = runner.run(items, _Checked(processor, branches), uproot_options=UPROOT_OPTIONS)
     output = wrapped["out"]
     for item, reason in wrapped.get("failed", ()):
         logger.debug(
