@@ -8,7 +8,6 @@ opening takes. So here a file is closed only when its process opens another one.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import uproot
@@ -21,8 +20,8 @@ MAX_TREES = 4
 class KeptOpen(FSSpecSource):
     """One source for all who open the same file in this process; uproot's own in all else.
 
-    It is closed when another file is opened and nobody uses it, when an error ended its use, or when
-    the file has changed.
+    It is closed when another file is opened and nobody uses it, or when an error ended its use. A file
+    that was written anew in between is read anew: uproot knows the trees by the file's identifier.
     """
 
     _sources: ClassVar[dict[Any, KeptOpen]] = {}
@@ -31,7 +30,7 @@ class KeptOpen(FSSpecSource):
     _counted: int
 
     def __new__(cls, file_path: str, **options: Any) -> Self:
-        key = (cls, file_path, _state(file_path), repr(sorted(options.items(), key=str)))
+        key = (cls, file_path, repr(sorted(options.items(), key=str)))
         with cls._lock:
             for other, source in list(cls._sources.items()):
                 if other != key and source._users == 0:
@@ -86,12 +85,3 @@ def _trees() -> _Trees:
 
 UPROOT_OPTIONS = {"handler": KeptOpen, "object_cache": _TREES, "array_cache": None}
 """For `uproot.open`. No column is read twice in a chunk, so that none is worth keeping."""
-
-
-def _state(path: str) -> tuple[int, ...] | None:
-    """What changes when a file on this machine is written anew."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
