@@ -7,6 +7,8 @@ muon that is not isolated.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import awkward as ak
 import numpy as np
 from hist import Hist
@@ -16,7 +18,7 @@ from analysis.config import AnalysisConfig, Trigger
 from analysis.histograms import book_observable, book_plane
 from analysis.metadata import NOMINAL, SampleInfo
 from analysis.objects import Jets, Leptons, read_jets
-from analysis.reconstruction import Floats
+from analysis.reconstruction import Bools, Floats, JetSums
 from analysis.regions import REGIONS
 from analysis.systematics import UNSHIFTED_PT, Weights
 
@@ -54,17 +56,9 @@ def histograms(
     )
     shape = book_observable(config.observable, list(REGIONS), sample.process, [NOMINAL], [CHANNEL])
     muons = leptons.loose_muons
-    loose = leptons._replace(muons=muons)
-    one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
-    candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
-    if config.jet.min_lepton_delta_r > 0:
-        # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
-        jets = read_jets(events, config.jet, loose, [UNSHIFTED_PT])
-    sums = jets.sums(candidates)
-    passing = candidates & (sums.n_jets >= config.regions.min_jets)
+    jets, sums, contained = _select(config, sample, events, leptons, jets)
     for name, region in REGIONS.items():
-        contained = passing & region.contains(sums)
-        index = np.flatnonzero(contained[0])
+        index = np.flatnonzero(contained[name][0])
         # Not negative by its definition; an event below the axis would be lost from every region.
         isolation = np.maximum(muons.of_first("pfreliso04DBCorr", index), 0.0)
         plane.fill(
@@ -81,7 +75,7 @@ def histograms(
             weight=weight[index],
         )
         control = index[isolation >= config.multijet.min_control_isolation]
-        in_control = np.zeros_like(contained)
+        in_control = np.zeros_like(contained[name])
         in_control[:, control] = True
         shape.fill(
             observable=region.observable(jets, sums, in_control),
@@ -92,6 +86,37 @@ def histograms(
             weight=weight[control],
         )
     return {PLANE: plane, CONTROL_SHAPE: shape}
+
+
+def used_events(
+    config: AnalysisConfig, sample: SampleInfo, events: ak.Array, leptons: Leptons, jets: Jets
+) -> Bools:
+    """Mask of the events that `histograms` fills."""
+    contained = _select(config, sample, events, leptons, jets).contained
+    used: Bools = np.logical_or.reduce(list(contained.values()))[0]
+    return used
+
+
+class _Selected(NamedTuple):
+    jets: Jets
+    sums: JetSums
+    contained: dict[str, Bools]
+    """Region -> mask of shape (1, events)."""
+
+
+def _select(
+    config: AnalysisConfig, sample: SampleInfo, events: ak.Array, leptons: Leptons, jets: Jets
+) -> _Selected:
+    loose = leptons._replace(muons=leptons.loose_muons)
+    one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
+    candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
+    if config.jet.min_lepton_delta_r > 0:
+        # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
+        jets = read_jets(events, config.jet, loose, [UNSHIFTED_PT])
+    sums = jets.sums(candidates)
+    passing = candidates & (sums.n_jets >= config.regions.min_jets)
+    contained = {name: passing & region.contains(sums) for name, region in REGIONS.items()}
+    return _Selected(jets, sums, contained)
 
 
 def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Floats:

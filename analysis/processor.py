@@ -15,17 +15,23 @@ from analysis.channels import Channels
 from analysis.config import AnalysisConfig
 from analysis.histograms import Numbered
 from analysis.metadata import CHANNELS, SampleInfo
-from analysis.objects import Jets
+from analysis.objects import Jets, Leptons
 from analysis.reconstruction import Bools, Ints, JetSums, leading_pt
 from analysis.regions import REGIONS
 from analysis.systematics import Selected, Weights
 
 Output = dict[str, Any]
 
+Cutflow = dict[str, dict[str, dict[str, float]]]
+"""Channel -> step -> events and their weights."""
+
 
 class _Selected(NamedTuple):
     """The selection under every jet shift, the unshifted jets first."""
 
+    leptons: Leptons
+    one_lepton: Channels
+    triggered: Channels
     jets: Jets
     sums: JetSums
     channel: Ints
@@ -49,28 +55,15 @@ class TtbarAnalysis(ProcessorABC):
         config = self.config
         sample = SampleInfo.from_metadata(events.metadata)
         weight = systematics.nominal_weight(events, sample, config.variations)
-        leptons = objects.select_leptons(events, config.electron, config.muon)
-        one_lepton = channels.one_lepton(leptons)
-        triggered = channels.triggered(one_lepton, events, sample, config.trigger)
-
-        jets = objects.read_jets(
-            events,
-            config.jet,
-            leptons,
-            [
-                systematics.UNSHIFTED_PT,
-                *systematics.jet_shifts(sample, config.variations).values(),
-            ],
-        )
-        selected = self._select(jets, triggered)
-        unshifted = jets.first_shift()
+        selected = self._select(events, sample)
+        unshifted = selected.jets.first_shift()
         channel = np.where(selected.passing[0], selected.channel, channels.NO_CHANNEL)
 
         output: Output = {
             "observable": self._observable(selected, events, sample, weight),
             "control": {},
             "multijet": {},
-            "cutflow": _cutflow(one_lepton, triggered, selected, weight),
+            "cutflow": _cutflow(selected, weight),
             # POET ntuples have no generator weights: every event counts one, whatever scale
             # factors it is weighted with in the histograms.
             "counts": {"events": len(events), "sum_of_weights": float(len(events))},
@@ -80,7 +73,7 @@ class TtbarAnalysis(ProcessorABC):
                 config.control,
                 sample.process,
                 events,
-                leptons,
+                selected.leptons,
                 unshifted,
                 selected.sums,
                 channel,
@@ -88,9 +81,30 @@ class TtbarAnalysis(ProcessorABC):
             )
         if self._has_multijet(sample):
             output["multijet"] = multijet.histograms(
-                config, sample, events, leptons, unshifted, weight
+                config, sample, events, selected.leptons, unshifted, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
+
+    def used_events(self, events: ak.Array) -> tuple[Bools, Cutflow]:
+        """Mask of the events that `process` fills histograms with or counts as having enough jets,
+        and the steps of the cutflow that have others.
+        """
+        sample = SampleInfo.from_metadata(events.metadata)
+        weight = systematics.nominal_weight(events, sample, self.config.variations)
+        selected = self._select(events, sample)
+        used = selected.passing[0].copy()
+        for region in REGIONS.values():
+            used |= (selected.passing & region.contains(selected.sums)).any(axis=0)
+        if self._has_multijet(sample):
+            used |= multijet.used_events(
+                self.config, sample, events, selected.leptons, selected.jets.first_shift()
+            )
+        steps = {"one lepton": selected.one_lepton, "trigger": selected.triggered}
+        early = {
+            channel: {step: _count(masks[channel], weight) for step, masks in steps.items()}
+            for channel in CHANNELS
+        }
+        return used, early
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing: normalisation needs to know what was read, and is a stage of its own."""
@@ -117,12 +131,19 @@ class TtbarAnalysis(ProcessorABC):
         """As the control histograms, it has no variation axis."""
         return self.config.multijet.enabled and sample.is_nominal
 
-    def _select(self, jets: Jets, triggered: Channels) -> _Selected:
+    def _select(self, events: ak.Array, sample: SampleInfo) -> _Selected:
+        config = self.config
+        leptons = objects.select_leptons(events, config.electron, config.muon)
+        one_lepton = channels.one_lepton(leptons)
+        triggered = channels.triggered(one_lepton, events, sample, config.trigger)
+        shifts = systematics.jet_shifts(sample, config.variations)
+        columns = [systematics.UNSHIFTED_PT, *shifts.values()]
+        jets = objects.read_jets(events, config.jet, leptons, columns)
         channel = channels.numbers(triggered)
         candidates = channel != channels.NO_CHANNEL
         sums = jets.sums(candidates)
-        passing = candidates & (sums.n_jets >= self.config.regions.min_jets)
-        return _Selected(jets, sums, channel, passing)
+        passing = candidates & (sums.n_jets >= config.regions.min_jets)
+        return _Selected(leptons, one_lepton, triggered, jets, sums, channel, passing)
 
     def _observable(
         self, selected: _Selected, events: ak.Array, sample: SampleInfo, weight: Weights
@@ -178,25 +199,24 @@ class TtbarAnalysis(ProcessorABC):
         return np.array(varied).reshape(len(table), len(rows))
 
 
-def _cutflow(
-    one_lepton: Channels, triggered: Channels, selected: _Selected, weight: Weights
-) -> dict[str, dict[str, dict[str, float]]]:
+def _cutflow(selected: _Selected, weight: Weights) -> Cutflow:
     """Channel -> step -> events and their weights; each step but the regions is part of the last."""
-    flow: dict[str, dict[str, dict[str, float]]] = {}
+    flow: Cutflow = {}
     in_region = {
         name: region.contains(selected.sums)[0] & selected.passing[0]
         for name, region in REGIONS.items()
     }
     for channel in CHANNELS:
         steps = {
-            "one lepton": one_lepton[channel],
-            "trigger": triggered[channel],
-            "jets": triggered[channel] & selected.passing[0],
+            "one lepton": selected.one_lepton[channel],
+            "trigger": selected.triggered[channel],
+            "jets": selected.triggered[channel] & selected.passing[0],
         }
         for name, mask in in_region.items():
-            steps[name] = triggered[channel] & mask
-        flow[channel] = {
-            step: {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}
-            for step, mask in steps.items()
-        }
+            steps[name] = selected.triggered[channel] & mask
+        flow[channel] = {step: _count(mask, weight) for step, mask in steps.items()}
     return flow
+
+
+def _count(mask: Bools, weight: Weights) -> dict[str, float]:
+    return {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}
