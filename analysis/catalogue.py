@@ -16,6 +16,7 @@ from analysis.errors import CatalogueError, did_you_mean
 from analysis.files import write_json
 from analysis.metadata import SampleInfo
 from analysis.processes import DATA, PROCESS_LABELS
+from analysis.skimmed import Skim, SkimmedDataset
 from analysis.units import cross_section_pb, luminosity_ipb
 from analysis.validation import Strict, faults
 
@@ -46,6 +47,7 @@ class Dataset(Strict):
     """Of all generated events that passed the generator's filter; None if unknown."""
     sum_of_weights_is: Literal["count", "weights"] = "count"
     """Whether `sum_of_weights` is a plain number of events or the sum of generator weights."""
+    skim: SkimmedDataset | None = None
     path: str = ""
     """Folder of the files, below the catalogue's base."""
     files: Annotated[dict[str, NonNegativeInt], Field(min_length=1)]
@@ -81,6 +83,8 @@ class Catalogue(Strict):
     """What figures say the events are; by default `CMS Open Data` if a dataset has a CMS name."""
     processes: dict[str, str] = Field(default_factory=dict)
     """Processes beyond the usual ones, with their labels for figures."""
+    skim: Skim | None = None
+    """How the files were made, if they are a skim."""
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
 
     @classmethod

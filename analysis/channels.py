@@ -6,12 +6,14 @@ import awkward as ak
 import numpy as np
 
 from analysis.config import Trigger
-from analysis.metadata import SampleInfo
+from analysis.metadata import CHANNELS, SampleInfo
 from analysis.objects import Leptons
-from analysis.reconstruction import Bools
+from analysis.reconstruction import Bools, Ints
 
 Channels = dict[str, Bools]
 """Channel -> mask of events; no event is in two."""
+
+NO_CHANNEL = -1
 
 TRIGGERS = {
     "electron": ("Ele22_eta2p1_WPLoose_Gsf",),
@@ -22,8 +24,7 @@ TRIGGERS = {
 
 def one_lepton(leptons: Leptons) -> Channels:
     """Events with exactly one good lepton in total, by its flavour."""
-    n_electrons = np.asarray(ak.num(leptons.electrons))
-    n_muons = np.asarray(ak.num(leptons.muons))
+    n_electrons, n_muons = leptons.electrons.counts, leptons.muons.counts
     return {
         "electron": (n_electrons == 1) & (n_muons == 0),
         "muon": (n_muons == 1) & (n_electrons == 0),
@@ -44,6 +45,14 @@ def triggered(
     if not _needs_trigger(sample, config):
         return provided
     return {channel: mask & _fired(events, channel) for channel, mask in provided.items()}
+
+
+def numbers(channels: Channels) -> Ints:
+    """Place of each event's channel among `CHANNELS`, `NO_CHANNEL` where it is in none."""
+    number = np.full(len(next(iter(channels.values()))), NO_CHANNEL)
+    for channel, mask in channels.items():
+        number[mask] = CHANNELS.index(channel)
+    return number
 
 
 def columns(sample: SampleInfo, config: Trigger) -> frozenset[str]:

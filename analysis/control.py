@@ -6,12 +6,12 @@ import awkward as ak
 import numpy as np
 from hist import Hist
 
-from analysis.channels import Channels
+from analysis.channels import NO_CHANNEL
 from analysis.config import ControlBinnings
-from analysis.histograms import book_control
+from analysis.histograms import Numbered, book_control
 from analysis.metadata import CHANNELS
 from analysis.objects import Jets, Leptons
-from analysis.reconstruction import JetSums
+from analysis.reconstruction import Ints, JetSums, good_jets
 from analysis.systematics import Weights
 
 COLUMNS = frozenset({"met.pt", "PV.npvs"})
@@ -34,28 +34,34 @@ def histograms(
     leptons: Leptons,
     jets: Jets,
     sums: JetSums,
-    passing: Channels,
+    channel: Ints,
     weight: Weights,
 ) -> dict[str, Hist]:
-    """Name -> histogram of (value, channel, process); one entry an event, for `jet_pt` one a jet."""
-    booked = {
-        name: book_control(getattr(config, name), LABELS[name], list(CHANNELS), process)
-        for name in LABELS
+    """Name -> histogram of (value, channel, process); one entry an event, for `jet_pt` one a jet.
+
+    `channel` is that of each event with enough jets, by number; jets and sums are unshifted.
+    """
+    chosen = np.flatnonzero(channel != NO_CHANNEL)
+    pt = jets.pts[0]
+    places, rows = good_jets(jets.offsets, chosen, pt, jets.acceptable, jets.min_pt)
+    every = slice(None)
+    values = {
+        "lepton_pt": (leptons.only("pt", chosen), every),
+        "lepton_eta": (leptons.only("eta", chosen), every),
+        "jet_pt": (pt[places], rows),
+        "n_jets": (sums.n_jets[0, chosen], every),
+        "n_btags": (sums.n_btags[0, chosen], every),
+        "met": (np.asarray(events.met.pt)[chosen], every),
+        "n_vertices": (np.asarray(events.PV.npvs)[chosen], every),
     }
-    per_event = {
-        "lepton_pt": leptons.only("pt"),
-        "lepton_eta": leptons.only("eta"),
-        "n_jets": sums.n_jets,
-        "n_btags": sums.n_btags,
-        "met": np.asarray(events.met.pt),
-        "n_vertices": np.asarray(events.PV.npvs),
-    }
-    jets_in_event = np.diff(jets.offsets)
-    for channel, mask in passing.items():
-        where = {"channel": channel, "process": process}
-        for name, values in per_event.items():
-            booked[name].fill(value=values[mask], **where, weight=weight[mask])
-        of_jets = np.repeat(mask, jets_in_event) & jets.good
-        jet_weight = np.repeat(weight, jets_in_event)[of_jets]
-        booked["jet_pt"].fill(value=jets.pt[of_jets], **where, weight=jet_weight)
+    booked = {}
+    for name, (filled, of_event) in values.items():
+        booked[name] = book_control(getattr(config, name), LABELS[name], list(CHANNELS), process)
+        with Numbered(booked[name]) as histogram:
+            histogram.fill(
+                value=filled,
+                channel=channel[chosen][of_event],
+                process=0,
+                weight=weight[chosen][of_event],
+            )
     return booked

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import hist
 import uhi.io.zip
@@ -76,6 +76,38 @@ def book_plane(
         hist.axis.StrCategory([channel], name="channel", label="Channel", overflow=False),
         hist.axis.StrCategory([process], name="process", label="Process", growth=True),
         storage=hist.storage.Weight(),
+    )
+
+
+class Numbered:
+    """Fills a histogram with the places of its categories in place of their names: arrays of them
+    at once, where names would need a fill for each. Used as a context; the histogram has the contents
+    at its end.
+    """
+
+    def __init__(self, histogram: Hist) -> None:
+        self._histogram = histogram
+        self._counted = Hist(
+            *(_numbered(axis) for axis in histogram.axes), storage=hist.storage.Weight()
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def fill(self, **values: Any) -> None:
+        """As `Hist.fill`, categories by number."""
+        self._counted.fill(**values)
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.view(flow=True)[...] += self._counted.view(flow=True)
+
+
+def _numbered(axis: Any) -> Any:
+    """The axis itself, or whole numbers in the same bins as its categories."""
+    if not isinstance(axis, hist.axis.StrCategory):
+        return axis
+    return hist.axis.Integer(
+        0, axis.size, name=axis.name, underflow=False, overflow=axis.traits.overflow
     )
 
 

@@ -7,6 +7,8 @@ muon that is not isolated.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import awkward as ak
 import numpy as np
 from hist import Hist
@@ -15,8 +17,8 @@ from analysis import channels
 from analysis.config import AnalysisConfig, Trigger
 from analysis.histograms import book_observable, book_plane
 from analysis.metadata import NOMINAL, SampleInfo
-from analysis.objects import JetReader, Jets, Leptons, good_electrons
-from analysis.reconstruction import Floats, jet_sums
+from analysis.objects import Jets, Leptons, read_jets
+from analysis.reconstruction import Bools, Floats, JetSums
 from analysis.regions import REGIONS
 from analysis.systematics import UNSHIFTED_PT, Weights
 
@@ -53,24 +55,17 @@ def histograms(
         sample.process,
     )
     shape = book_observable(config.observable, list(REGIONS), sample.process, [NOMINAL], [CHANNEL])
-    loose = Leptons(leptons.electrons, events.muon[good_electrons(events.muon, config.muon)])
-    one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
-    candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
-    if config.jet.min_lepton_delta_r > 0:
-        # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
-        jets = JetReader(events, config.jet, loose).shifted(UNSHIFTED_PT)
-    sums = jet_sums(jets.offsets, candidates, jets.pt, jets.good, jets.btagged)
-    passing = candidates & (sums.n_jets >= config.regions.min_jets)
+    muons = leptons.loose_muons
+    jets, sums, contained = _select(config, sample, events, leptons, jets)
     for name, region in REGIONS.items():
-        index = np.flatnonzero(passing & region.contains(sums))
-        muon = ak.firsts(loose.muons[index])
+        index = np.flatnonzero(contained[name][0])
         # Not negative by its definition; an event below the axis would be lost from every region.
-        isolation = np.maximum(np.asarray(muon.pfreliso04DBCorr), 0.0)
+        isolation = np.maximum(muons.of_first("pfreliso04DBCorr", index), 0.0)
         plane.fill(
             isolation=isolation,
             transverse_mass=transverse_mass(
-                np.asarray(muon.pt),
-                np.asarray(muon.phi),
+                muons.of_first("pt", index),
+                muons.of_first("phi", index),
                 np.asarray(events.met.pt)[index],
                 np.asarray(events.met.phi)[index],
             ),
@@ -80,8 +75,10 @@ def histograms(
             weight=weight[index],
         )
         control = index[isolation >= config.multijet.min_control_isolation]
+        in_control = np.zeros_like(contained[name])
+        in_control[:, control] = True
         shape.fill(
-            observable=region.observable(jets, sums, control),
+            observable=region.observable(jets, sums, in_control),
             region=name,
             process=sample.process,
             variation=NOMINAL,
@@ -89,6 +86,37 @@ def histograms(
             weight=weight[control],
         )
     return {PLANE: plane, CONTROL_SHAPE: shape}
+
+
+def used_events(
+    config: AnalysisConfig, sample: SampleInfo, events: ak.Array, leptons: Leptons, jets: Jets
+) -> Bools:
+    """Mask of the events that `histograms` fills."""
+    contained = _select(config, sample, events, leptons, jets).contained
+    used: Bools = np.logical_or.reduce(list(contained.values()))[0]
+    return used
+
+
+class _Selected(NamedTuple):
+    jets: Jets
+    sums: JetSums
+    contained: dict[str, Bools]
+    """Region -> mask of shape (1, events)."""
+
+
+def _select(
+    config: AnalysisConfig, sample: SampleInfo, events: ak.Array, leptons: Leptons, jets: Jets
+) -> _Selected:
+    loose = leptons._replace(muons=leptons.loose_muons)
+    one_lepton = {CHANNEL: channels.one_lepton(loose)[CHANNEL]}
+    candidates = channels.triggered(one_lepton, events, sample, _TRIGGER)[CHANNEL]
+    if config.jet.min_lepton_delta_r > 0:
+        # The jets were cleaned of isolated muons only; here the muon is the non-isolated one.
+        jets = read_jets(events, config.jet, loose, [UNSHIFTED_PT])
+    sums = jets.sums(candidates)
+    passing = candidates & (sums.n_jets >= config.regions.min_jets)
+    contained = {name: passing & region.contains(sums) for name, region in REGIONS.items()}
+    return _Selected(jets, sums, contained)
 
 
 def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Floats:

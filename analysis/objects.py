@@ -1,4 +1,8 @@
-"""Object selection: good electrons, muons and jets."""
+"""Object selection: good electrons, muons and jets.
+
+Objects are flat here: one array for all objects of the chunk, event by event, with the `offsets` of
+the events (event i has those from offsets[i] to offsets[i+1]).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.config import JetCuts, LeptonCuts, MuonCuts
-from analysis.reconstruction import Bools, Floats, Ints
+from analysis.reconstruction import Bools, Floats, Ints, JetSums, jet_sums
 
 _LEPTON_FIELDS = ("pt", "eta", "isTight", "sip3d")
 
@@ -24,93 +28,124 @@ def lepton_columns(jet: JetCuts) -> frozenset[str]:
     return frozenset(leptons | {"muon.pfreliso04DBCorr"})
 
 
-def good_electrons(electrons: ak.Array, cuts: LeptonCuts) -> ak.Array:
+class Flat:
+    """A collection's objects one after the other; a column is read when it is asked for."""
+
+    def __init__(self, collection: ak.Array) -> None:
+        self._collection = collection
+        self.counts = np.asarray(ak.num(collection))
+        self.offsets: Ints = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+
+    def __getitem__(self, column: str) -> NDArray[Any]:
+        return np.asarray(ak.flatten(self._collection[column]))
+
+
+def good_electrons(electrons: Flat, cuts: LeptonCuts) -> Bools:
     """Mask of tight electrons within `cuts`; compared in double precision."""
-    return (
-        (electrons.pt > np.float64(cuts.min_pt))
-        & (abs(electrons.eta) < np.float64(cuts.max_abs_eta))
-        & (electrons.isTight == 1)
-        & (electrons.sip3d < np.float64(cuts.max_sip3d))
+    mask: Bools = (
+        (electrons["pt"] > np.float64(cuts.min_pt))
+        & (np.abs(electrons["eta"]) < np.float64(cuts.max_abs_eta))
+        & (electrons["isTight"] == 1)
+        & (electrons["sip3d"] < np.float64(cuts.max_sip3d))
     )
+    return mask
 
 
-def good_muons(muons: ak.Array, cuts: MuonCuts) -> ak.Array:
-    """Mask of tight, isolated muons within `cuts`; compared in double precision.
+def isolated(muons: Flat, cuts: MuonCuts) -> Bools:
+    """Mask of isolated muons. The other cuts on muons are those of `good_electrons`."""
+    mask: Bools = muons["pfreliso04DBCorr"] < np.float64(cuts.max_isolation)
+    return mask
 
-    Without the isolation they are `good_electrons`: the other cuts are the same.
-    """
-    isolated = muons.pfreliso04DBCorr < np.float64(cuts.max_isolation)
-    return good_electrons(muons, cuts) & isolated
+
+class Good(NamedTuple):
+    """The good objects of a collection."""
+
+    objects: Flat
+    counts: Ints
+    """Of each event."""
+    first: Ints
+    """Place of each event's first good object; that of another event's where it has none."""
+
+    @classmethod
+    def of(cls, objects: Flat, good: Bools) -> Good:
+        before = np.concatenate([[0], np.cumsum(good)])[objects.offsets]
+        places = np.append(np.flatnonzero(good), 0)
+        return cls(objects, np.diff(before), places[before[:-1]])
+
+    def of_first(self, field: str, events: Ints) -> NDArray[Any]:
+        """`field` of the first good object of each event of the index array; all have one."""
+        return self.objects[field][self.first[events]]
 
 
 class Leptons(NamedTuple):
-    """The selected leptons of each event."""
+    """The good leptons, and the muons that are good but for their isolation, isolated ones included."""
 
-    electrons: ak.Array
-    muons: ak.Array
+    electrons: Good
+    muons: Good
+    loose_muons: Good
 
-    def only(self, field: str) -> NDArray[np.float64]:
-        """`field` of the one lepton; meaningless in events that have not exactly one."""
-        return np.asarray(
-            ak.sum(self.electrons[field], axis=1) + ak.sum(self.muons[field], axis=1),
-            dtype=np.float64,
-        )
+    def only(self, field: str, events: Ints) -> NDArray[np.float64]:
+        """`field` of the one lepton of each event of the index array; meaningless where there is
+        not exactly one.
+        """
+        total = np.zeros(len(events))
+        for good in (self.electrons, self.muons):
+            has = np.flatnonzero(good.counts[events])
+            total[has] = good.of_first(field, events[has])
+        return total
 
 
 def select_leptons(events: ak.Array, electron: LeptonCuts, muon: MuonCuts) -> Leptons:
+    electrons, muons = Flat(events.electron), Flat(events.muon)
+    loose = good_electrons(muons, muon)
     return Leptons(
-        events.electron[good_electrons(events.electron, electron)],
-        events.muon[good_muons(events.muon, muon)],
+        Good.of(electrons, good_electrons(electrons, electron)),
+        Good.of(muons, loose & isolated(muons, muon)),
+        Good.of(muons, loose),
     )
 
 
 class Jets(NamedTuple):
-    """All jets of many events, flat, under one jet shift."""
+    """All jets of many events under several jet shifts."""
 
     offsets: Ints
-    pt: Floats
-    """GeV, shifted."""
+    pts: Floats
+    """GeV; shape (shifts, jets)."""
     eta: Floats
     phi: Floats
     mass: Floats
-    """GeV, scaled with pT."""
-    good: Bools
+    """GeV, under the first shift; it scales with pT, the direction stays."""
+    acceptable: Bools
+    """Jets that are good if their pT is above `min_pt`."""
     btagged: Bools
+    min_pt: float
+
+    def sums(self, wanted: Bools) -> JetSums:
+        """Of the events `wanted`."""
+        return jet_sums(self.offsets, wanted, self.pts, self.acceptable, self.btagged, self.min_pt)
+
+    def first_shift(self) -> Jets:
+        return self._replace(pts=self.pts[:1])
 
 
-class JetReader:
-    """Reads each jet column once, and gives the jets of any shift."""
-
-    def __init__(self, events: ak.Array, cuts: JetCuts, leptons: Leptons) -> None:
-        self._jets = events.jet
-        self._cuts = cuts
-        counts = np.asarray(ak.num(self._jets))
-        self.offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self._pt = self._flat("corrpt")
-        self._eta = self._flat("eta")
-        self._phi = self._flat("phi")
-        self._mass = self._flat("mass")
-        self._btagged = self._flat("btag") >= np.float64(cuts.btag_threshold)
-        self._acceptable = np.abs(self._eta) < np.float64(cuts.max_abs_eta)
-        if cuts.min_lepton_delta_r > 0:
-            self._acceptable &= self._far_from_lepton(counts, leptons)
-
-    def shifted(self, column: str) -> Jets:
-        """The jets with their pT from `column`; the mass scales with it, the direction stays."""
-        pt = self._pt if column == "corrpt" else self._flat(column)
-        mass = self._mass
-        if column != "corrpt":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                scale = np.divide(pt, self._pt, dtype=np.float64)
-            mass = np.where(self._pt > 0, mass * scale, 0.0)
-        good = self._acceptable & (pt > np.float64(self._cuts.min_pt))
-        return Jets(self.offsets, pt, self._eta, self._phi, mass, good, self._btagged)
-
-    def _flat(self, column: str) -> NDArray[Any]:
-        return np.asarray(ak.flatten(self._jets[column]))
-
-    def _far_from_lepton(self, counts: NDArray[Any], leptons: Leptons) -> Bools:
-        delta_eta = self._eta - np.repeat(leptons.only("eta"), counts)
-        delta_phi = self._phi - np.repeat(leptons.only("phi"), counts)
+def read_jets(events: ak.Array, cuts: JetCuts, leptons: Leptons, columns: list[str]) -> Jets:
+    """The jets with their pT from each of `columns`; cleaned, if asked for, of the one lepton."""
+    jets = Flat(events.jet)
+    eta, phi = jets["eta"], jets["phi"]
+    acceptable = np.abs(eta) < np.float64(cuts.max_abs_eta)
+    if cuts.min_lepton_delta_r > 0:
+        every = np.arange(len(jets.counts))
+        delta_eta = eta - np.repeat(leptons.only("eta", every), jets.counts)
+        delta_phi = phi - np.repeat(leptons.only("phi", every), jets.counts)
         delta_phi = (delta_phi + np.pi) % (2 * np.pi) - np.pi
-        return np.asarray(np.hypot(delta_eta, delta_phi) >= self._cuts.min_lepton_delta_r)
+        acceptable &= np.hypot(delta_eta, delta_phi) >= cuts.min_lepton_delta_r
+    return Jets(
+        jets.offsets,
+        np.stack([jets[column] for column in columns]),
+        eta,
+        phi,
+        jets["mass"],
+        acceptable,
+        jets["btag"] >= np.float64(cuts.btag_threshold),
+        cuts.min_pt,
+    )

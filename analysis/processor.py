@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import awkward as ak
@@ -13,22 +13,31 @@ from hist import Hist
 from analysis import channels, control, histograms, multijet, objects, systematics
 from analysis.channels import Channels
 from analysis.config import AnalysisConfig
+from analysis.histograms import Numbered
 from analysis.metadata import CHANNELS, SampleInfo
-from analysis.objects import JetReader, Jets
-from analysis.reconstruction import Ints, JetSums, jet_sums, leading_pt
+from analysis.objects import Jets, Leptons
+from analysis.reconstruction import Bools, Ints, JetSums, leading_pt
 from analysis.regions import REGIONS
 from analysis.systematics import Selected, Weights
 
 Output = dict[str, Any]
 
+Cutflow = dict[str, dict[str, dict[str, float]]]
+"""Channel -> step -> events and their weights."""
 
-class _Shifted(NamedTuple):
-    """The selection under one jet shift."""
 
+class _Selected(NamedTuple):
+    """The selection under every jet shift, the unshifted jets first."""
+
+    leptons: Leptons
+    one_lepton: Channels
+    triggered: Channels
     jets: Jets
     sums: JetSums
-    passing: Channels
-    """Events of each channel with enough good jets."""
+    channel: Ints
+    """Of each event, by number."""
+    passing: Bools
+    """Events of a channel with enough good jets; shape (shifts, events)."""
 
 
 class TtbarAnalysis(ProcessorABC):
@@ -46,43 +55,56 @@ class TtbarAnalysis(ProcessorABC):
         config = self.config
         sample = SampleInfo.from_metadata(events.metadata)
         weight = systematics.nominal_weight(events, sample, config.variations)
-        leptons = objects.select_leptons(events, config.electron, config.muon)
-        one_lepton = channels.one_lepton(leptons)
-        triggered = channels.triggered(one_lepton, events, sample, config.trigger)
-
-        observable = histograms.book_observable(
-            config.observable,
-            list(REGIONS),
-            sample.process,
-            systematics.variations(sample, config.variations),
-            list(CHANNELS),
-        )
-        jets = JetReader(events, config.jet, leptons)
-        unshifted = self._select(jets.shifted(systematics.UNSHIFTED_PT), triggered)
-        self._fill_unshifted(observable, unshifted, events, sample, weight)
-        for variation, column in systematics.jet_shifts(sample, config.variations).items():
-            shifted = self._select(jets.shifted(column), triggered)
-            for region, channel, index, values in _in_regions(shifted):
-                _fill(observable, values, weight[index], region, sample, variation, channel)
+        selected = self._select(events, sample)
+        unshifted = selected.jets.first_shift()
+        channel = np.where(selected.passing[0], selected.channel, channels.NO_CHANNEL)
 
         output: Output = {
-            "observable": observable,
+            "observable": self._observable(selected, events, sample, weight),
             "control": {},
             "multijet": {},
-            "cutflow": _cutflow(one_lepton, triggered, unshifted, weight),
+            "cutflow": _cutflow(selected, weight),
             # POET ntuples have no generator weights: every event counts one, whatever scale
             # factors it is weighted with in the histograms.
             "counts": {"events": len(events), "sum_of_weights": float(len(events))},
         }
         if self._has_control(sample):
             output["control"] = control.histograms(
-                config.control, sample.process, events, leptons, *unshifted, weight
+                config.control,
+                sample.process,
+                events,
+                selected.leptons,
+                unshifted,
+                selected.sums,
+                channel,
+                weight,
             )
         if self._has_multijet(sample):
             output["multijet"] = multijet.histograms(
-                config, sample, events, leptons, unshifted.jets, weight
+                config, sample, events, selected.leptons, unshifted, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
+
+    def used_events(self, events: ak.Array) -> tuple[Bools, Cutflow]:
+        """Mask of the events that `process` fills histograms with or counts as having enough jets,
+        and the steps of the cutflow that have others.
+        """
+        sample = SampleInfo.from_metadata(events.metadata)
+        weight = systematics.nominal_weight(events, sample, self.config.variations)
+        selected = self._select(events, sample)
+        used = selected.passing[0].copy()
+        for region in REGIONS.values():
+            used |= (selected.passing & region.contains(selected.sums)).any(axis=0)
+        if self._has_multijet(sample):
+            used |= multijet.used_events(
+                self.config, sample, events, selected.leptons, selected.jets.first_shift()
+            )
+        steps = {"one lepton": selected.one_lepton, "trigger": selected.triggered}
+        early = {
+            channel: {step: _count(masks[channel], weight) for step, masks in steps.items()}
+            for channel in CHANNELS
+        }
+        return used, early
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing: normalisation needs to know what was read, and is a stage of its own."""
@@ -109,75 +131,92 @@ class TtbarAnalysis(ProcessorABC):
         """As the control histograms, it has no variation axis."""
         return self.config.multijet.enabled and sample.is_nominal
 
-    def _select(self, jets: Jets, triggered: Channels) -> _Shifted:
-        candidates = np.logical_or.reduce(list(triggered.values()))
-        sums = jet_sums(jets.offsets, candidates, jets.pt, jets.good, jets.btagged)
-        enough = sums.n_jets >= self.config.regions.min_jets
-        return _Shifted(jets, sums, {name: mask & enough for name, mask in triggered.items()})
+    def _select(self, events: ak.Array, sample: SampleInfo) -> _Selected:
+        config = self.config
+        leptons = objects.select_leptons(events, config.electron, config.muon)
+        one_lepton = channels.one_lepton(leptons)
+        triggered = channels.triggered(one_lepton, events, sample, config.trigger)
+        shifts = systematics.jet_shifts(sample, config.variations)
+        columns = [systematics.UNSHIFTED_PT, *shifts.values()]
+        jets = objects.read_jets(events, config.jet, leptons, columns)
+        channel = channels.numbers(triggered)
+        candidates = channel != channels.NO_CHANNEL
+        sums = jets.sums(candidates)
+        passing = candidates & (sums.n_jets >= config.regions.min_jets)
+        return _Selected(leptons, one_lepton, triggered, jets, sums, channel, passing)
 
-    def _fill_unshifted(
-        self,
-        observable: Hist,
-        unshifted: _Shifted,
-        events: ak.Array,
-        sample: SampleInfo,
-        weight: Weights,
-    ) -> None:
-        """Fill with the nominal weights, and the same values with those of each weight variation."""
+    def _observable(
+        self, selected: _Selected, events: ak.Array, sample: SampleInfo, weight: Weights
+    ) -> Hist:
+        """Each region under all jet shifts with the nominal weights, and without a shift with those of
+        each weight variation.
+        """
+        config = self.config
+        observable = histograms.book_observable(
+            config.observable,
+            list(REGIONS),
+            sample.process,
+            systematics.variations(sample, config.variations),
+            list(CHANNELS),
+        )
+        with Numbered(observable) as histogram:
+            for number, region in enumerate(REGIONS.values()):
+                contained = selected.passing & region.contains(selected.sums)
+                shift, rows = np.nonzero(contained)
+                values = region.observable(selected.jets, selected.sums, contained)
+                histogram.fill(
+                    observable=values,
+                    region=number,
+                    process=0,
+                    variation=shift,
+                    channel=selected.channel[rows],
+                    weight=weight[rows],
+                )
+                rows = rows[shift == 0]
+                weights = self._varied_weights(selected.jets, events, sample, rows, weight[rows])
+                n_shifts, n_weights = len(contained), len(weights)
+                histogram.fill(
+                    observable=np.tile(values[: len(rows)], n_weights),
+                    region=number,
+                    process=0,
+                    variation=np.repeat(np.arange(n_weights) + n_shifts, len(rows)),
+                    channel=np.tile(selected.channel[rows], n_weights),
+                    weight=weights.ravel(),
+                )
+        return observable
+
+    def _varied_weights(
+        self, jets: Jets, events: ak.Array, sample: SampleInfo, rows: Ints, weight: Weights
+    ) -> Weights:
+        """Of the events of an index array, with their nominal weights; shape (variations, events)."""
         table = systematics.weight_variations(sample, self.config.variations)
         n_leading = self.config.variations.btag_jets if table else 0
-        jets = unshifted.jets
-        for region, channel, index, values in _in_regions(unshifted):
-            _fill(observable, values, weight[index], region, sample, sample.variation, channel)
-            leading = leading_pt(jets.offsets, index, jets.pt, jets.good, n_leading)
-            selected = Selected(events, index, weight[index], leading)
-            for variation, varied in table.items():
-                _fill(observable, values, varied(selected), region, sample, variation, channel)
+        leading = leading_pt(
+            jets.offsets, rows, jets.pts[0], jets.acceptable, jets.min_pt, n_leading
+        )
+        selected = Selected(events, rows, weight, leading)
+        varied = [variation(selected) for variation in table.values()]
+        return np.array(varied).reshape(len(table), len(rows))
 
 
-def _in_regions(shifted: _Shifted) -> Iterator[tuple[str, str, Ints, Weights]]:
-    """Region, channel, index array of the events in both, their observable in GeV."""
-    for name, region in REGIONS.items():
-        contained = region.contains(shifted.sums)
-        for channel, mask in shifted.passing.items():
-            index = np.flatnonzero(mask & contained)
-            yield name, channel, index, region.observable(shifted.jets, shifted.sums, index)
-
-
-def _fill(
-    observable: Hist,
-    values: Weights,
-    weights: Weights,
-    region: str,
-    sample: SampleInfo,
-    variation: str,
-    channel: str,
-) -> None:
-    observable.fill(
-        observable=values,
-        region=region,
-        process=sample.process,
-        variation=variation,
-        channel=channel,
-        weight=weights,
-    )
-
-
-def _cutflow(
-    one_lepton: Channels, triggered: Channels, unshifted: _Shifted, weight: Weights
-) -> dict[str, dict[str, dict[str, float]]]:
+def _cutflow(selected: _Selected, weight: Weights) -> Cutflow:
     """Channel -> step -> events and their weights; each step but the regions is part of the last."""
-    flow: dict[str, dict[str, dict[str, float]]] = {}
-    for channel, passing in unshifted.passing.items():
+    flow: Cutflow = {}
+    in_region = {
+        name: region.contains(selected.sums)[0] & selected.passing[0]
+        for name, region in REGIONS.items()
+    }
+    for channel in CHANNELS:
         steps = {
-            "one lepton": one_lepton[channel],
-            "trigger": triggered[channel],
-            "jets": passing,
+            "one lepton": selected.one_lepton[channel],
+            "trigger": selected.triggered[channel],
+            "jets": selected.triggered[channel] & selected.passing[0],
         }
-        for name, region in REGIONS.items():
-            steps[name] = passing & region.contains(unshifted.sums)
-        flow[channel] = {
-            step: {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}
-            for step, mask in steps.items()
-        }
+        for name, mask in in_region.items():
+            steps[name] = selected.triggered[channel] & mask
+        flow[channel] = {step: _count(mask, weight) for step, mask in steps.items()}
     return flow
+
+
+def _count(mask: Bools, weight: Weights) -> dict[str, float]:
+    return {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}

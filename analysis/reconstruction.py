@@ -1,11 +1,17 @@
 """Compiled loops over the jets of an event: sums, leading momenta, the hadronic top candidate.
 
 All take the flat jets of many events with `offsets` (event i has the jets from offsets[i] to
-offsets[i+1]), and compute in double precision, whatever the precision of the input.
+offsets[i+1]), and compute in double precision, whatever the precision of the input. A jet is good
+where it is `acceptable` and its pT is above `min_pt`; `pts` has the pT under several jet shifts, shape
+(shifts, jets), and everything else of a jet is read once for all of them.
+
+Of each loop one type of arguments occurs, so that workers that compile at the same time write the
+same file to numba's cache; two types could take the same file name there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
@@ -17,8 +23,17 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled at its first call, and cached on disk if a folder for that can be written."""
+    try:
+        compiled: Callable[..., Any] = numba.njit(cache=True)(function)
+    except RuntimeError:
+        compiled = numba.njit(function)
+    return compiled
+
+
 class JetSums(NamedTuple):
-    """What the regions are defined by; one value an event, zero where the event was not asked for."""
+    """What the regions are defined by; shape (shifts, events), zero for events not asked for."""
 
     n_jets: Ints
     n_btags: Ints
@@ -26,30 +41,54 @@ class JetSums(NamedTuple):
     """Scalar sum of the good jets' pT, GeV."""
 
 
-def jet_sums(offsets: Ints, wanted: Bools, pt: Floats, good: Bools, btagged: Bools) -> JetSums:
+def jet_sums(
+    offsets: Ints,
+    wanted: Bools,
+    pts: Floats,
+    acceptable: Bools,
+    btagged: Bools,
+    min_pt: float,
+) -> JetSums:
     """Count good jets and b-tagged good jets, and sum pT, in the events `wanted`."""
-    return JetSums(*_jet_sums(offsets, wanted, pt, good, btagged))
+    return JetSums(*_jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt))
 
 
-@numba.njit(cache=True)
-def _jet_sums(offsets, wanted, pt, good, btagged):  # type: ignore[no-untyped-def]
-    n_events = len(offsets) - 1
-    n_jets = np.zeros(n_events, np.int64)
-    n_btags = np.zeros(n_events, np.int64)
-    ht = np.zeros(n_events, np.float64)
-    for event in range(n_events):
+@_compiled
+def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignore[no-untyped-def]
+    shape = (len(pts), len(offsets) - 1)
+    n_jets = np.zeros(shape, np.int64)
+    n_btags = np.zeros(shape, np.int64)
+    ht = np.zeros(shape, np.float64)
+    for event in range(shape[1]):
         if not wanted[event]:
             continue
-        for jet in range(offsets[event], offsets[event + 1]):
-            if good[jet]:
-                n_jets[event] += 1
-                n_btags[event] += btagged[jet]
-                ht[event] += np.float64(pt[jet])
+        for shift in range(shape[0]):
+            jets, tags, total = 0, 0, 0.0
+            for jet in range(offsets[event], offsets[event + 1]):
+                pt = np.float64(pts[shift, jet])
+                good = acceptable[jet] & (pt > min_pt)
+                jets += good
+                tags += good & btagged[jet]
+                total += pt if good else 0.0
+            n_jets[shift, event], n_btags[shift, event], ht[shift, event] = jets, tags, total
     return n_jets, n_btags, ht
 
 
-@numba.njit(cache=True)
-def leading_pt(offsets, events, pt, good, n_leading):  # type: ignore[no-untyped-def]
+@_compiled
+def good_jets(offsets, events, pt, acceptable, min_pt):  # type: ignore[no-untyped-def]
+    """The good jets of the events of an index array: their places, and the rows of their events."""
+    jets = []
+    rows = []
+    for row in range(len(events)):
+        for jet in range(offsets[events[row]], offsets[events[row] + 1]):
+            if acceptable[jet] and np.float64(pt[jet]) > min_pt:
+                jets.append(jet)
+                rows.append(row)
+    return np.array(jets, np.int64), np.array(rows, np.int64)
+
+
+@_compiled
+def leading_pt(offsets, events, pt, acceptable, min_pt, n_leading):  # type: ignore[no-untyped-def]
     """pT in GeV of the `n_leading` hardest good jets of each event of the index array `events`.
 
     Shape (len(events), n_leading), descending; zero where an event has fewer good jets.
@@ -57,55 +96,78 @@ def leading_pt(offsets, events, pt, good, n_leading):  # type: ignore[no-untyped
     leading = np.zeros((len(events), n_leading), np.float64)
     for row in range(len(events)):
         for jet in range(offsets[events[row]], offsets[events[row] + 1]):
-            if not good[jet]:
-                continue
             value = np.float64(pt[jet])
+            if not (acceptable[jet] and value > min_pt):
+                continue
             for rank in range(n_leading):
                 if value > leading[row, rank]:
                     value, leading[row, rank] = leading[row, rank], value
     return leading
 
 
-@numba.njit(cache=True)
-def top_candidate_mass(  # type: ignore[no-untyped-def]
-    offsets, events, pt, eta, phi, mass, good, btagged
+@_compiled
+def top_candidate_masses(  # type: ignore[no-untyped-def]
+    offsets, wanted, pts, eta, phi, mass, acceptable, btagged, min_pt
 ):
-    """Mass in GeV of the hadronic top candidate of each event of the index array `events`.
+    """Mass in GeV of the hadronic top candidate, shape (shifts, events); NaN where not `wanted`.
 
     The candidate is the combination of three good jets, at least one of them b-tagged, with the
     largest transverse momentum; the first in the order of the jets where two are equal. NaN where an
     event has no such combination. The search follows the Analysis Grand Challenge's ttbar analysis.
+    `mass` is that of the jets under the first of `pts`, and scales with pT.
     """
-    result = np.full(len(events), np.nan)
+    result = np.full(wanted.shape, np.nan)
     longest = 0
-    for row in range(len(events)):
-        longest = max(longest, offsets[events[row] + 1] - offsets[events[row]])
+    for event in range(wanted.shape[1]):
+        longest = max(longest, offsets[event + 1] - offsets[event])
+    directions = np.empty((longest, 3))
     px, py, pz, energy = np.empty(longest), np.empty(longest), np.empty(longest), np.empty(longest)
     tagged = np.empty(longest, np.bool_)
-    for row in range(len(events)):
-        n = 0
-        for jet in range(offsets[events[row]], offsets[events[row] + 1]):
-            if not good[jet]:
+    for event in range(wanted.shape[1]):
+        first = offsets[event]
+        directions_known = False
+        for shift in range(wanted.shape[0]):
+            if not wanted[shift, event]:
                 continue
-            jet_pt = np.float64(pt[jet])
-            px[n] = jet_pt * np.cos(np.float64(phi[jet]))
-            py[n] = jet_pt * np.sin(np.float64(phi[jet]))
-            pz[n] = jet_pt * np.sinh(np.float64(eta[jet]))
-            energy[n] = np.sqrt(px[n] ** 2 + py[n] ** 2 + pz[n] ** 2 + np.float64(mass[jet]) ** 2)
-            tagged[n] = btagged[jet]
-            n += 1
-        best = -1.0
-        for i in range(n):
-            for j in range(i + 1, n):
-                pair_tagged = tagged[i] or tagged[j]
-                pair_px, pair_py = px[i] + px[j], py[i] + py[j]
-                for k in range(j + 1, n):
-                    if not (pair_tagged or tagged[k]):
-                        continue
-                    pt2 = (pair_px + px[k]) ** 2 + (pair_py + py[k]) ** 2
-                    if pt2 > best:
-                        best = pt2
-                        total_pz = pz[i] + pz[j] + pz[k]
-                        total_energy = energy[i] + energy[j] + energy[k]
-                        result[row] = np.sqrt(max(0.0, total_energy**2 - pt2 - total_pz**2))
+            if not directions_known:
+                for jet in range(first, offsets[event + 1]):
+                    if acceptable[jet]:
+                        directions[jet - first, 0] = np.cos(np.float64(phi[jet]))
+                        directions[jet - first, 1] = np.sin(np.float64(phi[jet]))
+                        directions[jet - first, 2] = np.sinh(np.float64(eta[jet]))
+                directions_known = True
+            n = 0
+            for jet in range(first, offsets[event + 1]):
+                pt = np.float64(pts[shift, jet])
+                if not (acceptable[jet] and pt > min_pt):
+                    continue
+                unshifted = np.float64(pts[0, jet])
+                m = np.float64(mass[jet]) * (pt / unshifted) if unshifted > 0 else 0.0
+                px[n] = pt * directions[jet - first, 0]
+                py[n] = pt * directions[jet - first, 1]
+                pz[n] = pt * directions[jet - first, 2]
+                energy[n] = np.sqrt(px[n] ** 2 + py[n] ** 2 + pz[n] ** 2 + m**2)
+                tagged[n] = btagged[jet]
+                n += 1
+            result[shift, event] = _top_mass(n, px, py, pz, energy, tagged)
     return result
+
+
+@_compiled
+def _top_mass(n, px, py, pz, energy, tagged):  # type: ignore[no-untyped-def]
+    """Of the first `n` four-vectors."""
+    best, mass = -1.0, np.nan
+    for i in range(n):
+        for j in range(i + 1, n):
+            pair_tagged = tagged[i] or tagged[j]
+            pair_px, pair_py = px[i] + px[j], py[i] + py[j]
+            for k in range(j + 1, n):
+                if not (pair_tagged or tagged[k]):
+                    continue
+                pt2 = (pair_px + px[k]) ** 2 + (pair_py + py[k]) ** 2
+                if pt2 > best:
+                    best = pt2
+                    total_pz = pz[i] + pz[j] + pz[k]
+                    total_energy = energy[i] + energy[j] + energy[k]
+                    mass = np.sqrt(max(0.0, total_energy**2 - pt2 - total_pz**2))
+    return mass

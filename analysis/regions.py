@@ -9,30 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.objects import Jets
-from analysis.reconstruction import Bools, Ints, JetSums, top_candidate_mass
+from analysis.reconstruction import Bools, JetSums, top_candidate_masses
 
 
 class Region(NamedTuple):
     """An event is in the region where `contains` is true; `observable` is in GeV."""
 
     contains: Callable[[JetSums], Bools]
-    observable: Callable[[Jets, JetSums, Ints], NDArray[np.float64]]
-    """Of the events of an index array."""
+    observable: Callable[[Jets, JetSums, Bools], NDArray[np.float64]]
+    """Of the events of a mask of shape (shifts, events): flat, shift by shift."""
     axis_label: str
     """Of the observable, for figures."""
     tags: str
     """The b tags that it asks for, for figures."""
 
 
-def _ht(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
-    return sums.ht[events]
+def _ht(jets: Jets, sums: JetSums, wanted: Bools) -> NDArray[np.float64]:  # noqa: ARG001
+    return sums.ht[wanted]
 
 
-def _top_mass(jets: Jets, sums: JetSums, events: Ints) -> NDArray[np.float64]:  # noqa: ARG001
-    mass: NDArray[np.float64] = top_candidate_mass(
-        jets.offsets, events, jets.pt, jets.eta, jets.phi, jets.mass, jets.good, jets.btagged
-    )
-    return mass
+def _top_mass(jets: Jets, sums: JetSums, wanted: Bools) -> NDArray[np.float64]:  # noqa: ARG001
+    masses = top_candidate_masses(
+        jets.offsets, wanted, jets.pts, jets.eta, jets.phi, jets.mass, jets.acceptable,
+        jets.btagged, jets.min_pt,
+    )  # fmt: skip
+    selected: NDArray[np.float64] = masses[wanted]
+    return selected
 
 
 REGIONS = {

@@ -17,12 +17,12 @@ INTEGERS = {
 }  # fmt: skip
 
 
-def make_events(n_events: int, seed: int) -> dict[str, ak.Array]:
+def make_events(n_events: int, seed: int, *, mean_jets: float = 5.5) -> dict[str, ak.Array]:
     """Branch -> values, without counters."""
     rng = np.random.default_rng(seed)
     branches: dict[str, Any] = {}
     for collection, fields in layout.JAGGED_FIELDS.items():
-        mean = {"jet": 5.5, "electron": 0.8, "muon": 0.8, "PV": 12}.get(collection, 0.5)
+        mean = {"jet": mean_jets, "electron": 0.8, "muon": 0.8, "PV": 12}.get(collection, 0.5)
         counts = rng.poisson(mean, n_events)
         values = {name: _values(rng, name, int(counts.sum())) for name in fields}
         values |= _consistent(rng, collection, values)
@@ -99,17 +99,23 @@ def write(
     tree: str = "events",
     compression: Any = None,
     step: int = 10_000,
+    places: Any = None,
 ) -> Path:
-    """Write the branches as the POET files are: a TTree with one counter a jagged branch."""
+    """Write the branches as the POET files are: a TTree with one counter a jagged branch.
+
+    `places`: of the events to write, in this order, instead of all of them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: ak.Array(values) for name, values in branches.items()}
     arrays |= _number_branches(arrays)
     kinds = {name: ak.type(values).content for name, values in arrays.items()}
     n_events = len(next(iter(arrays.values()))) if arrays else 0
+    chosen = np.arange(n_events) if places is None else places
     with uproot.recreate(path, compression=compression or uproot.ZSTD(1)) as file:
         output = file.mktree(tree, kinds)
-        for start in range(0, n_events, step):
-            output.extend({name: values[start : start + step] for name, values in arrays.items()})
+        for start in range(0, len(chosen), step):
+            rows = chosen[start : start + step]
+            output.extend({name: values[rows] for name, values in arrays.items()})
     return path
 
 

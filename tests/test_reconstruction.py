@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.reconstruction import jet_sums, leading_pt, top_candidate_mass
+from analysis.reconstruction import (
+    _compiled,
+    _jet_sums,
+    good_jets,
+    jet_sums,
+    leading_pt,
+    top_candidate_masses,
+)
 
 JET = st.tuples(
     st.floats(1, 500, width=32),
@@ -21,6 +28,9 @@ JET = st.tuples(
     st.booleans(),
     st.booleans(),
 )
+MIN_PT = 30.0
+SCALES = (1.0, 0.5, 2.0)
+"""Jet shifts, exact in single precision."""
 EVENTS = st.lists(st.lists(JET, max_size=9), min_size=1, max_size=6)
 
 
@@ -50,18 +60,33 @@ def plain_masses(event: list[Any]) -> list[float]:
     return [mass for pt2, mass in found if pt2 >= best * (1 - 1e-9) - 1e-9]
 
 
+def shifted(event: list[Any], scale: float) -> list[Any]:
+    """The event with its jets scaled; those too soft then are not good."""
+    return [
+        (pt * scale, eta, phi, mass * scale, good and pt * scale > MIN_PT, tag)
+        for pt, eta, phi, mass, good, tag in event
+    ]
+
+
+def pts_of(pt: Any) -> Any:
+    return np.stack([pt * np.float32(scale) for scale in SCALES])
+
+
 @settings(deadline=None, max_examples=200)
 @given(EVENTS)
 def test_top_candidate_is_that_of_a_plain_search(events: list[list[Any]]) -> None:
     offsets, pt, eta, phi, mass, good, btagged = flat(events)
-    index = np.arange(len(events))
-    got = top_candidate_mass(offsets, index, pt, eta, phi, mass, good, btagged)
-    for mass_found, event in zip(got, events, strict=True):
-        masses = plain_masses(event)
-        if masses:
-            assert min(abs(mass_found - m) for m in masses) < 1e-3 + 1e-6 * mass_found
-        else:
-            assert math.isnan(mass_found)
+    wanted = np.ones((len(SCALES), len(events)), bool)
+    wanted[1, 0] = False
+    got = top_candidate_masses(offsets, wanted, pts_of(pt), eta, phi, mass, good, btagged, MIN_PT)
+    assert math.isnan(got[1, 0])
+    for shift, row in enumerate(got):
+        for number, mass_found in enumerate(row):
+            masses = plain_masses(shifted(events[number], SCALES[shift]))
+            if masses and wanted[shift, number]:
+                assert min(abs(mass_found - m) for m in masses) < 1e-3 + 1e-6 * mass_found
+            else:
+                assert math.isnan(mass_found)
 
 
 @settings(deadline=None)
@@ -69,40 +94,64 @@ def test_top_candidate_is_that_of_a_plain_search(events: list[list[Any]]) -> Non
 def test_sums_and_leading_jets_are_those_of_a_plain_loop(events: list[list[Any]]) -> None:
     offsets, pt, _, _, _, good, btagged = flat(events)
     wanted = np.arange(len(events)) % 2 == 0
-    sums = jet_sums(offsets, wanted, pt, good, btagged)
-    for i, event in enumerate(events):
-        kept = [jet for jet in event if jet[4]] if wanted[i] else []
-        assert sums.n_jets[i] == len(kept)
-        assert sums.n_btags[i] == sum(jet[5] for jet in kept)
-        assert sums.ht[i] == sum(jet[0] for jet in kept)
-    leading = leading_pt(offsets, np.flatnonzero(wanted), pt, good, 4)
-    for row, i in enumerate(np.flatnonzero(wanted)):
-        pts = sorted((jet[0] for jet in events[i] if jet[4]), reverse=True)
-        assert leading[row].tolist() == (pts + [0.0] * 4)[:4]
+    sums = jet_sums(offsets, wanted, pts_of(pt), good, btagged, MIN_PT)
+    for i, unshifted in enumerate(events):
+        for shift, scale in enumerate(SCALES):
+            event = shifted(unshifted, scale)
+            kept = [jet for jet in event if jet[4]] if wanted[i] else []
+            assert sums.n_jets[shift, i] == len(kept)
+            assert sums.n_btags[shift, i] == sum(jet[5] for jet in kept)
+            assert sums.ht[shift, i] == sum(jet[0] for jet in kept)
+    chosen = np.flatnonzero(wanted)
+    leading = leading_pt(offsets, chosen, pt, good, MIN_PT, 4)
+    places, rows = good_jets(offsets, chosen, pt, good, MIN_PT)
+    for row, i in enumerate(chosen):
+        kept = [jet[0] for jet in events[i] if jet[4] and jet[0] > MIN_PT]
+        assert leading[row].tolist() == (sorted(kept, reverse=True) + [0.0] * 4)[:4]
+        assert pt[places[rows == row]].tolist() == kept
 
 
 def test_three_massless_jets_at_right_angles() -> None:
     """Jets of 100, 80, 60 GeV along x, y and -x: E = 240, p = (40, 80), m = sqrt(240² - 8000)."""
     event = [(100, 0, 0, 0, True, True), (80, 0, math.pi / 2, 0, True, False)]
     event += [(60, 0, math.pi, 0, True, False)]
-    mass = top_candidate_mass(*_at(flat([event])))
+    mass = masses_of([event])
     assert mass[0] == pytest.approx(math.sqrt(240**2 - 40**2 - 80**2), rel=1e-6)
 
 
 def test_untagged_combination_with_more_pt_is_not_taken() -> None:
     hard = [(200, 0, 0.1 * i, 10, True, False) for i in range(3)]
     soft = (40, 1, 3, 5, True, True)
-    with_tag, without = top_candidate_mass(*_at(flat([[*hard, soft], hard])))
+    with_tag, without = masses_of([[*hard, soft], hard])
     assert math.isnan(without)
     assert with_tag == pytest.approx(plain_masses([*hard, soft])[0], rel=1e-6)
 
 
 def test_many_jets_have_no_fixed_maximum() -> None:
     event = [(30 + i, 0.01 * i, 0.3 * i, 5, True, i == 50) for i in range(60)]
-    mass = top_candidate_mass(*_at(flat([event])))
+    mass = masses_of([event])
     assert mass[0] == pytest.approx(plain_masses(event)[0], rel=1e-6)
 
 
-def _at(columns: tuple[Any, ...]) -> tuple[Any, ...]:
-    offsets, *others = columns
-    return (offsets, np.arange(len(offsets) - 1), *others)
+def masses_of(events: list[list[Any]]) -> Any:
+    """Under one shift."""
+    offsets, pt, *others = flat(events)
+    wanted = np.ones((1, len(events)), bool)
+    return top_candidate_masses(offsets, wanted, pt[np.newaxis], *others, MIN_PT)[0]
+
+
+def test_without_a_file_for_its_cache_a_loop_is_compiled_all_the_same() -> None:
+    code: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", code)  # noqa: S102
+    assert _compiled(code["double"])(21) == 42
+
+
+def test_jet_shifts_or_none_of_them_are_one_compilation() -> None:
+    """Two types of arguments, compiled by two workers at once, may overwrite each other's cache."""
+    for events in ([[]], [[(50.0, 0.0, 0.0, 5.0, True, True)] * 4]):
+        masses_of(events)
+        offsets, pt, *_, good, tagged = flat(events)
+        for pts in (pts_of(pt), pt[np.newaxis]):
+            jet_sums(offsets, np.ones(1, bool), pts, good, tagged, MIN_PT)
+    assert len(top_candidate_masses.signatures) == 1
+    assert len(_jet_sums.signatures) == 1

@@ -19,7 +19,7 @@ from analysis.errors import AnalysisError, did_you_mean
 DEFAULT_COMMAND = "all"
 COMMANDS = (
     "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "limit", "validate", "sideband",
-    "catalogue", "simulate",
+    "catalogue", "skim", "simulate",
 )  # fmt: skip
 SIGINT_STATUS = 130
 

@@ -27,19 +27,20 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
+def add_input(parser: argparse.ArgumentParser, *, limits: bool = True) -> None:
     group = parser.add_argument_group("input")
     group.add_argument(
         "--catalogue", type=Path, metavar="FILE", help="datasets to process (default: the sample)"
     )
     group.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
     group.add_argument("--processes", type=names, metavar="A,B", help="these processes only")
-    group.add_argument(
-        "--max-files", type=positive, metavar="N", help="first N files of each dataset only"
-    )
-    group.add_argument(
-        "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
-    )
+    if limits:
+        group.add_argument(
+            "--max-files", type=positive, metavar="N", help="first N files of each dataset only"
+        )
+        group.add_argument(
+            "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
+        )
     add_config(group)
 
 

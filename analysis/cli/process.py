@@ -39,6 +39,7 @@ def process(arguments: argparse.Namespace) -> Normalised:
     from analysis.execution.plan import Limits
     from analysis.execution.runner import run as execute
     from analysis.processor import TtbarAnalysis
+    from analysis.skim import restore_cutflow
 
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
@@ -51,8 +52,12 @@ def process(arguments: argparse.Namespace) -> Normalised:
         limits=Limits(arguments.max_files, arguments.max_events),
         catalogue_path=str(options.catalogue_path(arguments)),
     )
-    results.save_run(arguments.output, result.output, result.ledger)
     ledger = result.ledger
+    if ledger.events_processed == catalogue.events:
+        restore_cutflow(result.output, catalogue)
+    elif catalogue.skim is not None:
+        logger.warning("the first steps of the cutflow count events of the skim only")
+    results.save_run(arguments.output, result.output, ledger)
     logger.info(
         "processed %d of %d events in %.1f s",
         ledger.events_processed, ledger.events_expected, ledger.duration_s,

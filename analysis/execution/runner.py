@@ -26,6 +26,8 @@ from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
 from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
+from analysis.execution.sources import UPROOT_OPTIONS
+from analysis.skimmed import require_covered
 from schemas import AGCSchema
 from schemas.agc import missing_branch_message
 
@@ -105,6 +107,8 @@ def run(
     Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
     AGCSchema if neither it nor the caller names one) are used if it has them.
 
+    Raises ConfigError for a skim that may lack events that the processor selects.
+
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`.
     """
@@ -114,6 +118,7 @@ def run(
     config: Configuration | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
+    require_covered(catalogue.skim, config)
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
@@ -127,7 +132,7 @@ def run(
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
         runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
-        wrapped = runner.run(items, _Checked(processor, branches))
+        wrapped = runner.run(items, _Checked(processor, branches), uproot_options=UPROOT_OPTIONS)
     output = wrapped["out"]
     for item, reason in wrapped.get("failed", ()):
         logger.debug(

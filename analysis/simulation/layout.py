@@ -194,8 +194,15 @@ def _with_counters(columns: Columns) -> Columns:
     return result
 
 
-def write(path: Path, columns: Columns, tree: str = TREE, level: int = ZSTD_LEVEL) -> None:
-    """Write one file with a TTree: complete under its name, or absent. `level`: of zstd.
+def write(
+    path: Path,
+    columns: Columns,
+    tree: str = TREE,
+    level: int = ZSTD_LEVEL,
+    basket_events: int | None = None,
+) -> None:
+    """Write one file with a TTree: complete under its name, or absent. `level`: of zstd;
+    `basket_events`: at most so many in a basket, all in one by default.
 
     Raises OutputError where it cannot be written (no space, no permission).
     """
@@ -210,7 +217,11 @@ def write(path: Path, columns: Columns, tree: str = TREE, level: int = ZSTD_LEVE
         atomic(path) as temporary,
         uproot.recreate(temporary, compression=uproot.ZSTD(level)) as file,
     ):
-        file.mktree(tree, types).extend(content)
+        written = file.mktree(tree, types)
+        events = size(columns)
+        step = basket_events or max(events, 1)
+        for start in range(0, events, step):
+            written.extend(select(content, slice(start, start + step)))
 
 
 def read(path: Path, names: Iterable[str] | None = None, tree: str = TREE) -> Columns:

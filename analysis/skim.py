@@ -1,0 +1,175 @@
+"""Skims: the events that fill a histogram and the branches that are read, in slim ntuples.
+
+Every chunk is selected by the analysis itself and written to a part; at the end the parts of a dataset
+become its files, in the order of the ntuples. The catalogue of a skim is written last, and only if every
+event was read, so that there is no incomplete one to be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import awkward as ak
+import numpy as np
+from coffea.processor import ProcessorABC
+
+from analysis.catalogue import Catalogue, Dataset
+from analysis.config import AnalysisConfig
+from analysis.errors import CatalogueError
+from analysis.execution.ledger import Ledger
+from analysis.execution.runner import Execution, run
+from analysis.files import writable_folder
+from analysis.processor import TtbarAnalysis
+from analysis.simulation import layout
+from analysis.skimmed import Skim, SkimmedDataset
+from schemas import AGCSchema
+
+CATALOGUE = "ntuples.json"
+EVENTS_PER_FILE = 500_000
+EVENTS_PER_BASKET = 50_000
+"""Larger than in the ntuples: to read few large baskets takes less time than many small ones."""
+
+_PARTS = ".parts"
+
+
+class Skimmed(NamedTuple):
+    """A skim that was made."""
+
+    catalogue: Catalogue
+    path: Path
+    """Of its catalogue."""
+    ledger: Ledger
+    """Of the run that made it."""
+
+
+class SkimWriter(ProcessorABC):
+    """Writes the events of each chunk that the analysis would use to a file of its own in `folder`."""
+
+    def __init__(self, config: AnalysisConfig, folder: Path) -> None:
+        self.config = config
+        self._analysis = TtbarAnalysis(config)
+        self._folder = folder
+
+    def process(self, events: ak.Array) -> dict[str, Any]:
+        told = events.metadata
+        used, early_steps = self._analysis.used_events(events)
+        path = _part(self._folder, told["dataset"], told["filename"], told["entrystart"])
+        layout.write(path, _columns(events, self.columns(told), np.flatnonzero(used)))
+        counts = {"events": len(events), "sum_of_weights": float(len(events))}
+        return {told["dataset"]: {"counts": counts, "cutflow": early_steps}}
+
+    def postprocess(self, accumulator: Any) -> Any:
+        return accumulator
+
+    def columns(self, told: Mapping[str, Any]) -> frozenset[str]:
+        return self._analysis.columns(told)
+
+
+def make_skim(
+    catalogue: Catalogue,
+    folder: Path,
+    config: AnalysisConfig | None = None,
+    *,
+    execution: Execution | None = None,
+    source: str = "",
+) -> Skimmed:
+    """Write the skim of a catalogue into `folder`, its catalogue as `ntuples.json`.
+
+    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim.
+    """
+    config = config or AnalysisConfig()
+    if catalogue.skim is not None:
+        msg = f"the catalogue is a skim already, made of {catalogue.skim.source}"
+        raise CatalogueError(msg)
+    path = writable_folder(folder) / CATALOGUE
+    path.unlink(missing_ok=True)
+    parts = folder / _PARTS
+    shutil.rmtree(parts, ignore_errors=True)
+    try:
+        writer = SkimWriter(config, parts.absolute())
+        result = run(writer, catalogue, execution=execution, catalogue_path=source)
+        result.ledger.write(folder)
+        result.ledger.require_complete()
+        datasets = {
+            name: _finished(name, catalogue, folder, result.output[name])
+            for name in catalogue.datasets
+        }
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    made = catalogue.model_copy(
+        update={
+            "base": ".",
+            "tree": layout.TREE,
+            "label": catalogue.figure_label,
+            "datasets": datasets,
+            "skim": Skim(source=source, config=config.model_dump(mode="json")),
+        }
+    )
+    made.write(path)
+    return Skimmed(made, path, result.ledger)
+
+
+def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:
+    """Put the events that are no longer in a skim back into the cutflow and the counts of `output`,
+    which has all events of the skim.
+    """
+    for name, out in output.items():
+        before = catalogue.datasets[name].skim
+        if before is None:
+            continue
+        out["counts"] = {"events": before.events, "sum_of_weights": before.sum_of_weights}
+        for channel, steps in before.cutflow.items():
+            out["cutflow"][channel] |= steps
+
+
+def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
+    return parts / dataset / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}_{start:012d}.root"
+
+
+def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> layout.Columns:
+    """Branches with the values of `columns`, of the events of an index array."""
+    chosen = {}
+    for column in sorted(columns):
+        collection, field = column.split(".")
+        (branch,) = AGCSchema.branches([column])
+        chosen[branch] = ak.without_parameters(events[collection][field][rows])
+    return chosen
+
+
+def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dataset:
+    """Write the files of a dataset; its entry in the catalogue."""
+    shutil.rmtree(folder / name, ignore_errors=True)
+    files: dict[str, int] = {}
+    for number, columns in enumerate(_in_files(name, catalogue, folder / _PARTS)):
+        file = f"{name}_{number}.root"
+        layout.write(folder / name / file, columns, basket_events=EVENTS_PER_BASKET)
+        files[file] = layout.size(columns)
+    dataset = catalogue.datasets[name]
+    before = SkimmedDataset(
+        events=output["counts"]["events"],
+        sum_of_weights=output["counts"]["sum_of_weights"],
+        cutflow=output["cutflow"],
+    )
+    known = dataset.sum_of_weights
+    if known is None and dataset.is_simulation:
+        known = before.sum_of_weights
+    update = {"path": name, "files": files, "sum_of_weights": known, "skim": before}
+    return dataset.model_copy(update=update)
+
+
+def _in_files(name: str, catalogue: Catalogue, parts: Path) -> Iterator[layout.Columns]:
+    """The events of a dataset in pieces of whole parts, at most one part above EVENTS_PER_FILE."""
+    waiting: list[layout.Columns] = []
+    for file in catalogue.files_of(name):
+        first = _part(parts, name, file.url, 0)
+        for path in sorted(first.parent.glob(f"{first.stem.partition('_')[0]}_*.root")):
+            waiting.append(layout.read(path))
+            if sum(map(layout.size, waiting)) >= EVENTS_PER_FILE:
+                yield layout.concatenate(waiting)
+                waiting = []
+    if waiting:
+        yield layout.concatenate(waiting)

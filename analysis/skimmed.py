@@ -1,0 +1,81 @@
+"""What a catalogue says of a skim: what it was made with, and what is no longer in its files."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import NonNegativeInt
+
+from analysis.config import AnalysisConfig, Configuration
+from analysis.errors import ConfigError
+from analysis.validation import Strict
+
+TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
+    "jet.min_pt": operator.ge,
+    "jet.max_abs_eta": operator.le,
+    "jet.btag_threshold": operator.ge,
+    "regions.min_jets": operator.ge,
+    "variations.jet_energy": operator.le,
+    "control.enabled": operator.le,
+    "multijet.enabled": operator.le,
+}
+"""Value -> what compares one that selects no event beyond the skim's with that of the skim. Cuts on
+leptons are not here: an event with two can become one with exactly one."""
+
+_NO_SELECTION = ("observable.", "top_peak.", "control.", "multijet.", "variations.")
+_SELECTION_ALL_THE_SAME = ("variations.btag_scale_factors",)
+"""A weight; but the cutflow of what is no longer there is weighted with it."""
+
+
+class SkimmedDataset(Strict):
+    """What a dataset was before."""
+
+    events: NonNegativeInt
+    sum_of_weights: float
+    """As the processor counts it."""
+    cutflow: dict[str, dict[str, dict[str, int | float]]]
+    """Channel -> step -> events and their weights; the steps that have events outside the skim."""
+
+
+class Skim(Strict):
+    """How the files of a catalogue were made."""
+
+    source: str
+    """The catalogue of the full ntuples."""
+    config: dict[str, Any]
+
+
+def require_covered(skim: Skim | None, config: Configuration | None) -> None:
+    """Raises ConfigError if `config` may select events that are not in the skim."""
+    if skim is None:
+        return
+    if not isinstance(config, AnalysisConfig):
+        msg = "the catalogue is a skim for the ttbar analysis: process the full ntuples instead"
+        raise ConfigError(msg)
+    made = dict(_values(AnalysisConfig.model_validate(skim.config).model_dump(mode="json")))
+    for name, asked in _values(config.model_dump(mode="json")):
+        if not _is_covered(name, asked, made.get(name)):
+            msg = (
+                f"the skim was made with {name} = {made.get(name)} and may lack events for {asked}: "
+                f"make one with this configuration, or process {skim.source}"
+            )
+            raise ConfigError(msg)
+
+
+def _is_covered(name: str, asked: Any, made: Any) -> bool:
+    if name in TIGHTER:
+        return TIGHTER[name](asked, made)
+    if name.startswith(_NO_SELECTION) and name not in _SELECTION_ALL_THE_SAME:
+        return True
+    return bool(asked == made)
+
+
+def _values(section: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its dotted name."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value

@@ -1,0 +1,75 @@
+"""Inputs of the speed benchmark: random ttbar-like events in the layout of the POET ntuples.
+
+All 275 branches and their counters, zstd, pre-selected as the files at CERN are (a tight lepton with
+pT > 26 GeV, |eta| < 2.1); two fifths pass the selection. Made once in a folder and then reused.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from analysis.catalogue import Catalogue, Dataset
+from tests.ntuples import make_events, write
+
+MEAN_JETS = 7.5
+"""Of all jets in the files, leptons and soft ones included, as in simulated ttbar events of CMS."""
+DISTINCT_EVENTS = 100_000
+"""Made at random; a larger file has them several times."""
+EVENTS_PER_CLUSTER = 10_000
+SEED = 7
+
+
+def catalogue(folder: Path, files: int, events: int) -> Catalogue:
+    """A dataset of `files` files with `events` each, made where they are not there yet."""
+    names = {f"ttbar_{events}_{i}.root": events for i in range(files)}
+    first = folder / next(iter(names))
+    if not first.exists():
+        write_file(first, events)
+    content = None
+    for name in names:
+        if not (folder / name).exists():
+            content = content or first.read_bytes()
+            (folder / name).write_bytes(_with_own_identifier(content, first))
+    dataset = Dataset(
+        process="ttbar", kind="signal", cross_section=831.76, sum_of_weights=1e6, files=names
+    )
+    return Catalogue(base=str(folder), luminosity=1000, datasets={"ttbar__nominal": dataset})
+
+
+def write_file(path: Path, events: int) -> None:
+    distinct = min(events, DISTINCT_EVENTS)
+    # Half of the random events are pre-selected.
+    made = make_events(2 * distinct + 100, SEED, mean_jets=MEAN_JETS)
+    places = np.resize(np.flatnonzero(_preselected(made))[:distinct], events)
+    temporary = path.with_suffix(".part")
+    write(
+        temporary,
+        {name: ak.Array(values) for name, values in made.items()},
+        step=EVENTS_PER_CLUSTER,
+        places=places,
+    )
+    temporary.replace(path)
+
+
+def _preselected(events: dict[str, ak.Array]) -> np.ndarray:
+    passing = [
+        ak.any(
+            (events[f"{lepton}_pt"] > 26)
+            & (abs(events[f"{lepton}_eta"]) < 2.1)
+            & (events[f"{lepton}_isTight"] == 1),
+            axis=1,
+        )
+        for lepton in ("electron", "muon")
+    ]
+    return np.asarray(passing[0] | passing[1])
+
+
+def _with_own_identifier(content: bytes, path: Path) -> bytes:
+    """A copy would have the identifier by which uproot knows a file."""
+    with uproot.open(path) as file:
+        return content.replace(file.file.uuid.bytes, uuid.uuid4().bytes)

@@ -1,0 +1,147 @@
+"""A run from a skim gives what the run from the full ntuples gives, or does not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis import histograms, results
+from analysis.catalogue import Catalogue
+from analysis.cli import main
+from analysis.config import AnalysisConfig
+from analysis.dimuon import DimuonAnalysis
+from analysis.errors import CatalogueError, ConfigError, IncompleteError
+from analysis.execution.plan import Limits
+from analysis.execution.runner import Execution, run
+from analysis.processor import TtbarAnalysis
+from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
+
+
+@pytest.fixture(scope="module")
+def skimmed(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Skimmed:
+    """In chunks of another size than the runs of the tests; one sum of weights is not known."""
+    unknown = catalogue.datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
+    datasets = catalogue.datasets | {"wjets__nominal": unknown}
+    catalogue = catalogue.model_copy(update={"datasets": datasets})
+    folder = tmp_path_factory.mktemp("skim") / "made"
+    made = make_skim(catalogue, folder, execution=Execution(chunk_size=999), source="full.json")
+    return made._replace(catalogue=Catalogue.load(made.path))
+
+
+def normalised(
+    folder: Path, catalogue: Catalogue, config: AnalysisConfig | None = None
+) -> tuple[Any, results.Normalised]:
+    result = run(TtbarAnalysis(config), catalogue)
+    restore_cutflow(result.output, catalogue)
+    results.save_run(folder, result.output, result.ledger)
+    return result.output, results.normalise(folder)
+
+
+def assert_same(one: histograms.Histograms, two: histograms.Histograms) -> None:
+    assert one.keys() == two.keys()
+    for name, histogram in one.items():
+        for a, b in (
+            (histogram.values(flow=True), two[name].values(flow=True)),
+            (histogram.variances(flow=True), two[name].variances(flow=True)),
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"jet": {"min_pt": 36, "max_abs_eta": 2.0, "btag_threshold": 0.9}, "regions": {"min_jets": 5}},
+        {"variations": {"jet_energy": False, "btag_slope": 0.1}, "control": {"enabled": False}},
+    ],
+)  # fmt: skip
+def test_yields_and_cutflow_are_those_of_the_full_ntuples(
+    catalogue: Catalogue, skimmed: Skimmed, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    config = AnalysisConfig.model_validate(sections)
+    unknown = catalogue.datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
+    full = catalogue.model_copy(
+        update={"datasets": catalogue.datasets | {"wjets__nominal": unknown}}
+    )
+    want_output, want = normalised(tmp_path / "full", full, config)
+    output, got = normalised(tmp_path / "skim", skimmed.catalogue, config)
+    assert_same(got.histograms, want.histograms)
+    assert got.normalisation.luminosity == want.normalisation.luminosity
+    for name, out in want_output.items():
+        assert output[name]["cutflow"] == out["cutflow"]
+        assert output[name]["counts"] == out["counts"]
+
+
+def test_it_is_smaller_and_keeps_its_ledger(catalogue: Catalogue, skimmed: Skimmed) -> None:
+    assert 1000 < skimmed.catalogue.events < catalogue.events
+    assert (skimmed.path.parent / "run.json").exists()
+    assert skimmed.ledger.events_processed == catalogue.events
+    assert {path.name for path in skimmed.path.parent.iterdir()} == {
+        *catalogue.datasets, "run.json", CATALOGUE
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"jet": {"min_pt": 25}}, r"jet.min_pt = 30.0 and may lack events for 25.0.*full.json"),
+        ({"electron": {"min_pt": 35}}, r"electron.min_pt = 30.0 .* 35.0"),
+        ({"regions": {"min_jets": 3}, "variations": {"btag_jets": 3}}, r"regions.min_jets = 4"),
+        ({"jet": {"min_lepton_delta_r": 0.4}}, r"jet.min_lepton_delta_r"),
+        ({"variations": {"btag_scale_factors": True}}, r"variations.btag_scale_factors"),
+    ],
+)
+def test_a_selection_that_the_skim_may_lack_events_for_is_refused(
+    skimmed: Skimmed, sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(TtbarAnalysis(AnalysisConfig.model_validate(sections)), skimmed.catalogue)
+
+
+def test_another_analysis_is_refused(skimmed: Skimmed) -> None:
+    with pytest.raises(ConfigError, match="a skim for the ttbar analysis"):
+        run(DimuonAnalysis(), skimmed.catalogue)
+
+
+def test_a_skim_of_a_skim_is_refused(skimmed: Skimmed, tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"a skim already, made of full.json"):
+        make_skim(skimmed.catalogue, tmp_path)
+
+
+def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Path) -> None:
+    one = catalogue.select(["ttbar__nominal"])
+    make_skim(one, tmp_path)
+    assert (tmp_path / CATALOGUE).exists()
+    files = {**one.datasets["ttbar__nominal"].files, "missing.root": 10}
+    dataset = one.datasets["ttbar__nominal"].model_copy(update={"files": files})
+    broken = one.model_copy(update={"datasets": {"ttbar__nominal": dataset}})
+    with pytest.raises(IncompleteError, match=r"missing\.root: no such file"):
+        make_skim(broken, tmp_path)
+    assert not (tmp_path / CATALOGUE).exists()
+    assert not (tmp_path / ".parts").exists()
+
+
+def test_a_dataset_without_selected_events(catalogue: Catalogue, tmp_path: Path) -> None:
+    config = AnalysisConfig.model_validate({"regions": {"min_jets": 25}})
+    made = make_skim(catalogue.select(["ttbar__nominal"]), tmp_path, config)
+    assert made.catalogue.events == 0
+    result = run(TtbarAnalysis(config), Catalogue.load(made.path))
+    assert result.ledger.complete
+    assert result.output["ttbar__nominal"]["observable"].sum(flow=True).value == 0
+
+
+def test_commands(catalogue_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of a skim cannot have the cutflow of all the ntuples: it says so."""
+    common = ["--datasets", "ttbar__nominal", "--quiet", "--output"]
+    skim = str(tmp_path / "skim")
+    assert main(["skim", "--catalogue", str(catalogue_file), *common, skim]) == 0
+    again = ["process", "--catalogue", f"{skim}/{CATALOGUE}", *common, str(tmp_path / "out")]
+    assert main(again) == 0
+    assert "cutflow" not in capsys.readouterr().err
+    assert main([*again, "--max-events", "10"]) == 0
+    assert "the cutflow count events of the skim only" in capsys.readouterr().err
+    result = run(TtbarAnalysis(), Catalogue.load(f"{skim}/{CATALOGUE}"), limits=Limits(1, 10))
+    assert result.ledger.events_processed == 10
