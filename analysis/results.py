@@ -29,6 +29,7 @@ from analysis.tables import markdown
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
 CUTFLOW = "cutflow.json"
 CUTFLOW_TABLE = "cutflow.md"

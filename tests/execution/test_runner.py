@@ -256,7 +256,8 @@ def test_no_server_at_a_remote_address(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
     catalogue = one_file(tmp_path, "a.root", 10)
     catalogue = catalogue.model_copy(update={"base": "http://127.0.0.1:9"})
-    (failure,) = execute(catalogue).ledger.failures
+    (failure,) = execute(catalogue, retries=1, retry_delay_s=0.01).ledger.failures
+    assert failure.attempts == 2
     assert failure.file == "http://127.0.0.1:9/a.root"
     assert "annot connect" in failure.reason
 
