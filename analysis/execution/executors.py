@@ -124,7 +124,8 @@ class ChunkLoop(ExecutorBase):
                 self._loop()
             except WorkersLost as error:
                 self.account.stopped = str(error)
-        return self.total or {"out": {}}, 0
+        # Without the metrics: the Runner would change them.
+        return {"out": self.total["out"] if self.total else {}}, 0
 
     def _loop(self) -> None:
         while (self._waiting or self._under_way) and not self.account.stopped:
@@ -181,9 +182,9 @@ def _forget(_: Answer) -> None:
 def workers(execution: Execution) -> Iterator[Workers]:
     """The workers of that execution, started and, in the end, stopped."""
     if execution.executor == "dask":
-        from analysis.execution.dask_workers import DaskWorkers
+        with local_cluster(execution.workers, execution.retries) as client:
+            from analysis.execution.dask_workers import DaskWorkers
 
-        with local_cluster(execution.workers) as client:
             yield DaskWorkers(client)
     elif execution.executor == "futures":
         with processes(execution.workers) as found:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -66,6 +67,8 @@ def shielded() -> Iterator[None]:
 
     It goes to the whole process group, but is for the main process to handle.
     """
+    # If it had to be started within the block, this helper of multiprocessing would unblock Ctrl-C.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
