@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,22 +93,41 @@ def computed(trace: Path) -> Counter[str]:
     return Counter(trace.read_text(encoding="utf-8").splitlines()) if trace.exists() else Counter()
 
 
-def start_main(session: bool = True, **told: Any) -> Any:
-    """A process that runs `_main(**told)` in a session of its own, as a command would.
+def start(function: Callable[..., object], *arguments: Any, **told: Any) -> Any:
+    """A process, in a session of its own, that does this and ends with what it returns as status.
 
-    It is forked from a server that has imported everything: this takes no time.
+    It is forked from a server that has imported everything, so it starts at once.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.execution.small", "analysis.execution.runner"])
-    main = context.Process(target=_main, args=(session,), kwargs=told)
-    main.start()
-    return main
+    context.set_forkserver_preload(["tests.execution.small", "analysis.processor", "analysis.cli"])
+    started = context.Process(target=_in_session, args=(function, arguments, told))
+    started.start()
+    return started
 
 
-def _main(session: bool, folder: Path, names: list[str], seconds: float, **options: Any) -> None:
-    if session:
-        os.setsid()
-    process(catalogue_of(folder, names), Counting(folder / "trace", seconds), **options)
+def _in_session(function: Callable[..., Any], arguments: Any, told: Any) -> None:
+    os.setsid()
+    sys.exit(function(*arguments, **told))
+
+
+def run_small(
+    folder: Path,
+    names: list[str],
+    seconds: float,
+    base: str = "",
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> None:
+    """A run for `start`: the trace, checkpoints and ledger are left in the folder."""
+    os.environ.update(environment or {})
+    result = process(
+        catalogue_of(base or folder, names),
+        Counting(folder / "trace", seconds),
+        checkpoints=folder / "checkpoints",
+        resume=True,
+        **options,
+    )
+    result.ledger.write(folder)
 
 
 def session_of(pid: int) -> list[int]:

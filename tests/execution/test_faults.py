@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from analysis.execution.executors import FAIL_FAST
+from analysis.execution.ledger import Ledger
 from tests.conftest import PROJECT
 from tests.execution.processors import Counting
 from tests.execution.small import (
@@ -29,7 +30,10 @@ from tests.execution.small import (
     computed,
     make_files,
     process,
+    run_small,
+    start,
 )
+from tests.servers import xrootd
 
 NAMES = [f"file{i}.root" for i in range(50)]
 KILLS = 20
@@ -277,3 +281,42 @@ def test_a_scheduler_that_is_lost(
     again = process(catalogue, Counting(trace, 0.05), executor="futures", **options)
     assert again.ledger.complete
     assert_same_output(again, process(catalogue))
+
+
+@pytest.mark.timeout(120)
+def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path) -> None:
+    """For longer than the XRootD client itself waits: what fails meanwhile is tried again."""
+    (tmp_path / "server").mkdir()
+    with xrootd(folder, tmp_path / "server") as server:
+        out = tmp_path / "out"
+        out.mkdir()
+        impatient = {
+            "XRD_CONNECTIONWINDOW": "1",
+            "XRD_CONNECTIONRETRY": "1",
+            "XRD_TIMEOUTRESOLUTION": "1",
+            "XRD_STREAMERRORWINDOW": "1",
+        }
+        main = start(
+            run_small, out, NAMES, 0.02, server.address, impatient,
+            executor="futures", workers=2, retries=8, retry_delay_s=0.5,
+        )  # fmt: skip
+        while computed(out / "trace").total() < 20:
+            assert main.is_alive()
+            time.sleep(0.02)
+        server.stop()
+        time.sleep(3)
+        server.start()
+        main.join(90)
+        assert main.exitcode == 0
+        ledger = Ledger.load(out)
+        assert ledger.complete
+        assert ledger.chunks is not None
+        assert ledger.chunks.retries > 0
+        catalogue = catalogue_of(server.address, NAMES)
+        result = process(
+            catalogue, Counting(out / "trace", 0.02), checkpoints=out / "checkpoints", resume=True
+        )
+    assert result.ledger.chunks is not None
+    assert result.ledger.chunks.resumed == len(NAMES) * EVENTS // CHUNK
+    assert_accounted(result, catalogue)
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))

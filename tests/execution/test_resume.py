@@ -26,8 +26,9 @@ from tests.execution.small import (
     computed,
     make_files,
     process,
+    run_small,
     session_of,
-    start_main,
+    start,
     write_file,
 )
 
@@ -244,10 +245,7 @@ def test_killed_at_ten_random_moments(folder: Path) -> None:
     trace = folder / "trace"
     while kills < 10:
         executor = executors[kills % 2]
-        main = start_main(
-            folder=folder, names=NAMES, seconds=seconds, executor=executor, workers=workers,
-            checkpoints=folder / "checkpoints", resume=True,
-        )  # fmt: skip
+        main = start(run_small, folder, NAMES, seconds, executor=executor, workers=workers)
         while main.is_alive() and computed(trace).total() < at_least:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
