@@ -35,6 +35,8 @@ class ExecutionError(AnalysisError):
 class IncompleteError(AnalysisError):
     """Some of the events that were asked for have not been processed."""
 
+    exit_status = 3
+
 
 class NormalisationError(AnalysisError):
     """A scale factor that cannot be computed from what is known."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
 CUTFLOW = "cutflow.json"
 CUTFLOW_TABLE = "cutflow.md"

@@ -59,9 +59,35 @@ def http_server(folder: Path) -> Iterator[str]:
         thread.join()
 
 
+class XRootD:
+    """An XRootD server that can be stopped and started again at the same address."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self.address = f"root://127.0.0.1:{port}//data"
+        self._command = command
+        self._port = port
+
+    def start(self) -> None:
+        self._server = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait_for(self._port, self._server)
+
+    def stop(self) -> None:
+        self._server.terminate()
+        self._server.wait(timeout=10)
+
+
 @contextmanager
 def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
     """Address of the folder's contents on an XRootD server; skips where none is installed."""
+    with xrootd(folder, work) as server:
+        yield server.address
+
+
+@contextmanager
+def xrootd(folder: Path, work: Path) -> Iterator[XRootD]:
+    """A server of the folder's contents, started; skips where none is installed."""
     program = shutil.which("xrootd")
     if program is None:
         pytest.skip("no program 'xrootd' (Debian package xrootd-server)")
@@ -85,13 +111,12 @@ def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
         for parent in work.parents[:-2]:
             parent.chmod(0o755)
         command[1:1] = ["-R", "xrootd"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = XRootD(command, port)
+    server.start()
     try:
-        _wait_for(port, server)
-        yield f"root://127.0.0.1:{port}//data"
+        yield server
     finally:
-        server.terminate()
-        server.wait(timeout=10)
+        server.stop()
 
 
 def _free_port() -> int:

@@ -74,7 +74,10 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status (0 done, 2 bad input, 130 interrupted)."""
+    """Run one command; return the exit status.
+
+    0: done; 2: bad input; 3: incomplete; 130: Ctrl-C; 143: SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = _named_command(arguments)
     if command == DEFAULT_COMMAND and (not arguments or arguments[0] != command):
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return SIGINT_STATUS
+    except KeyboardInterrupt as interrupt:
+        status: int = getattr(interrupt, "exit_status", SIGINT_STATUS)
+        sys.stderr.write("interrupted\n" if status == SIGINT_STATUS else "terminated\n")
+        return status

@@ -64,6 +64,26 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--chunk-size", type=positive, default=100_000, metavar="N", help="events at a time"
     )
+    group.add_argument(
+        "--retries",
+        type=not_negative,
+        default=3,
+        metavar="N",
+        help="of a chunk, where the network fails or a worker dies (default: %(default)s)",
+    )
+    group.add_argument(
+        "--fail-fast",
+        action="store_true",
+        help="stop at the first chunk that fails, instead of finishing what can be finished",
+    )
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="process only what an earlier run into the same folder has not finished",
+    )
 
 
 def add_normalisation(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +152,14 @@ def execution(arguments: argparse.Namespace) -> Execution:
     from analysis.execution.runner import Execution
 
     workers = 1 if arguments.executor == "iterative" else arguments.workers or 2
-    return Execution(arguments.executor, workers, arguments.chunk_size, not arguments.quiet)
+    return Execution(
+        executor=arguments.executor,
+        workers=workers,
+        chunk_size=arguments.chunk_size,
+        progress=not arguments.quiet,
+        retries=arguments.retries,
+        fail_fast=arguments.fail_fast,
+    )
 
 
 def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -195,11 +222,19 @@ def names(text: str) -> list[str]:
 
 
 def positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def not_negative(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        msg = f"expected a whole number of at least 1, got {text!r}"
+        value = least - 1
+    if value < least:
+        msg = f"expected a whole number of at least {least}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return value

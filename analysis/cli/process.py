@@ -10,6 +10,7 @@ from analysis.cli import options
 from analysis.errors import IncompleteError
 
 if TYPE_CHECKING:
+    from analysis.execution.ledger import Ledger
     from analysis.results import Normalised
 
 SUMMARY = "process a catalogue into normalised histograms"
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_input(parser)
     options.add_execution(parser)
+    options.add_resume(parser)
     options.add_normalisation(parser)
     options.add_output(parser)
     options.add_verbosity(parser)
@@ -45,31 +47,53 @@ def process(arguments: argparse.Namespace) -> Normalised:
     config.require_processes(catalogue.labels)
     execution = options.execution(arguments)
     results.begin_run(arguments.output)
-    result = execute(
-        TtbarAnalysis(config),
-        catalogue,
-        execution=execution,
-        limits=Limits(arguments.max_files, arguments.max_events),
-        catalogue_path=str(options.catalogue_path(arguments)),
-    )
+    try:
+        result = execute(
+            TtbarAnalysis(config),
+            catalogue,
+            execution=execution,
+            limits=Limits(arguments.max_files, arguments.max_events),
+            catalogue_path=str(options.catalogue_path(arguments)),
+            checkpoints=arguments.output / results.CHECKPOINTS,
+            resume=arguments.resume,
+        )
+    except KeyboardInterrupt:
+        logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)
+        raise
     ledger = result.ledger
     if ledger.events_processed == catalogue.events:
         restore_cutflow(result.output, catalogue)
     elif catalogue.skim is not None:
         logger.warning("the first steps of the cutflow count events of the skim only")
     results.save_run(arguments.output, result.output, ledger)
-    logger.info(
-        "processed %d of %d events in %.1f s",
-        ledger.events_processed, ledger.events_expected, ledger.duration_s,
-    )  # fmt: skip
+    _tell(ledger)
     try:
         normalised = results.normalise(arguments.output, **choices)
     except IncompleteError as error:
-        msg = f"{error} (--allow-incomplete scales by what was processed)"
+        msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
         raise IncompleteError(msg) from error
     report(normalised)
     logger.info("results in %s", arguments.output)
     return normalised
+
+
+def _tell(ledger: Ledger) -> None:
+    """How much was processed, and what to look at."""
+    logger.info(
+        "processed %d of %d events in %.1f s",
+        ledger.events_processed, ledger.events_expected, ledger.duration_s,
+    )  # fmt: skip
+    for failure in ledger.failures:
+        logger.debug(
+            "%s, events %d to %d: %s, attempts: %d",
+            failure.file, failure.first_event, failure.last_event, failure.reason, failure.attempts,
+        )  # fmt: skip
+    if ledger.doubtful:
+        first = ledger.doubtful[0]
+        logger.warning(
+            "values that cannot be in %d chunks (all in run.json): %s: %s",
+            len(ledger.doubtful), first.file, first.found,
+        )  # fmt: skip
 
 
 def report(normalised: Normalised) -> None:

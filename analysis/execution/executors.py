@@ -1,144 +1,193 @@
-"""Where chunks run: coffea's executors, guarded so that a failed chunk is recorded, not fatal."""
+"""Where chunks run, and the loop that hands them out and accounts for each one."""
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
-import signal
-import threading
+import heapq
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
-from coffea.processor import DaskExecutor, accumulate
 from coffea.processor.executor import ExecutorBase
-from coffea.util import rich_bar
 
-from analysis.errors import ExecutionError
+from analysis.execution.answers import Answer, Fault, Output, add
 from analysis.execution.clusters import local_cluster
-from analysis.execution.failures import describe
+from analysis.execution.progress import Progress
+from analysis.execution.signals import held
+from analysis.execution.workers import ThisProcess, Workers, WorkersLost, processes
+
+if TYPE_CHECKING:
+    from analysis.execution.runner import Execution
 
 EXECUTORS = ("iterative", "futures", "dask")
 
-_PRELOADED = ["analysis.processor", "schemas", "analysis.execution.runner"]
-
-
-def guard(function: Callable[[Any], Any], item: Any) -> Any:
-    """`function(item)`, or an empty output with the reason why there is none.
-
-    With Dask an item is a pair of work item and processor.
-    """
-    try:
-        return function(item)
-    except Exception as error:  # noqa: BLE001 - recorded, whatever it is
-        work = item[0] if isinstance(item, tuple) else item
-        return {"out": {}, "processed": set(), "failed": {(work, describe(error))}}
+FAIL_FAST = "stopped at the first failure"
+_LOOK_S = 1.0
+"""How long to wait for answers before looking for something else to do."""
 
 
 @dataclass
-class LocalExecutor(ExecutorBase):
-    """On this machine: in the processes of a pool, or without one in this process.
+class Account:
+    """What became of each chunk, by its number: in one of `done`, `failed`, or not reached."""
 
-    Unlike coffea's executors, it can be silent, and stops at once when interrupted.
+    done: set[int] = field(default_factory=set)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Reasons."""
+    warnings: dict[int, str] = field(default_factory=dict)
+    attempts: Counter[int] = field(default_factory=Counter)
+    stopped: str = ""
+    """Why chunks were not reached."""
+
+
+class _Waiting:
+    """Chunks that wait: to be handed out, for the time of their next try, or to be tried alone."""
+
+    def __init__(self, chunks: Sequence[int]) -> None:
+        self._ready = deque(chunks)
+        self._delayed: list[tuple[float, int]] = []
+        self._suspects: deque[int] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._ready or self._delayed or self._suspects)
+
+    def at_once(self, chunk: int) -> None:
+        self._ready.appendleft(chunk)
+
+    def later(self, chunk: int, delay: float) -> None:
+        heapq.heappush(self._delayed, (time.monotonic() + delay, chunk))
+
+    def alone(self, chunk: int) -> None:
+        self._suspects.append(chunk)
+
+    def next(self, *, idle: bool) -> int | None:
+        """The next chunk to hand out now, if any; a suspect only where nothing else is under way."""
+        while self._delayed and self._delayed[0][0] <= time.monotonic():
+            self._ready.append(heapq.heappop(self._delayed)[1])
+        if self._ready:
+            return self._ready.popleft()
+        if idle and not self._delayed and self._suspects:
+            return self._suspects.popleft()
+        return None
+
+    def seconds(self) -> float:
+        """Until there may be something to hand out."""
+        if not self._delayed:
+            return _LOOK_S
+        return min(_LOOK_S, max(0.0, self._delayed[0][0] - time.monotonic()))
+
+
+class ChunkLoop(ExecutorBase):
+    """An executor of coffea's Runner: chunks to workers, merged output back, an account of each chunk.
+
+    At most as many chunks as the workers have room for are under way. What may pass is tried again,
+    `execution.retries` times, with twice the delay each time. A chunk that may have killed its worker
+    is tried again alone, to tell it from its neighbours.
     """
 
-    pool: Executor | None = None
+    def __init__(
+        self,
+        workers: Workers,
+        execution: Execution,
+        numbers: Sequence[int],
+        account: Account,
+        total: Output | None = None,
+    ) -> None:
+        """`numbers` are those of the chunks; `total` is output to add to."""
+        super().__init__(status=execution.progress)
+        self.account = account
+        self.total = total
+        self.keep: Callable[[Answer], None] = _forget
+        """Called with each answer that has output."""
+        self._workers = workers
+        self._execution = execution
+        self._numbers = numbers
+
+    def copy(self, **_: Any) -> Self:
+        """The Runner's words for a progress bar are not needed."""
+        return self
 
     def __call__(
-        self, items: Sequence[Any], function: Callable[[Any], Any], accumulator: Any
-    ) -> tuple[Any, int]:
-        outputs = self._outputs(partial(guard, function), items)
-        with rich_bar() if self.status else nullcontext() as progress:
-            if progress is not None:
-                outputs = progress.track(
-                    outputs,
-                    total=len(items),
-                    task_id=progress.add_task(self.desc, total=len(items), unit=self.unit),
-                )
-            return accumulate(outputs, accumulator), 0
+        self,
+        items: Sequence[Any],
+        function: Callable[[Any], Any],
+        accumulator: Any,  # noqa: ARG002 - the interface
+    ) -> tuple[Output, int]:
+        self._items = dict(zip(self._numbers, items, strict=True))
+        self._waiting = _Waiting(self._numbers)
+        self._under_way: set[int] = set()
+        self._tried_alone: set[int] = set()
+        self._workers.start(function)
+        with Progress(items, shown=self._execution.progress) as self._progress:
+            try:
+                self._loop()
+            except WorkersLost as error:
+                self.account.stopped = str(error)
+        # Without the metrics: the Runner would change them.
+        return {"out": self.total["out"] if self.total else {}}, 0
 
-    def _outputs(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        if self.pool is None:
-            yield from map(function, items)
-            return
-        try:
-            with _interrupts_held():
-                futures = {self.pool.submit(function, item) for item in items}
-            for future in as_completed(futures):
-                futures.remove(future)
-                yield future.result()
-        except BrokenProcessPool as error:
-            msg = "a worker process died: killed, or out of memory"
-            raise ExecutionError(msg) from error
+    def _loop(self) -> None:
+        while (self._waiting or self._under_way) and not self.account.stopped:
+            self._hand_out()
+            for answer in self._workers.collect(self._waiting.seconds()):
+                with held():
+                    self._take(answer)
+
+    def _hand_out(self) -> None:
+        for _ in range(self._workers.room()):
+            chunk = self._waiting.next(idle=not self._under_way)
+            if chunk is None:
+                return
+            self._under_way.add(chunk)
+            self._workers.give(chunk, self._items[chunk])
+
+    def _take(self, answer: Answer) -> None:
+        account = self.account
+        for fault in answer.faults:
+            self._under_way.discard(fault.chunk)
+            self._judge(fault)
+        if answer.done:
+            self._under_way.difference_update(answer.done)
+            account.done.update(answer.done)
+            account.attempts.update(answer.done)
+            account.warnings |= answer.warnings
+            self.keep(answer)
+            self.total = add(self.total, answer.output)
+        self._progress.show(answer, len(account.failed))
+
+    def _judge(self, fault: Fault) -> None:
+        """Give up on the chunk, or say when it is to be tried again."""
+        chunk, account = fault.chunk, self.account
+        account.attempts[chunk] += fault.tries
+        if fault.tries == 0:
+            self._waiting.at_once(chunk)
+        elif fault.suspect and chunk not in self._tried_alone:
+            self._tried_alone.add(chunk)
+            self._waiting.alone(chunk)
+        elif fault.transient and account.attempts[chunk] <= self._execution.retries:
+            delay = self._execution.retry_delay_s * 2 ** (account.attempts[chunk] - 1)
+            self._waiting.later(chunk, delay)
+        else:
+            account.failed[chunk] = fault.reason
+            if self._execution.fail_fast:
+                account.stopped = FAIL_FAST
 
 
-class GuardedDask(DaskExecutor):
-    """In the workers of a Dask cluster."""
-
-    def __call__(
-        self, items: Sequence[Any], function: Callable[[Any], Any], accumulator: Any
-    ) -> tuple[Any, int]:
-        result: tuple[Any, int] = super().__call__(items, partial(guard, function), accumulator)
-        return result
+def _forget(_: Answer) -> None:
+    pass
 
 
 @contextmanager
-def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBase]:
-    """The executor of that name, with what it needs started and, in the end, stopped."""
-    if name == "dask":
-        with local_cluster(workers) as client:
-            yield GuardedDask(client=client, status=progress, retries=0)
-    elif name == "futures":
-        with _process_pool(workers) as pool:
-            yield LocalExecutor(pool=pool, status=progress)
+def workers(execution: Execution) -> Iterator[Workers]:
+    """The workers of that execution, started and, in the end, stopped."""
+    if execution.executor == "dask":
+        with local_cluster(execution.workers, execution.retries) as client:
+            from analysis.execution.dask_workers import DaskWorkers
+
+            yield DaskWorkers(client)
+    elif execution.executor == "futures":
+        with processes(execution.workers) as found:
+            yield found
     else:
-        yield LocalExecutor(status=progress)
-
-
-@contextmanager
-def _process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes forked from a server that has imported the analysis, but opened no file yet.
-
-    A plain fork would copy the threads' locks of file readers, and may hang.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    # Ignored from its first moment, Ctrl-C is ignored in all that is forked from the server.
-    with _on_interrupt(signal.SIG_IGN):
-        multiprocessing.forkserver.ensure_running()
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        yield pool
-    except BaseException:
-        # Queued chunks would still be run to the end: stop the workers instead.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-@contextmanager
-def _on_interrupt(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
-    """Handle Ctrl-C so within the block; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the end of the block, so that no process is half started."""
-    caught: list[int] = []
-    with _on_interrupt(lambda number, _frame: caught.append(number)):
-        yield
-    if caught:
-        raise KeyboardInterrupt
+        yield ThisProcess()

@@ -3,30 +3,75 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from analysis.catalogue import Catalogue, Dataset
 from analysis.errors import IncompleteError, OutputError
 from analysis.files import write_json
 from analysis.validation import Strict, faults
 
+if TYPE_CHECKING:
+    from coffea.processor.executor import WorkItem
+
+    from analysis.execution.executors import Account
+
 FORMAT = "ttbar-opendata run 1"
 FILE_NAME = "run.json"
 
 
-class Failure(Strict):
-    """A chunk that was not processed."""
+class Chunk(Strict):
+    """A range of events of a file."""
 
     dataset: str
     file: str
     first_event: NonNegativeInt
     last_event: NonNegativeInt
     """Exclusive."""
+
+    @classmethod
+    def of(cls, item: WorkItem, **more: Any) -> Self:
+        return cls(
+            dataset=item.dataset,
+            file=item.filename,
+            first_event=item.entrystart,
+            last_event=item.entrystop,
+            **more,
+        )
+
+    @property
+    def events(self) -> int:
+        return self.last_event - self.first_event
+
+
+class Failure(Chunk):
+    """A chunk that was tried and could not be processed."""
+
     reason: str
+    attempts: PositiveInt = 1
+
+
+class Doubtful(Chunk):
+    """A chunk that was processed, with values that cannot be."""
+
+    found: str
+    """Columns, and how many of their values."""
+
+
+class ChunkCounts(Strict):
+    """What became of the chunks: each one is done, failed or not reached."""
+
+    planned: NonNegativeInt
+    done: NonNegativeInt
+    failed: NonNegativeInt
+    not_reached: NonNegativeInt
+    resumed: NonNegativeInt = 0
+    """Of those done: taken from checkpoints of an earlier run."""
+    retries: NonNegativeInt = 0
+    """Attempts beyond the first ones, of all chunks."""
 
 
 class FileRecord(Strict):
@@ -95,6 +140,11 @@ class Ledger(Strict):
     bytes_read: NonNegativeInt
     datasets: dict[str, DatasetRecord]
     failures: list[Failure]
+    stopped: str = ""
+    """Why chunks were not reached; empty if the run was not stopped."""
+    not_reached: list[Chunk] = Field(default_factory=list)
+    doubtful: list[Doubtful] = Field(default_factory=list)
+    chunks: ChunkCounts | None = None
 
     @property
     def events_expected(self) -> int:
@@ -106,7 +156,8 @@ class Ledger(Strict):
 
     @property
     def complete(self) -> bool:
-        return self.events_processed == self.events_expected and not self.failures
+        everything = self.events_processed == self.events_expected
+        return everything and not self.failures and not self.not_reached
 
     def require_complete(self) -> None:
         """Raises IncompleteError, saying what is missing."""
@@ -114,14 +165,19 @@ class Ledger(Strict):
             raise IncompleteError(self.what_is_missing())
 
     def what_is_missing(self) -> str:
-        """One line: how much was not processed, and why for the first file."""
+        """One line: how much was not processed, and why: of the first file, and of what was stopped."""
         missing = self.events_expected - self.events_processed
-        files = sorted({failure.file for failure in self.failures})
-        first = self.failures[0]
-        more = f" (and {len(files) - 1} more files)" if len(files) > 1 else ""
+        reasons = []
+        if self.failures:
+            files = sorted({failure.file for failure in self.failures})
+            first = self.failures[0]
+            tries = f", {first.attempts} attempts" if first.attempts > 1 else ""
+            more = f" (and {len(files) - 1} more files)" if len(files) > 1 else ""
+            reasons.append(f"{first.file}: {first.reason}{tries}{more}")
+        if self.not_reached:
+            reasons.append(f"{len(self.not_reached)} chunks were not reached: {self.stopped}")
         return (
-            f"{missing} of {self.events_expected} events were not processed: "
-            f"{first.file}: {first.reason}{more}"
+            f"{missing} of {self.events_expected} events were not processed: {'; '.join(reasons)}"
         )
 
     def write(self, folder: Path) -> None:
@@ -160,17 +216,43 @@ def dataset_record(
 
 
 def file_records(
-    expected: Iterable[tuple[str, str, int]], processed: Iterable[tuple[str, str, int]]
+    expected: Iterable[tuple[str, str, int]], processed: Iterable[WorkItem]
 ) -> dict[str, list[FileRecord]]:
-    """Records by dataset, from (dataset, file, events) of what was planned and what was done."""
+    """Records by dataset, from (dataset, file, events) of what was planned, and what was done."""
     done: dict[tuple[str, str], int] = defaultdict(int)
-    for dataset, url, events in processed:
-        done[dataset, url] += events
+    for item in processed:
+        done[item.dataset, item.filename] += len(item)
     records: dict[str, list[FileRecord]] = defaultdict(list)
     for dataset, url, events in expected:
         record = FileRecord(url=url, events_expected=events, events_processed=done[dataset, url])
         records[dataset].append(record)
     return records
+
+
+def chunk_fields(items: Sequence[WorkItem], account: Account, resumed: int) -> dict[str, Any]:
+    """Fields of the ledger for what became of each chunk, in the order of the catalogue."""
+    failed = sorted(account.failed)
+    reached = account.done | account.failed.keys()
+    not_reached = [n for n in range(len(items)) if n not in reached]
+    return {
+        "failures": [
+            Failure.of(items[n], reason=account.failed[n], attempts=max(1, account.attempts[n]))
+            for n in failed
+        ],
+        "stopped": account.stopped,
+        "not_reached": [Chunk.of(items[n]) for n in not_reached],
+        "doubtful": [
+            Doubtful.of(items[n], found=account.warnings[n]) for n in sorted(account.warnings)
+        ],
+        "chunks": ChunkCounts(
+            planned=len(items),
+            done=len(account.done),
+            failed=len(failed),
+            not_reached=len(not_reached),
+            resumed=resumed,
+            retries=sum(tries - 1 for tries in account.attempts.values() if tries),
+        ),
+    }
 
 
 def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:

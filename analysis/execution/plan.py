@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from coffea.processor.executor import WorkItem
 
 from analysis.catalogue import Catalogue, NtupleFile, metadata
+from analysis.execution.chunk import FILE_EVENTS
 
-FILE_EVENTS = "file_events"
-"""Key of the chunk's metadata: how many events the catalogue says are in the file."""
+_HEADER_BYTES = 100
+"""Of a ROOT file: the header with its identifier, and where its end is."""
 
 
 class Limits(NamedTuple):
@@ -45,6 +49,20 @@ def _planned_of(files: list[NtupleFile], limits: Limits) -> Iterator[PlannedFile
         events = int(min(file.events, left))
         left -= events
         yield PlannedFile(file, events)
+
+
+def identity(file: NtupleFile, catalogue: Catalogue) -> str:
+    """What stands for the content of a file, as far as it is known without reading it.
+
+    That is what the catalogue says of it and, where it is local, its size and its first bytes, which
+    hold the identifier that ROOT gives to each file it writes.
+    """
+    known = [*file, catalogue.tree, metadata(catalogue.datasets[file.dataset])]
+    path = Path(file.url)
+    if "://" not in file.url and path.is_file():
+        with path.open("rb") as stream:
+            known += [path.stat().st_size, stream.read(_HEADER_BYTES).hex()]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def chunks(

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import datetime
 import logging
-import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import awkward as ak
 from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 
-from analysis import __version__
 from analysis.catalogue import Catalogue, metadata
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
 from analysis.execution import remote
-from analysis.execution.executors import EXECUTORS, executor
-from analysis.execution.failures import ChunkError
-from analysis.execution.ledger import Failure, Ledger
-from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
+from analysis.execution.answers import Output
+from analysis.execution.checkpoints import Checkpoints, Known, Restored
+from analysis.execution.chunk import CheckedProcessor
+from analysis.execution.executors import EXECUTORS, Account, ChunkLoop, workers
+from analysis.execution.ledger import Ledger
+from analysis.execution.plan import Limits, PlannedFile, chunks, identity, planned_files
+from analysis.execution.provenance import provenance, versions
+from analysis.execution.signals import handled, held
 from analysis.execution.sources import UPROOT_OPTIONS
 from analysis.skimmed import require_covered
 from schemas import AGCSchema
-from schemas.agc import missing_branch_message
 
 logger = logging.getLogger(__name__)
-
-PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,12 @@ class Execution:
     chunk_size: int = 100_000
     """Events."""
     progress: bool = False
+    retries: int = 3
+    """Of a chunk, for what may pass: the network, a worker that was killed."""
+    retry_delay_s: float = 1.0
+    """Before the first retry; each further one waits twice as long."""
+    fail_fast: bool = False
+    """Stop at the first chunk that fails, instead of finishing what can be finished."""
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -59,6 +63,9 @@ class Execution:
         if self.chunk_size < 1:
             msg = f"the chunk size must be at least 1 event, got {self.chunk_size}"
             raise ConfigError(msg)
+        if self.retries < 0:
+            msg = f"the number of retries must not be negative, got {self.retries}"
+            raise ConfigError(msg)
 
 
 class Result(NamedTuple):
@@ -66,31 +73,6 @@ class Result(NamedTuple):
 
     output: dict[str, Any]
     ledger: Ledger
-
-
-class _Checked(ProcessorABC):
-    """Holds each chunk against the catalogue and the columns needed, then processes it."""
-
-    def __init__(
-        self, processor: ProcessorABC, branches: Mapping[str, frozenset[str] | None]
-    ) -> None:
-        self._processor = processor
-        self._branches = branches
-
-    def process(self, events: ak.Array) -> Any:
-        told = events.metadata
-        file = events.attrs["@events_factory"].file_handle
-        tree = file[told["treename"]]
-        if tree.num_entries != told[FILE_EVENTS]:
-            msg = f"{tree.num_entries} events in the file, {told[FILE_EVENTS]} in the catalogue"
-            raise ChunkError(msg)
-        present = set(tree.keys())
-        for branch in sorted((self._branches[told["dataset"]] or frozenset()) - present):
-            raise ChunkError(missing_branch_message(branch, "the file", present))
-        return self._processor.process(events)
-
-    def postprocess(self, accumulator: Any) -> Any:
-        return self._processor.postprocess(accumulator)
 
 
 def run(
@@ -101,6 +83,8 @@ def run(
     limits: Limits | None = None,
     catalogue_path: str = "",
     schema: type[Any] | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
@@ -110,11 +94,12 @@ def run(
     Raises ConfigError for a skim that may lack events that the processor selects.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
-    for the caller to ask `ledger.require_complete()`.
+    for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
+    `checkpoints`, if there is one; with `resume` those that are there are not processed again.
+    Ctrl-C and SIGTERM raise KeyboardInterrupt (`signals.Interrupted`) when they have been saved.
     """
     execution = execution or Execution()
-    if schema is None:
-        schema = getattr(processor, "schema", AGCSchema)
+    layout: type[Any] = getattr(processor, "schema", AGCSchema) if schema is None else schema
     config: Configuration | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
@@ -124,22 +109,35 @@ def run(
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
     remote.prepare(file.url for file, _ in planned)
+    told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
+    columns = {name: _columns(processor, values) for name, values in told.items()}
     branches = {
-        name: _branches(processor, schema, metadata(dataset))
-        for name, dataset in catalogue.datasets.items()
+        name: None if known is None else layout.branches(known) for name, known in columns.items()
     }
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
-    with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
-        runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
-        wrapped = runner.run(items, _Checked(processor, branches), uproot_options=UPROOT_OPTIONS)
-    output = wrapped["out"]
-    for item, reason in wrapped.get("failed", ()):
-        logger.debug(
-            "%s, events %d to %d: %s", item.filename, item.entrystart, item.entrystop, reason
-        )
-    processed: set[WorkItem] = wrapped["processed"]
-    metrics = wrapped.get("metrics", {})
+    wrapped = CheckedProcessor(
+        processor, {name: known or frozenset() for name, known in columns.items()}, branches
+    )
+    store = None
+    restored = Restored(set(), None, {})
+    if checkpoints is not None:
+        known_chunks = _known(items, planned, catalogue)
+        store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
+        if resume:
+            restored = store.restore()
+        elif count := store.count():
+            logger.warning(
+                "%d finished chunks of an earlier run are there: --resume uses them", count
+            )
+    with handled():
+        output, account = _execute(items, wrapped, execution, layout, restored, store)
+    if store is not None and len(account.done) == len(items):
+        store.finish(output, account.warnings)
+    metrics = output["metrics"]
+    final = processor.postprocess(output["out"])
+    if final is None:
+        final = output["out"]
     ledger = Ledger(
         command=list(sys.argv),
         started=started.isoformat(timespec="seconds"),
@@ -154,34 +152,62 @@ def run(
             {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
         ),
         bytes_read=metrics.get("bytesread", 0),
-        datasets=_dataset_records(catalogue, planned, processed, output),
-        failures=_failures(wrapped.get("failed", set())),
+        datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
+        **ledgers.chunk_fields(items, account, len(restored.done)),
     )
-    return Result(output, ledger)
+    return Result(final, ledger)
 
 
-def versions() -> dict[str, str]:
-    """Of this package, Python, and what the numbers may depend on."""
-    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in PACKAGES}
+def _execute(
+    items: list[WorkItem],
+    processor: CheckedProcessor,
+    execution: Execution,
+    schema: type[Any],
+    restored: Restored,
+    store: Checkpoints | None,
+) -> tuple[Output, Account]:
+    """Process what was not restored; the merged output of all, and what became of each chunk."""
+    missing = [number for number in range(len(items)) if number not in restored.done]
+    account = Account(done=set(restored.done), warnings=dict(restored.warnings))
+    output = restored.output
+    if missing:
+        with workers(execution) as found:
+            loop = ChunkLoop(found, execution, missing, account, output)
+            if store is not None:
+                loop.keep = store.keep
+            runner = Runner(loop, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
+            try:
+                runner.run(
+                    [items[number] for number in missing], processor, uproot_options=UPROOT_OPTIONS
+                )
+            finally:
+                if store is not None:
+                    with held():
+                        store.flush()
+            output = loop.total
+    return output or {"out": {}, "metrics": {}}, account
 
 
-def _branches(processor: ProcessorABC, schema: Any, told: dict[str, Any]) -> frozenset[str] | None:
-    """The branches that the processor says it reads; None if it does not say."""
+def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
+    identities = {(f.dataset, f.url): identity(f, catalogue) for f, _ in planned}
+    return [Known.of(item, identity=identities[item.dataset, item.filename]) for item in items]
+
+
+def _columns(processor: ProcessorABC, told: dict[str, Any]) -> frozenset[str] | None:
+    """The columns that the processor says it reads; None if it does not say."""
     columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
     columns = getattr(processor, "columns", None)
-    return None if columns is None else schema.branches(columns(told))
+    return None if columns is None else columns(told)
 
 
 def _dataset_records(
     catalogue: Catalogue,
     planned: list[PlannedFile],
-    processed: set[WorkItem],
+    processed: Iterable[WorkItem],
     output: Mapping[str, Any],
 ) -> dict[str, ledgers.DatasetRecord]:
     files = ledgers.file_records(
-        ((file.dataset, file.url, events) for file, events in planned),
-        ((item.dataset, item.filename, len(item)) for item in processed),
+        ((file.dataset, file.url, events) for file, events in planned), processed
     )
     return {
         name: ledgers.dataset_record(catalogue.datasets[name], records, _counted(output, name))
@@ -192,17 +218,3 @@ def _dataset_records(
 def _counted(output: Mapping[str, Any], dataset: str) -> float:
     counts = output.get(dataset, {}).get("counts", {})
     return float(counts.get("sum_of_weights", 0.0))
-
-
-def _failures(failed: set[tuple[WorkItem, str]]) -> list[Failure]:
-    found = [
-        Failure(
-            dataset=item.dataset,
-            file=item.filename,
-            first_event=item.entrystart,
-            last_event=item.entrystop,
-            reason=reason,
-        )
-        for item, reason in failed
-    ]
-    return sorted(found, key=lambda failure: (failure.dataset, failure.file, failure.first_event))

@@ -27,14 +27,14 @@ def results(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) -> P
     return folder
 
 
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """The one line on standard error of a command that must fail with status 2."""
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path, expected: int = 2) -> str:
+    """The one line on standard error of a command that must fail with that status."""
     try:
         status = main([str(argument) for argument in arguments])
     except SystemExit as caught:
         status = int(caught.code or 0)
     lines = capsys.readouterr().err.strip().splitlines()
-    assert status == 2
+    assert status == expected
     assert lines[-1].startswith("error: ")
     assert not any("Traceback" in line for line in lines)
     return lines[-1]
@@ -44,7 +44,7 @@ def test_everything_is_written(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == {
         "run.json", "histograms.zip", "cutflow.json", "cutflow.md", "normalised.zip",
         "normalisation.json", "histograms.root", "yields.md", "figures", "top_peak.json", "top_peak.md",
-        "abcd.json", "abcd.md",
+        "abcd.json", "abcd.md", "checkpoints",
     }  # fmt: skip
     figures = {path.stem for path in (results / "figures").iterdir()}
     assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
@@ -216,11 +216,11 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     assert main(process) == 0
     (tmp_path / "ttbar__nominal" / "b.root").unlink()
     capsys.readouterr()
-    line = error_of(capsys, *process)
+    line = error_of(capsys, *process, expected=3)
     assert "300 of 600 events were not processed" in line
-    assert line.endswith("b.root: no such file (--allow-incomplete scales by what was processed)")
+    assert "b.root: no such file (--resume tries again; --allow-incomplete scales by" in line
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert left == {"run.json", "histograms.zip", "cutflow.json", "cutflow.md"}
+    assert left == {"run.json", "histograms.zip", "cutflow.json", "cutflow.md", "checkpoints"}
     assert "no normalised histograms" in error_of(capsys, "plot", tmp_path / "out")
 
     assert main([*process, "--allow-incomplete"]) == 0

@@ -1,0 +1,141 @@
+"""What the output of a chunk depends on besides the file: configuration, code, versions."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from coffea.processor import ProcessorABC
+
+from analysis import __version__
+from analysis.config import Configuration
+from analysis.errors import ConfigError
+from analysis.validation import Strict
+
+PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
+
+_AROUND_THE_PROCESSOR = "analysis.execution.chunk"
+
+
+class Provenance(Strict):
+    """Two runs with the same provenance give the same output of the same chunk."""
+
+    processor: str
+    config: str
+    """Digest of the configuration and of what else the processor was made with."""
+    code: dict[str, str]
+    """Module -> digest of its source, for all that processor and schema import of their packages."""
+    versions: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return short_digest(self.model_dump_json())
+
+    def differences(self, other: Provenance) -> list[str]:
+        """What is not the same, in words; empty if nothing."""
+        if self.processor != other.processor:
+            return [f"another processor ({other.processor})"]
+        found = ["another configuration"] if self.config != other.config else []
+        if modules := _differing(self.code, other.code):
+            more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
+            found.append(f"other code ({', '.join(modules[:3])}{more})")
+        if packages := _differing(self.versions, other.versions):
+            changes = (f"{name} {other.versions.get(name, 'none')}" for name in packages)
+            found.append(f"other versions ({', '.join(changes)})")
+        return found
+
+
+def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
+    """Of the outputs of `processor` for events of `schema`.
+
+    Raises ConfigError for code whose source cannot be found.
+    """
+    kind = type(processor)
+    config = getattr(processor, "config", None)
+    values = {name: repr(value) for name, value in vars(processor).items() if name != "config"}
+    values["config"] = config.digest if isinstance(config, Configuration) else repr(config)
+    return Provenance(
+        processor=f"{kind.__module__}.{kind.__qualname__}",
+        config=short_digest(repr(sorted(values.items()))),
+        code=_code(kind, schema),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and what the numbers may depend on."""
+    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
+    return own | {package: version(package) for package in PACKAGES}
+
+
+def short_digest(text: str | bytes) -> str:
+    content = text.encode() if isinstance(text, str) else text
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _code(*kinds: type[Any]) -> dict[str, str]:
+    digests = {}
+    for kind in kinds:
+        if _source(kind.__module__) is None:
+            # Of a notebook, perhaps: its own text has to do.
+            try:
+                digests[f"{kind.__module__}.{kind.__qualname__}"] = short_digest(
+                    inspect.getsource(kind)
+                )
+            except (OSError, TypeError) as error:
+                msg = f"the source of {kind.__qualname__} is not known, so it cannot be resumed: "
+                raise ConfigError(msg + "put it into a module") from error
+    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds)])
+    return digests | {name: short_digest(path.read_bytes()) for name, path in found.items()}
+
+
+def modules(names: Iterable[str]) -> dict[str, Path]:
+    """The modules, and all that they import, directly or not, of the packages that they are of."""
+    waiting = list(names)
+    packages = {name.partition(".")[0] for name in waiting}
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        path = _source(name)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        imported = _imported(name, path)
+        waiting += [other for other in imported if other.partition(".")[0] in packages]
+    return dict(sorted(found.items()))
+
+
+def _source(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        # Of a class or function `find_spec` says that the module before it is no package.
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """What may be a module in the import statements, those within functions too."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))

@@ -1,0 +1,128 @@
+"""The loop over chunks, with workers that do what the test says: every chunk ends in one way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.execution import executors
+from analysis.execution.answers import Answer, Fault
+from analysis.execution.executors import Account, ChunkLoop
+from analysis.execution.runner import Execution
+from analysis.execution.workers import WorkersLost
+
+OUTCOMES = ["done", "passes", "stays", "suspect", "returned"]
+
+
+class Scripted:
+    """Answers each chunk with the next of its outcomes, and with `done` after them."""
+
+    def __init__(self, scripts: list[list[str]], most: int, lost_after: int = 10**6) -> None:
+        self.scripts = [list(script) for script in scripts]
+        self.most = most
+        self.given: list[int] = []
+        self.tries: Counter[int] = Counter()
+        self.alone: list[int] = []
+        self.suspects: set[int] = set()
+        self.lost_after = lost_after
+
+    def start(self, function: Any) -> None: ...
+
+    def room(self) -> int:
+        return self.most - len(self.given)
+
+    def give(self, chunk: int, item: Any) -> None:
+        assert self.room() > 0
+        assert item == f"item {chunk}"
+        self.given.append(chunk)
+        if chunk in self.suspects:
+            assert self.given == [chunk]
+
+    def collect(self, timeout: float) -> list[Answer]:
+        assert timeout <= 1
+        if self.lost_after <= 0:
+            msg = "gone"
+            raise WorkersLost(msg)
+        if not self.given:
+            return []
+        self.lost_after -= 1
+        chunk = self.given.pop(0)
+        script = self.scripts[chunk]
+        outcome = script.pop(0) if script else "done"
+        if outcome == "done":
+            self.tries[chunk] += 1
+            return [Answer([chunk], [], {"out": {"n": 1}, "metrics": {}})]
+        if outcome == "returned":
+            return [Answer([], [Fault(chunk, "waited", True, 0)])]
+        self.tries[chunk] += 1
+        if outcome == "suspect":
+            self.suspects.add(chunk)
+        return [Answer([], [Fault(chunk, outcome, outcome != "stays", 1, outcome == "suspect")])]
+
+
+def loop(scripts: list[list[str]], workers: Scripted, **options: Any) -> ChunkLoop:
+    execution = Execution(retry_delay_s=0, **options)
+    made = ChunkLoop(workers, execution, range(len(scripts)), Account())
+    made([f"item {n}" for n in range(len(scripts))], str, None)
+    return made
+
+
+scripts_of = st.lists(st.lists(st.sampled_from(OUTCOMES), max_size=4), min_size=1, max_size=8)
+
+
+@given(scripts_of, st.integers(1, 4), st.integers(0, 3))
+def test_every_chunk_ends_once(scripts: list[list[str]], most: int, retries: int) -> None:
+    workers = Scripted(scripts, most)
+    made = loop(scripts, workers, retries=retries)
+    account = made.account
+    chunks = set(range(len(scripts)))
+    assert account.done | account.failed.keys() == chunks
+    assert not account.done & account.failed.keys()
+    assert (made.total or {"out": {"n": 0}})["out"]["n"] == len(account.done)
+    assert {chunk: account.attempts[chunk] for chunk in chunks} == dict(workers.tries)
+    for chunk in account.failed:
+        # One try more than the retries, and one more for a chunk that is tried alone.
+        assert workers.tries[chunk] <= retries + 2
+    for chunk, script in enumerate(scripts):
+        if set(script) <= {"done", "returned"}:
+            assert account.attempts[chunk] == 1
+    # Nothing failed that a further try could have saved.
+    for chunk, reason in account.failed.items():
+        assert reason == "stays" or workers.tries[chunk] > retries
+
+
+@given(scripts_of, st.integers(1, 4), st.integers(0, 10))
+def test_what_was_not_reached_is_neither(scripts: list[list[str]], most: int, after: int) -> None:
+    workers = Scripted(scripts, most, lost_after=after)
+    account = loop(scripts, workers, retries=1).account
+    reached = account.done | account.failed.keys()
+    assert (len(reached) == len(scripts)) or account.stopped == "gone"
+    assert len(reached) <= after
+
+
+@given(scripts_of)
+def test_the_first_failure_stops(scripts: list[list[str]]) -> None:
+    account = loop(scripts, Scripted(scripts, 2), retries=0, fail_fast=True).account
+    assert len(account.failed) <= 1
+    assert bool(account.stopped) == bool(account.failed)
+
+
+def test_each_retry_waits_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+
+    def later(self: Any, chunk: int, delay: float) -> None:
+        waited.append(delay)
+        self.at_once(chunk)
+
+    monkeypatch.setattr(executors._Waiting, "later", later)
+    scripts = [["passes"] * 9]
+    execution = Execution(retries=3, retry_delay_s=0.5)
+    made = ChunkLoop(Scripted(scripts, 1), execution, [0], Account())
+    made(["item 0"], str, None)
+    assert waited == [0.5, 1, 2]
+    assert made.account.failed == {0: "passes"}
+    assert made.account.attempts[0] == 4

@@ -1,0 +1,289 @@
+"""Checkpoints: a run that was cut short goes on where it was, and never with what is not its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.config import Binning, DimuonConfig
+from analysis.execution import archive, checkpoints, provenance
+from analysis.execution.plan import Limits
+from analysis.execution.runner import Result
+from tests.execution.processors import Counting
+from tests.execution.small import (
+    CHUNK,
+    EVENTS,
+    assert_accounted,
+    assert_same_output,
+    catalogue_of,
+    computed,
+    make_files,
+    process,
+    run_small,
+    session_of,
+    start,
+    write_file,
+)
+
+NAMES = [f"file{i}.root" for i in range(12)]
+CHUNKS = len(NAMES) * EVENTS // CHUNK
+FIRST = Limits(max_files=3)
+"""Of each dataset: half of the chunks."""
+
+Log = pytest.LogCaptureFixture
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_files(tmp_path, NAMES)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write each chunk as it is finished, however quickly they are."""
+    monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", float("inf"))
+
+
+@pytest.fixture
+def log(caplog: Log) -> Log:
+    caplog.set_level(logging.INFO, logger="analysis")
+    return caplog
+
+
+def again(folder: Path, processor: Counting | None = None, **options: Any) -> tuple[Result, int]:
+    """Resume the run in that folder; its result, and how many chunks were computed for it."""
+    trace = folder / "trace"
+    trace.unlink(missing_ok=True)
+    processor = processor or Counting(trace)
+    options = {"checkpoints": folder / "checkpoints", "resume": True} | options
+    result = process(
+        options.pop("catalogue", None) or catalogue_of(folder, NAMES), processor, **options
+    )
+    return result, computed(trace).total()
+
+
+def cut_short(folder: Path, processor: Counting | None = None, **options: Any) -> None:
+    """Leave a run of which the last file of each dataset could not be read."""
+    missing = [folder / name for name in NAMES[-2:]]
+    for path in missing:
+        path.rename(path.with_suffix(".away"))
+    result, _ = again(folder, processor, resume=False, **options)
+    assert result.ledger.events_processed == (len(NAMES) - 2) * EVENTS
+    for path in missing:
+        path.with_suffix(".away").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("iterative", "futures"), ("futures", "iterative"), ("iterative", "dask")]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")
+def test_another_executor_does_what_is_missing(
+    folder: Path, log: Log, first: str, second: str
+) -> None:
+    cut_short(folder, executor=first)
+    result, n = again(folder, executor=second)
+    assert n == 4
+    assert result.ledger.complete
+    assert result.ledger.chunks is not None
+    assert result.ledger.chunks.resumed == CHUNKS - 4
+    assert_accounted(result, catalogue_of(folder, NAMES))
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+    assert f"{CHUNKS - 4} of {CHUNKS} chunks are done already" in log.text
+
+
+def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
+    first, n = again(folder)
+    assert n == CHUNKS
+    second, n = again(folder, executor="futures")
+    assert n == 0
+    assert_same_output(second, first)
+    assert second.ledger.bytes_read == first.ledger.bytes_read
+    assert second.ledger.columns_read == first.ledger.columns_read == ["Muon_pt"]
+    # One file a dataset is left, and what it came from.
+    assert len(list((folder / "checkpoints").rglob("*.*"))) == 3
+
+
+def test_new_files_are_added_to_a_complete_run(folder: Path) -> None:
+    again(folder, catalogue=catalogue_of(folder, NAMES[:8]))
+    result, n = again(folder)
+    assert n == 8
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def test_without_resume_nothing_is_used(folder: Path, log: Log) -> None:
+    cut_short(folder)
+    _, n = again(folder, resume=False)
+    assert n == CHUNKS
+    assert "20 finished chunks of an earlier run are there: --resume uses them" in log.text
+
+
+def unused(log: Log) -> list[str]:
+    return [r.getMessage() for r in log.records if "not used" in r.getMessage()]
+
+
+class Other(Counting):
+    """The same with a configuration."""
+
+    def __init__(self, trace: Path, bins: int = 10) -> None:
+        super().__init__(trace)
+        self.config = DimuonConfig(mass=Binning(bins=bins, low=0, high=130))
+
+
+def test_another_configuration(folder: Path, log: Log) -> None:
+    cut_short(folder, Other(folder / "trace", bins=10))
+    _, n = again(folder, Other(folder / "trace", bins=11))
+    assert n == CHUNKS
+    assert unused(log) == ["resume: 20 finished chunks are not used: another configuration"]
+
+
+def test_another_processor(folder: Path, log: Log) -> None:
+    cut_short(folder, Other(folder / "trace"))
+    _, n = again(folder)
+    assert n == CHUNKS
+    assert "another processor (tests.execution.test_resume.Other)" in unused(log)[0]
+
+
+def test_other_code(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One character more in a module that the processor imports."""
+    cut_short(folder)
+    changed = folder / "muons.py"
+    source = provenance._source("schemas.muons")
+    assert source is not None
+    changed.write_bytes(source.read_bytes() + b"#")
+    real = provenance._source
+    monkeypatch.setattr(
+        provenance, "_source", lambda name: changed if name == "schemas.muons" else real(name)
+    )
+    _, n = again(folder)
+    assert n == CHUNKS
+    assert unused(log) == ["resume: 20 finished chunks are not used: other code (schemas.muons)"]
+
+
+def test_other_versions(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = provenance.version
+    monkeypatch.setattr(
+        provenance, "version", lambda name: "1.0" if name == "awkward" else real(name)
+    )
+    cut_short(folder)
+    monkeypatch.setattr(provenance, "version", real)
+    _, n = again(folder)
+    assert n == CHUNKS
+    assert "20 finished chunks are not used: other versions (awkward 1.0)" in unused(log)[0]
+
+
+def test_a_file_that_has_changed(folder: Path, log: Log) -> None:
+    """It has another content, but the size and the number of events are the same."""
+    cut_short(folder)
+    path = folder / NAMES[0]
+    size = path.stat().st_size
+    write_file(path, seed=0)
+    path.write_bytes(path.read_bytes()[:size].ljust(size, b"\0"))
+    result, n = again(folder)
+    assert n == 4 + EVENTS // CHUNK
+    assert "2 finished chunks are not used: the file has changed" in " ".join(unused(log))
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def test_other_chunk_sizes_and_catalogues(folder: Path, log: Log) -> None:
+    cut_short(folder)
+    _, n = again(folder, chunk_size=EVENTS)
+    assert n == len(NAMES)
+    assert "other chunk sizes or limits" in unused(log)[0]
+
+
+def test_files_that_are_not_in_this_run(folder: Path, log: Log) -> None:
+    cut_short(folder)
+    few = catalogue_of(folder, NAMES[:4])
+    result, n = again(folder, catalogue=few)
+    assert n == 0
+    assert_same_output(result, process(few))
+    assert unused(log) == [
+        "resume: 12 finished chunks are not used: with files that are not in this run"
+    ]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_a_damaged_checkpoint_is_computed_again(folder: Path, log: Log, damage: str) -> None:
+    cut_short(folder)
+    path = max((folder / "checkpoints").rglob("*.zip"))
+    n_chunks = int(path.stem.rpartition("_")[2])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"flipped": content, "cut": content[: len(content) // 2], "emptied": b""}[damage]
+    path.write_bytes(damaged)
+    result, n = again(folder)
+    assert n == 4 + n_chunks
+    assert f"{n_chunks} finished chunks are not used: damaged" in unused(log)[0]
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def test_warnings_are_remembered(folder: Path) -> None:
+    write_file(folder / NAMES[0], scale=-1)
+    first, _ = again(folder, resume=False)
+    second, n = again(folder)
+    assert n == 0
+    assert [d.file for d in first.ledger.doubtful] == [str(folder / NAMES[0])] * 2
+    assert second.ledger.doubtful == first.ledger.doubtful
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_killed_at_ten_random_moments(folder: Path) -> None:
+    """SIGKILL of the main process: nothing computed twice beyond what was in flight, no orphan."""
+    rng = random.Random(3)
+    seconds, workers = 0.1, 2
+    kills, at_least = 0, 0
+    executors = ["iterative", "futures"]
+    trace = folder / "trace"
+    while kills < 10:
+        executor = executors[kills % 2]
+        main = start(run_small, folder, NAMES, seconds, executor=executor, workers=workers)
+        while main.is_alive() and computed(trace).total() < at_least:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        if not main.is_alive():
+            break
+        os.kill(main.pid, signal.SIGKILL)
+        main.join()
+        kills += 1
+        at_least = computed(trace).total() + 1
+        deadline = time.monotonic() + 10
+        while session_of(main.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not session_of(main.pid)
+    assert kills == 10
+    times = computed(trace)
+    result = process(
+        catalogue_of(folder, NAMES),
+        Counting(trace, seconds),
+        checkpoints=folder / "checkpoints",
+        resume=True,
+    )
+    assert result.ledger.complete
+    assert_accounted(result, catalogue_of(folder, NAMES))
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+    times = computed(trace)
+    assert len(times) == CHUNKS
+    # In flight at a kill: what is computed, and the one before whose result is being written.
+    assert times.total() - CHUNKS <= kills * (workers + 1)
+
+
+def test_what_cannot_be_saved_is_named() -> None:
+    from analysis.errors import OutputError
+
+    with pytest.raises(OutputError, match="cannot be saved: out/a/1 is a object"):
+        archive.pack({"out": {"a": [1, object()]}})
+
+
+def test_the_code_of_a_processor_is_all_that_it_imports() -> None:
+    found = provenance.modules(["analysis.processor"])
+    assert {"analysis.objects", "analysis.config", "analysis.histograms", "analysis"} <= set(found)
+    assert not {"analysis.results", "analysis.plotting", "analysis.execution.runner"} & set(found)

@@ -1,0 +1,158 @@
+"""Ctrl-C and SIGTERM: a short message, what was done is kept, and no process is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.cli import main
+from analysis.execution.ledger import Ledger
+from tests.execution.small import session_of, start
+from tests.execution.test_runner import one_file
+from tests.ntuples import make_events, write
+
+EVENTS = 5000
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    write(folder / "a.root", make_events(EVENTS, seed=1))
+    one_file(folder, "a.root", EVENTS)
+    return folder / "cat.json"
+
+
+def command(arguments: Sequence[str], errors: Path) -> int:
+    """The command line, with its standard error in a file."""
+    with errors.open("w") as stream:
+        os.dup2(stream.fileno(), 2)
+    return main(arguments)
+
+
+def start_run(catalogue: Path, folder: Path, executor: str, *more: str) -> Any:
+    """A run of a thousand chunks, which takes long enough."""
+    arguments = ["process", *input_of(catalogue, folder)]
+    arguments += ["--executor", executor, "--workers", "2", *more]
+    return start(command, arguments, folder / "errors")
+
+
+def input_of(catalogue: Path, folder: Path) -> list[str]:
+    where = ["--catalogue", str(catalogue), "--output", str(folder / "out")]
+    return [*where, "--chunk-size", "5", "--quiet"]
+
+
+def wait_for_checkpoints(folder: Path, process: Any) -> None:
+    while not list(folder.glob("out/checkpoints/*/*.zip")):
+        assert process.is_alive()
+        time.sleep(0.02)
+
+
+def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
+    process.join(60)
+    assert process.exitcode == status
+    lines = (folder / "errors").read_text().strip().splitlines()
+    assert lines[-1] == last
+    assert not any("Traceback" in line for line in lines)
+    assert len(lines) <= 3
+    deadline = time.monotonic() + 10
+    while session_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not session_of(process.pid)
+    assert not (folder / "out" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "last"),
+    [("iterative", signal.SIGINT, "interrupted"), ("futures", signal.SIGTERM, "terminated")],
+)
+def test_stopped_in_order_and_resumed(
+    tmp_path: Path, catalogue: Path, executor: str, number: int, last: str
+) -> None:
+    """To the whole process group, as Ctrl-C and batch systems do it."""
+    process = start_run(catalogue, tmp_path, executor)
+    wait_for_checkpoints(tmp_path, process)
+    os.killpg(process.pid, number)
+    assert_stopped(process, tmp_path, 128 + number, last)
+    assert "what was finished is kept" in (tmp_path / "errors").read_text()
+    kept = len(list(tmp_path.glob("out/checkpoints/*/*.zip")))
+    assert kept > 0
+    again = start_run(catalogue, tmp_path, executor, "--resume", "--max-events", "100")
+    again.join(60)
+    assert again.exitcode == 0
+    resumed = Ledger.load(tmp_path / "out").chunks
+    assert resumed is not None
+    assert resumed.resumed > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.3, 1.5, 4])
+def test_dask_is_stopped_at_any_moment(tmp_path: Path, catalogue: Path, delay: float) -> None:
+    """Whether the cluster starts, is ready or works."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    process = start_run(catalogue, tmp_path, "dask")
+    while not (tmp_path / "out").exists():
+        time.sleep(0.02)
+    time.sleep(delay)
+    assert process.is_alive()
+    os.killpg(process.pid, signal.SIGINT)
+    assert_stopped(process, tmp_path, 130, "interrupted")
+
+
+def test_the_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
+    process = start(stubborn, tmp_path)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    while not (tmp_path / "asked").exists():
+        time.sleep(0.01)
+    assert process.is_alive()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(10)
+    assert process.exitcode == 130
+    assert (tmp_path / "errors").read_text() == "killed\n"
+    time.sleep(0.1)
+    assert not session_of(process.pid)
+
+
+def stubborn(folder: Path) -> None:
+    """Takes for ever to stop, with a worker process that does too."""
+    import multiprocessing
+
+    from analysis.execution.signals import handled
+
+    with (folder / "errors").open("w") as stream:
+        os.dup2(stream.fileno(), 2)
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    child.start()
+    with handled():
+        try:
+            (folder / "ready").touch()
+            time.sleep(60)
+        finally:
+            (folder / "asked").touch()
+            time.sleep(60)
+
+
+def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
+    from analysis.execution.signals import Interrupted, handled, held
+
+    done = []
+
+    def work() -> None:
+        with handled(), held():
+            with held():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append(1)
+            done.append(2)
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert done == [1, 2]
+    assert caught.value.exit_status == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
