@@ -80,6 +80,11 @@ def variations(sample: SampleInfo, config: Variations) -> list[str]:
     return [sample.variation, *shifts, *weights]
 
 
+def source(variation: str) -> str:
+    """The name of a variation without its direction: `pt_scale` of `pt_scale_up`."""
+    return variation.removesuffix("up").removesuffix("down").rstrip("_")
+
+
 def columns(sample: SampleInfo, config: Variations) -> frozenset[str]:
     """The columns that shifts and weights read."""
     names = {f"jet.{column}" for column in jet_shifts(sample, config).values()}
