@@ -30,7 +30,9 @@ def region_charts(results: Normalised) -> list[Chart]:
     names = _with_nominal(results)
     if not names:
         return []
-    return [_region_chart(results, observable, region, names) for region in REGIONS]
+    return [
+        _region_chart(results, observable, region, names) for region in observable.axes["region"]
+    ]
 
 
 def _region_chart(results: Normalised, observable: Hist, region: str, names: list[str]) -> Chart:
