@@ -43,6 +43,7 @@ TOP_PEAK = "top_peak.json"
 TOP_PEAK_TABLE = "top_peak.md"
 MULTIJET = "abcd.json"
 MULTIJET_TABLE = "abcd.md"
+SIDEBAND_FOLDER = "sideband"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
 REPORT = "report.html"
@@ -160,6 +161,11 @@ def load_top_peak(folder: Path) -> TopPeakResult:
 def load_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     """What `estimate_multijet` left. Raises OutputError if it has not been run there."""
     return _load(folder, MULTIJET, dict[str, multijet.RegionEstimate], "abcd")
+
+
+def load_peak(folder: Path) -> PeakReport:
+    """What `save_peak` left. Raises OutputError if there is none."""
+    return _load(folder, SIDEBAND, PeakReport, "sideband")
 
 
 def load_cutflow(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ project = "ttbar-opendata"
 author = "the authors of ttbar-opendata"
 release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
@@ -18,6 +18,17 @@ myst_enable_extensions = ["colon_fence"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 
+# A page for each package, made of the docstrings of its modules; nothing to keep up to date.
+apidoc_modules = [
+    {
+        "path": f"../{package}",
+        "destination": f"api/{package}",
+        "exclude_patterns": ["**/cli"],
+        "module_first": True,
+        "automodule_options": {"members"},
+    }
+    for package in ("analysis", "schemas")
+]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False}

@@ -12,6 +12,7 @@ from analysis.execution.ledger import Ledger
 from analysis.inference import report as fit_report
 from analysis.inference.measurement import Measurement
 from analysis.postprocess.multijet import RegionEstimate
+from analysis.postprocess.resonances import PeakReport
 from analysis.postprocess.top_peak import TopPeakResult
 from analysis.results import Normalised
 
@@ -27,6 +28,8 @@ class Run(NamedTuple):
     normalised: Normalised | None
     top_peak: TopPeakResult | None
     multijet: dict[str, RegionEstimate] | None
+    dimuon: PeakReport | None
+    """Of other events: a peak in a dimuon mass, if it was estimated into this folder."""
     measurement: Measurement | None
     missing: dict[str, str]
     """Name of a field -> the reason in a sentence, which names the command that makes it."""
@@ -58,6 +61,13 @@ def load(folder: Path) -> Run:
         normalised=attempt("normalised", results.load_normalised),
         top_peak=attempt("top_peak", results.load_top_peak),
         multijet=attempt("multijet", results.load_multijet),
+        dimuon=_dimuon(folder),
         measurement=attempt("measurement", fit_report.load),
         missing=missing,
     )
+
+
+def _dimuon(folder: Path) -> PeakReport | None:
+    """No stage of the run, so nothing is missing without it."""
+    path = folder / results.SIDEBAND_FOLDER
+    return results.load_peak(path) if (path / results.SIDEBAND).exists() else None

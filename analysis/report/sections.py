@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from analysis.inference import report as fit_report
 from analysis.inference.config import InferenceConfig
+from analysis.plotting.resonances import MASS_LABEL
+from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.report import summary
@@ -53,6 +55,7 @@ def sections(run: Run) -> list[Section]:
         _cutflow(run),
         _regions(run),
         _top_peak(run),
+        *_dimuon(run),
         _multijet(run),
         _measurement(run),
         _configuration(run),
@@ -126,6 +129,22 @@ def _top_peak(run: Run) -> Section:
             charts.append(peak_chart(f"peak-{name}", f"{label}: top peak", fits.peak, axis))
     tables = [summary.top_peak(result)] if result.fits else []
     return Section("top-peak", "Top peak and its sidebands", tables=tables, charts=charts)
+
+
+def _dimuon(run: Run) -> list[Section]:
+    report = run.dimuon
+    if report is None:
+        return []
+    header, rows = report_table(report)
+    table = Table("Estimates", header, [list(row) for row in rows])
+    charts = []
+    if report.peak_fit is not None:
+        charts.append(
+            peak_chart("peak-dimuon", report.choice.title, report.peak_fit, plain(MASS_LABEL))
+        )
+    title = f"{report.choice.title}: background from sidebands"
+    source = f"Muon pairs of {report.source}, which are not events of this run."
+    return [Section("dimuon", title, [source, *report.lines], [table], charts)]
 
 
 def _multijet(run: Run) -> Section:

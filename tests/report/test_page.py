@@ -19,6 +19,7 @@ from analysis import results
 from analysis.cli import main
 from analysis.config import AnalysisConfig
 from analysis.postprocess.normalisation import summed
+from analysis.postprocess.resonances import PRESETS, analyse
 from analysis.report.configuration import Difference, differences, toml
 from analysis.report.page import render, write
 from analysis.report.run import Run, load
@@ -138,6 +139,21 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(
     assert "<figure" not in page
     assert "Cutflow: events read" in page
     assert "on it first" not in render(load(finished))
+
+
+def test_a_dimuon_peak_in_the_folder_is_shown(processed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(processed, tmp_path / "results")
+    assert load(folder).dimuon is None
+    generator = np.random.default_rng(3)
+    masses = np.concatenate([generator.normal(3.09, 0.03, 400), generator.uniform(2.6, 3.5, 300)])
+    report = analyse(masses, PRESETS["jpsi"], "generated numbers")
+    results.save_peak(folder / "sideband", report)
+    page = render(load(folder))
+    assert "Muon pairs of generated numbers" in page
+    assert report.peak_fit is not None
+    assert list(specs(page)) == ["peak-dimuon"]
+    drawn = specs(page)["peak-dimuon"][""]["datasets"]["points"]
+    assert sum(point["events"] for point in drawn) == pytest.approx(700)
 
 
 def test_normalising_again_removes_the_page(processed: Path, tmp_path: Path) -> None:
