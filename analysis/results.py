@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hist import Hist
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_Stored = TypeVar("_Stored")
+
 CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
 CUTFLOW = "cutflow.json"
@@ -45,8 +47,10 @@ TOP_PEAK = "top_peak.json"
 TOP_PEAK_TABLE = "top_peak.md"
 MULTIJET = "abcd.json"
 MULTIJET_TABLE = "abcd.md"
+SIDEBAND_FOLDER = "sideband"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
+REPORT = "report.html"
 WORKSPACE = "workspace.json"
 FIT = "results.json"
 FIT_TABLES = ("results.md", "results.tex")
@@ -54,7 +58,7 @@ FIT_TABLES = ("results.md", "results.tex")
 # What tells that the others are there goes last.
 _OF_FIT = (WORKSPACE, *FIT_TABLES, FIT)
 _OF_NORMALISATION = (
-    *_OF_FIT, NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
+    REPORT, *_OF_FIT, NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
     MULTIJET_TABLE, NORMALISATION,
 )  # fmt: skip
 _OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
@@ -153,6 +157,42 @@ def load_normalised(folder: Path) -> Normalised:
         msg = f"{path}: not a normalisation of this version: run 'normalise' again"
         raise OutputError(msg) from error
     return Normalised(histograms.load(folder / NORMALISED), scaling, _labelled(ledger, scaling))
+
+
+def load_top_peak(folder: Path) -> TopPeakResult:
+    """What `top_peak` left. Raises OutputError if it has not been run there."""
+    from analysis.postprocess import top_peak
+
+    return _load(folder, TOP_PEAK, top_peak.TopPeakResult, "toppeak")
+
+
+def load_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
+    """What `estimate_multijet` left. Raises OutputError if it has not been run there."""
+    return _load(folder, MULTIJET, dict[str, multijet.RegionEstimate], "abcd")
+
+
+def load_peak(folder: Path) -> PeakReport:
+    """What `save_peak` left. Raises OutputError if there is none."""
+    from analysis.postprocess import resonances
+
+    return _load(folder, SIDEBAND, resonances.PeakReport, "sideband")
+
+
+def load_cutflow(folder: Path) -> dict[str, Any]:
+    """Dataset -> channel -> step -> events, as `save_run` left it. Raises OutputError without it."""
+    return _load(folder, CUTFLOW, dict[str, Any], "process")
+
+
+def _load(folder: Path, name: str, model: type[_Stored], command: str) -> _Stored:
+    path = folder / name
+    try:
+        return TypeAdapter(model).validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{folder} has no {name}: run '{command}' on it first"
+        raise OutputError(msg) from error
+    except ValidationError as error:
+        msg = f"{path}: not of this version: run '{command}' again"
+        raise OutputError(msg) from error
 
 
 def save_peak(folder: Path, report: PeakReport) -> None:

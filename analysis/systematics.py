@@ -53,6 +53,10 @@ class Selected(NamedTuple):
     """pT in GeV of their leading jets, descending; shape (len(rows), n)."""
 
 
+WEIGHTS: dict[str, Callable[[Selected], Weights]] = {}
+"""Variation -> weights of the selected events: more of them, for every nominal sample of simulation."""
+
+
 def weight_variations(
     sample: SampleInfo, config: Variations
 ) -> dict[str, Callable[[Selected], Weights]]:
@@ -71,13 +75,18 @@ def weight_variations(
     if config.btag_scale_factors:
         for direction, column in BTAG_SF_COLUMNS.items():
             table[f"btag_sf_{direction}"] = partial(_btag_scale_factor, column=column)
-    return table
+    return table | WEIGHTS
 
 
 def variations(sample: SampleInfo, config: Variations) -> list[str]:
     """Every variation that the sample fills, its own first."""
     shifts, weights = jet_shifts(sample, config), weight_variations(sample, config)
     return [sample.variation, *shifts, *weights]
+
+
+def source(variation: str) -> str:
+    """The name of a variation without its direction: `pt_scale` of `pt_scale_up`."""
+    return variation.removesuffix("up").removesuffix("down").rstrip("_")
 
 
 def columns(sample: SampleInfo, config: Variations) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -27,11 +28,18 @@ def show(header: Row, rows: Sequence[Row], title: str | None = None) -> None:
     """Print to standard output: drawn on a terminal, Markdown in a pipe."""
     console = Console()
     if not console.is_terminal:
+        if title:
+            console.print(f"{title}\n", markup=False, highlight=False, soft_wrap=True)
         console.print(markdown(header, rows), markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table(title=title)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, name in enumerate(header):
         table.add_column(name, justify="right" if i else "left")
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def say(line: str) -> None:
+    """Print a line to standard output."""
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)

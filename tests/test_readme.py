@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.config import AnalysisConfig
+from analysis.execution.runner import run
+from analysis.postprocess.normalisation import summed
+from analysis.processor import TtbarAnalysis
+from analysis.results import load_normalised
 from tests.conftest import PROJECT
+from tests.ntuples import write_random
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    """Those without a mark of their own."""
+    return re.findall(rf"(?<!-->\n)```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def marked(mark: str) -> str:
+    """The block after a comment in the text."""
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w+\n(.*?)```", README, flags=re.DOTALL)
+    assert found is not None, mark
+    return found[1]
+
+
+def commands() -> list[str]:
+    """Every line with a command of the project, without its comment."""
+    lines = re.findall(
+        r"^.*\brun\.py\b.*$",
+        "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)),
+        re.MULTILINE,
+    )
+    return [line.partition("  #")[0] for line in lines]
+
+
+def arguments_of(line: str) -> list[str]:
+    return shlex.split(line.partition("run.py")[2])
 
 
 def test_python_blocks_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
-    code = blocks("python")
-    assert len(code) == 2
+    (code,) = blocks("python")
     names: dict[str, object] = {}
-    for block in code:
-        exec(block, names)  # noqa: S102 - our own README
+    exec(code, names)  # noqa: S102 - our own README
     assert names["histogram"].sum(flow=True).value > 0  # type: ignore[attr-defined]
-    assert len(names["mass"]) > 0  # type: ignore[arg-type]
 
 
 def test_toml_blocks_are_valid_configurations() -> None:
@@ -35,12 +63,10 @@ def test_toml_blocks_are_valid_configurations() -> None:
         assert AnalysisConfig.model_validate(tomllib.loads(block)) != AnalysisConfig()
 
 
-@pytest.mark.parametrize(
-    "line", [line for block in blocks("sh") for line in block.splitlines() if "run.py" in line]
-)
+@pytest.mark.parametrize("line", commands())
 def test_commands_have_options_that_exist(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command with `--help` put at its end: argparse has then taken what stands before."""
-    arguments = shlex.split(line.partition("run.py")[2])
+    arguments = arguments_of(line)
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--help"])
     assert caught.value.code == 0
@@ -49,11 +75,113 @@ def test_commands_have_options_that_exist(line: str, capsys: pytest.CaptureFixtu
         assert option in out
 
 
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) -> Path:
+    """A folder with `results` of a small run, to be in when a command runs."""
+    folder = tmp_path_factory.mktemp("readme")
+    output = str(folder / "results")
+    assert main(["process", "--catalogue", str(catalogue_file), "--output", output, "--quiet"]) == 0
+    return folder
+
+
+LATER = [
+    line for line in commands() if re.search(r"run\.py (normalise|toppeak|abcd|report|show) ", line)
+]
+
+
+def test_commands_of_later_stages_run_in_their_order(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fit, the figures and the dimuon peak have tests of their own, and take longer."""
+    monkeypatch.chdir(processed)
+    assert len(LATER) == 5
+    for line in LATER:
+        assert main(arguments_of(line)) == 0, line
+    assert (processed / "results" / "report.html").exists()
+    assert "Yields at 2300 /pb" in capsys.readouterr().out
+
+
+def test_a_changed_cut_changes_the_yields(
+    processed: Path, catalogue_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(processed)
+    (Path.cwd() / "my.toml").write_text(blocks("toml")[0], encoding="utf-8")
+    (line,) = (line for line in commands() if "--config my.toml" in line)
+    # Without the later stages, and on a smaller sample than the command's.
+    assert (
+        main(["process", *arguments_of(line), "--catalogue", str(catalogue_file), "--quiet"]) == 0
+    )
+    changed = load_normalised(Path("results_my_cuts"))
+    assert changed.ledger.config["jet"]["min_pt"] == 35.0
+    before = load_normalised(Path("results")).histograms["observable"]
+    assert changed.histograms["observable"].sum().value < before.sum().value
+
+
+def test_datasets_of_ones_own_are_counted_and_processed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_random(tmp_path / "my_ntuples" / "zjets__nominal" / "a.root", 300, seed=1)
+    build, process = marked("dataset").splitlines()
+    assert main([*arguments_of(build), "--quiet"]) == 0
+    assert main(["process", *arguments_of(process), "--quiet"]) == 0
+    yields = (tmp_path / "results_mine" / "yields.md").read_text(encoding="utf-8")
+    assert "| zjets " in yields
+
+
+def test_a_variation_of_ones_own_is_filled(catalogue: Catalogue) -> None:
+    weights = importlib.import_module("analysis.systematics").WEIGHTS
+    before = dict(weights)
+    try:
+        exec(marked("analysis.systematics"), {"WEIGHTS": weights})  # noqa: S102
+        output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
+    finally:
+        weights.clear()
+        weights.update(before)
+    observable = summed(output["ttbar__nominal"]["observable"])
+    nominal, up, down = (
+        observable[{"region": "4j2b", "process": "ttbar", "variation": name}].sum(flow=True).value
+        for name in ("nominal", "hard_jet_up", "hard_jet_down")
+    )
+    # 1 ± 0.001 pT: jets of 30 GeV and more, symmetric.
+    assert up > 1.03 * nominal
+    assert up + down == pytest.approx(2 * nominal)
+
+
+def test_a_region_of_ones_own_is_filled(catalogue: Catalogue) -> None:
+    module = importlib.import_module("analysis.regions")
+    try:
+        exec(marked("analysis.regions"), vars(module))  # noqa: S102
+        output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
+    finally:
+        del module.REGIONS["4j3b"]
+    flow = output["ttbar__nominal"]["cutflow"]["muon"]
+    assert 0 < flow["4j3b"]["events"] < flow["4j2b"]["events"]
+    observable = output["ttbar__nominal"]["observable"]
+    where = {"region": "4j3b", "process": "ttbar", "variation": "nominal", "channel": "muon"}
+    assert observable[where].sum(flow=True).value == flow["4j3b"]["events"]
+
+
+def test_extras_that_are_installed_exist() -> None:
+    extras = METADATA["project"]["optional-dependencies"]
+    asked = re.findall(r"-e '\.\[([\w,]+)\]'", README)
+    assert len(asked) >= 3
+    for names in asked:
+        assert set(names.split(",")) <= set(extras)
+
+
 def test_links_lead_to_files() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (PROJECT / target).exists(), target
 
 
-def test_the_layout_names_what_is_there() -> None:
+def test_the_layout_and_the_text_name_what_is_there() -> None:
     for name in re.findall(r"(?:analysis|schemas)/\w+(?:\.py|/)", README):
         assert (PROJECT / name).exists(), name
+    for name in re.findall(r"`(\w+\.ipynb)`", README):
+        assert (PROJECT / "notebooks" / name).exists(), name
+    for name in re.findall(r"`([A-Z]+\.(?:md|cff))`", README):
+        assert (PROJECT / name).exists(), name
+    layout = re.search(r"## Where what is\n\n```\n(.*?)```", README, re.DOTALL)
+    assert layout is not None
+    assert layout[1].count("\n") <= 10

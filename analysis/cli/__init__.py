@@ -18,8 +18,8 @@ from analysis.errors import AnalysisError, did_you_mean
 
 DEFAULT_COMMAND = "all"
 COMMANDS = (
-    "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "limit", "validate", "sideband",
-    "catalogue", "skim", "simulate",
+    "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "report", "show", "limit",
+    "validate", "sideband", "catalogue", "skim", "simulate",
 )  # fmt: skip
 SIGINT_STATUS = 130
 

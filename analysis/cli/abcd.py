@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     abcd(arguments.results)
 
 
-def abcd(folder: Path) -> None:
+def abcd(folder: Path, tables: bool = True) -> None:
     """Estimate, write, draw and print."""
     from analysis import results
     from analysis.plotting.abcd import make_figures
@@ -32,15 +32,17 @@ def abcd(folder: Path) -> None:
 
     estimates = results.estimate_multijet(folder)
     make_figures(results.load_normalised(folder), estimates, folder / results.FIGURES)
+    if not tables:
+        return
     if logger.isEnabledFor(logging.INFO):
         show(*estimate_table(estimates), title="Multijet background, muon channel (ABCD)")
     for line in verdicts(estimates):
         logger.info("%s", line)
 
 
-def abcd_if_possible(folder: Path) -> None:
+def abcd_if_possible(folder: Path, tables: bool = True) -> None:
     """The same as the last of all stages: a run without what it needs is complete without it."""
     try:
-        abcd(folder)
+        abcd(folder, tables)
     except AnalysisError as error:
         logger.warning("no multijet estimate: %s", error)

@@ -1,14 +1,19 @@
-"""`run.py`: every stage, from a catalogue to figures."""
+"""`run.py`: every stage, from a catalogue to figures and the report."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 
 from analysis.cli import process, toppeak
 from analysis.cli.abcd import abcd_if_possible
 from analysis.cli.plot import plot
+from analysis.cli.report import report
+from analysis.cli.show import show_results
 
-SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd (the default)"
+SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, report (the default)"
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    process.process(arguments)
-    plot(arguments.output)
-    toppeak.fit(arguments.output)
-    abcd_if_possible(arguments.output)
+    """The stages say little; their tables come together at the end."""
+    folder = arguments.output
+    process.process(arguments, tables=False)
+    plot(folder)
+    toppeak.fit(folder, tables=False)
+    abcd_if_possible(folder, tables=False)
+    report(folder)
+    if logger.isEnabledFor(logging.INFO):
+        show_results(folder)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     process(arguments)
 
 
-def process(arguments: argparse.Namespace) -> Normalised:
+def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     """Process, save, normalise, and print the yields."""
     choices = options.normalisation_choices(arguments)
     catalogue = options.selected_catalogue(arguments)
@@ -72,7 +72,7 @@ def process(arguments: argparse.Namespace) -> Normalised:
     except IncompleteError as error:
         msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
         raise IncompleteError(msg) from error
-    report(normalised)
+    report(normalised, tables)
     logger.info("results in %s", arguments.output)
     return normalised
 
@@ -96,7 +96,7 @@ def _tell(ledger: Ledger) -> None:
         )  # fmt: skip
 
 
-def report(normalised: Normalised) -> None:
+def report(normalised: Normalised, tables: bool = True) -> None:
     """Print the yields, and say what is not as usual."""
     from analysis.histograms import OBSERVABLE
     from analysis.postprocess.normalisation import summed
@@ -113,6 +113,6 @@ def report(normalised: Normalised) -> None:
         logger.debug("%s: %.4g of its events, factor: %s", name, scale.fraction, factors)
     for channel, luminosity in scaling.luminosity.items():
         logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
-    if logger.isEnabledFor(logging.INFO):
+    if tables and logger.isEnabledFor(logging.INFO):
         observable = summed(normalised.histograms[OBSERVABLE])
         show(*yield_table(observable, normalised.ledger.labels), title="Yields")

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     fit(arguments.results, arguments.config)
 
 
-def fit(folder: Path, config: Path | None = None) -> None:
+def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:
     """Fit, write and draw; print the table."""
     from analysis import results
     from analysis.config import load_config
@@ -34,6 +34,8 @@ def fit(folder: Path, config: Path | None = None) -> None:
     normalised = results.load_normalised(folder)
     result = results.top_peak(folder, normalised, load_config(config) if config else None)
     make_top_peak_figures(normalised, result, folder / results.FIGURES)
+    if not tables:
+        return
     if result.fits and logger.isEnabledFor(logging.INFO):
         show(*top_peak_table(result), title="Top peak")
     for remark in remarks(result):

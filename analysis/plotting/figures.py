@@ -33,7 +33,7 @@ from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.results import Normalised
-from analysis.systematics import JET_SHIFTS
+from analysis.systematics import JET_SHIFTS, source
 
 logger = logging.getLogger(__name__)
 
@@ -229,10 +229,10 @@ def _compare(
     relative = np.divide(error, values, out=np.zeros_like(values), where=filled)
     _band(ratio, edges, 1 - relative, 1 + relative, "nominal, stat.")
     main.stairs(values, edges, color="black", linewidth=2, label="nominal")
-    colour = colours(list(dict.fromkeys(_source(name) for name in varied)))
+    colour = colours(list(dict.fromkeys(source(name) for name in varied)))
     for name in varied:
         line: dict[str, Any] = {
-            "color": colour[_source(name)],
+            "color": colour[source(name)],
             "linestyle": "--" if name.endswith("down") else "-",
             "linewidth": 1.5,
         }
@@ -242,10 +242,6 @@ def _compare(
         ratio.stairs(divided, edges, baseline=None, **line)
     _finish(column, axis_label, edges, 1.5 * np.max(values), "Var. / nominal")
     main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
-
-
-def _source(variation: str) -> str:
-    return variation.removesuffix("up").removesuffix("down").rstrip("_")
 
 
 def _columns(count: int) -> tuple[Figure, list[_Column]]:

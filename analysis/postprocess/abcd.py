@@ -1,6 +1,6 @@
 """Background in a signal region from three control regions: the ABCD method.
 
-Two variables that are independent for the background divide the plane into four regions:
+Two variables that are independent for the background divide the plane into four regions::
 
               y signal    y control
     x signal     A            B

@@ -1,0 +1,30 @@
+"""`run.py report`: one page that shows a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from analysis.cli import options
+
+SUMMARY = "write one HTML page that shows a finished run"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    report(arguments.results)
+
+
+def report(folder: Path) -> None:
+    """Write the page and say where it is."""
+    from analysis.report.page import write
+
+    path = write(folder)
+    logger.info("report: %s (%.1f MB, open it in a browser)", path, path.stat().st_size / 1e6)

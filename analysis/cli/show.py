@@ -1,0 +1,36 @@
+"""`run.py show`: the results of a finished run in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from analysis.cli import options
+
+SUMMARY = "print the results of a finished run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    show_results(arguments.results)
+
+
+def show_results(folder: Path) -> None:
+    """Print the tables of every stage that the folder has, what is missing, and where the files are."""
+    from analysis.report.run import load
+    from analysis.report.summary import files, status, tables
+    from analysis.tables import say, show
+
+    run = load(folder)
+    for table in tables(run):
+        show(table.header, table.rows, title=table.title)
+        if table.notes:
+            say("\n".join([*table.notes, ""]))
+    for reason in run.missing.values():
+        say(reason)
+    say(f"{status(run)}.")
+    for what, path in files(folder).items():
+        say(f"{what}: {path}")

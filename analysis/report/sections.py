@@ -1,0 +1,228 @@
+"""The sections of the page, in their order: text, tables, charts; or why there are none."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from analysis.inference import report as fit_report
+from analysis.inference.config import InferenceConfig
+from analysis.plotting.resonances import MASS_LABEL
+from analysis.postprocess.resonances import report_table
+from analysis.processes import DATA
+from analysis.regions import REGIONS
+from analysis.report import summary
+from analysis.report.charts import Chart
+from analysis.report.configuration import differences, flat, toml
+from analysis.report.distributions import control_chart, fit_chart, region_charts
+from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
+from analysis.report.run import Run
+from analysis.report.summary import Table
+from analysis.report.text import plain
+from analysis.tables import Row
+
+QUESTION = (
+    "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "
+    "of their decay becomes an electron or a muon and its neutrino, the other one two quarks: the events "
+    "have exactly one lepton, at least four jets, and b jets among them. Events with one b tag (4j1b) are "
+    "shown by the summed momentum of their jets; those with two or more (4j2b) by the mass of the three "
+    "jets with the largest summed momentum, where the top quark has its peak."
+)
+
+
+class Section(NamedTuple):
+    """A part of the page."""
+
+    name: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
+    code: Mapping[str, str] = MappingProxyType({})
+    """Title of a listing -> the listing."""
+    missing: str = ""
+    """Why there is nothing; empty if there is."""
+
+
+def sections(run: Run) -> list[Section]:
+    """All of them, also those of stages that the run does not have."""
+    return [
+        Section("question", "The question", [QUESTION]),
+        _data(run),
+        _cutflow(run),
+        _regions(run),
+        _top_peak(run),
+        *_dimuon(run),
+        _multijet(run),
+        _measurement(run),
+        _configuration(run),
+        _reproduce(run),
+    ]
+
+
+def _data(run: Run) -> Section:
+    ledger = run.ledger
+    scaling = None if run.normalised is None else run.normalised.normalisation
+    rows: list[Row] = []
+    for name, record in ledger.datasets.items():
+        scale = None if scaling is None else scaling.datasets.get(name)
+        factors = {} if scale is None else scale.factors
+        section = record.cross_section if scale is None else scale.cross_section
+        rows.append([
+            name, record.kind, f"{len(record.files)}", f"{record.events_in_catalogue:,}",
+            f"{record.events_processed:,}", f"{record.fraction:.1%}",
+            "-" if section is None else f"{section:.5g}",
+            "-" if record.kind == "collision" else f"{record.k_factor:.4g}",
+            " / ".join(dict.fromkeys(f"{factor:.4g}" for factor in factors.values())) or "-",
+        ])  # fmt: skip
+    header = [
+        "dataset", "kind", "files", "events", "processed", "part", "σ [pb]", "k-factor", "scale factor",
+    ]  # fmt: skip
+    text = [f"{summary.status(run)[0].upper()}{summary.status(run)[1:]}."]
+    if known := summary.luminosity(run):
+        text.append(f"Integrated luminosity of the processed data: {known}.")
+    if scaling is not None:
+        text += [f"{remark[0].upper()}{remark[1:]}." for remark in scaling.remarks]
+    tables = [Table("Datasets", header, rows)]
+    if ledger.failures:
+        failures: list[Row] = [
+            [f.dataset, f.file, f"{f.first_event}-{f.last_event}", f.reason]
+            for f in ledger.failures
+        ]
+        failed = ["dataset", "file", "events", "reason"]
+        tables.insert(0, Table("Not processed", failed, failures))
+    return Section("data", "Data and completeness", text, tables)
+
+
+def _cutflow(run: Run) -> Section:
+    if run.cutflow is None:
+        return Section("cutflow", "Cutflow", missing=run.missing["cutflow"])
+    return Section("cutflow", "Cutflow", tables=[summary.cutflow(run)])
+
+
+def _regions(run: Run) -> Section:
+    if run.normalised is None:
+        return Section("regions", "Regions", missing=run.missing["normalised"])
+    charts = region_charts(run.normalised)
+    control = control_chart(run.normalised)
+    if control is not None:
+        charts.append(control)
+    text = (
+        "The grey band is the statistical uncertainty of the simulation. Variations are drawn as lines, up "
+        "whole and down dashed; those of a process that is switched off go with it."
+    )
+    return Section("regions", "Regions", [text], [summary.yields(run)], charts)
+
+
+def _top_peak(run: Run) -> Section:
+    result = run.top_peak
+    if result is None:
+        return Section("top-peak", "Top peak and its sidebands", missing=run.missing["top_peak"])
+    charts = []
+    axis = plain(REGIONS["4j2b"].axis_label)
+    for name, fits in result.fits.items():
+        if fits.peak is not None:
+            label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
+            charts.append(peak_chart(f"peak-{name}", f"{label}: top peak", fits.peak, axis))
+    tables = [summary.top_peak(result)] if result.fits else []
+    return Section("top-peak", "Top peak and its sidebands", tables=tables, charts=charts)
+
+
+def _dimuon(run: Run) -> list[Section]:
+    report = run.dimuon
+    if report is None:
+        return []
+    header, rows = report_table(report)
+    table = Table("Estimates", header, [list(row) for row in rows])
+    charts = []
+    if report.peak_fit is not None:
+        charts.append(
+            peak_chart("peak-dimuon", report.choice.title, report.peak_fit, plain(MASS_LABEL))
+        )
+    title = f"{report.choice.title}: background from sidebands"
+    source = f"Muon pairs of {report.source}, which are not events of this run."
+    return [Section("dimuon", title, [source, *report.lines], [table], charts)]
+
+
+def _multijet(run: Run) -> Section:
+    title = "Multijet background from data (ABCD)"
+    if run.multijet is None:
+        return Section("abcd", title, missing=run.missing["multijet"])
+    text = (
+        "In the muon channel, from relative isolation and transverse mass: A = B·C/D, prompt leptons of the "
+        "other processes subtracted. A is isolated at large transverse mass, B at small, C and D are the "
+        "same for muons that are not isolated."
+    )
+    rows: list[Row] = []
+    for region, estimate in run.multijet.items():
+        if estimate.data is not None:
+            prediction = estimate.data.prediction
+            for row, yields in (
+                ("data", prediction.observed), ("prompt leptons", prediction.contamination)
+            ):  # fmt: skip
+                rows.append([region, row, *(f"{count.value:.1f}" for count in yields)])
+    tables = [summary.multijet(run)]
+    if rows:
+        tables.append(Table("Events", ["region", "of", "A", "B", "C", "D"], rows))
+    return Section("abcd", title, [text], tables)
+
+
+def _measurement(run: Run) -> Section:
+    measurement = run.measurement
+    title = "Measurement of σ(tt̄)"
+    if measurement is None:
+        return Section("measurement", title, missing=run.missing["measurement"])
+    config = InferenceConfig()
+    charts = [fit_chart(yields, run.labels, config) for yields in measurement.fit.yields]
+    charts.append(pulls_chart(measurement.fit.parameters))
+    if measurement.ranking:
+        charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
+    tables = [Table(*fit_report.summary(measurement))]
+    remarks = [*map(str, measurement.findings), *measurement.notes]
+    if remarks:
+        rows: list[Row] = [[remark] for remark in remarks]
+        tables.append(Table("Findings of the check, and changes of the templates", [""], rows))
+    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {measurement.observed}."]
+    return Section("measurement", title, text, tables, charts)
+
+
+def _configuration(run: Run) -> Section:
+    changes = differences(run.ledger.config)
+    title = "Configuration"
+    digest = f"Digest of the whole configuration: {run.ledger.config_digest}."
+    every: list[Row] = [[key, _word(value)] for key, value in flat(run.ledger.config).items()]
+    tables = [Table("Every value", ["value", "in this run"], every)]
+    if not changes:
+        return Section("configuration", title, [f"The default, unchanged. {digest}"], tables)
+    rows: list[Row] = [[c.key, _word(c.value), _word(c.default)] for c in changes]
+    tables.insert(0, Table("Changed", ["value", "in this run", "default"], rows))
+    text = f"{len(changes)} values are not the default. {digest}"
+    return Section("configuration", title, [text], tables)
+
+
+def _reproduce(run: Run) -> Section:
+    ledger = run.ledger
+    code = {"Command": f"python {shlex.join(ledger.command)}"}
+    changes = differences(ledger.config)
+    if changes:
+        code["Configuration (for --config)"] = toml([c for c in changes if c.value is not None])
+    pins = " ".join(
+        f"'{name}=={version}'"
+        for name, version in ledger.versions.items()
+        if name not in ("python", "ttbar-opendata")
+    )
+    code["Versions"] = f"pip install {pins}"
+    text = (
+        f"Started {ledger.started}, catalogue {ledger.catalogue}, "
+        f"{', '.join(f'{key} {value}' for key, value in ledger.executor.items())}."
+    )
+    rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
+    tables = [Table("Versions", ["package", "version"], rows)]
+    return Section("reproduce", "How to make it again", [text], tables, code=code)
+
+
+def _word(value: object) -> str:
+    return "-" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,140 @@
+"""The tables of a run in short, for the terminal and the top of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis import results
+from analysis.histograms import OBSERVABLE
+from analysis.inference import report as fit_report
+from analysis.metadata import NOMINAL
+from analysis.postprocess.multijet import estimate_table, verdicts
+from analysis.postprocess.normalisation import summed
+from analysis.postprocess.top_peak import TopPeakResult, remarks, top_peak_table
+from analysis.postprocess.yields import yield_table
+from analysis.processes import DATA
+from analysis.report.run import Run
+from analysis.tables import Row
+
+
+class Table(NamedTuple):
+    """A table and the sentences below it."""
+
+    title: str
+    header: Row
+    rows: list[Row]
+    notes: Sequence[str] = ()
+
+
+def tables(run: Run) -> list[Table]:
+    """Cutflow, yields, top peak, multijet estimate of the data, measurement: of what the run has."""
+    found = []
+    if run.cutflow is not None:
+        found.append(cutflow(run))
+    if run.normalised is not None:
+        found.append(yields(run))
+    if run.top_peak is not None and run.top_peak.fits:
+        found.append(transposed(top_peak(run.top_peak)))
+    if run.multijet is not None:
+        whole = multijet(run)
+        of_data = [row for row in whole.rows if row[1] == DATA]
+        found.append(whole._replace(rows=of_data))
+    if run.measurement is not None:
+        found.append(Table(*fit_report.summary(run.measurement)))
+    return found
+
+
+def cutflow(run: Run) -> Table:
+    """Events after each step, unscaled, both channels; the nominal datasets of a process together."""
+    flows = run.cutflow or {}
+    totals: dict[str, dict[str, int]] = {}
+    for name, flow in flows.items():
+        record = run.ledger.datasets[name]
+        if record.variation == NOMINAL:
+            total = totals.setdefault(record.process, {})
+            for step, events in _steps(flow).items():
+                total[step] = total.get(step, 0) + events
+    steps = list(dict.fromkeys(step for total in totals.values() for step in total))
+    rows: list[Row] = [
+        [process, *(f"{total.get(step, 0)}" for step in steps)]
+        for process, total in sorted(totals.items(), key=lambda item: _place(run, item[0]))
+    ]
+    return Table("Cutflow: events read, not scaled", ["process", *steps], rows)
+
+
+def top_peak(result: TopPeakResult) -> Table:
+    """The fits of data and prediction."""
+    header, rows = top_peak_table(result)
+    return Table("Top peak", header, list(rows), remarks(result))
+
+
+def transposed(table: Table) -> Table:
+    """Rows as columns: many quantities of a few things fit a terminal only so."""
+    header, *rows = zip(table.header, *table.rows, strict=True)
+    return table._replace(header=header, rows=list(rows))
+
+
+def multijet(run: Run) -> Table:
+    """The estimate of each region, and its tests."""
+    estimates = run.multijet or {}
+    header, rows = estimate_table(estimates)
+    title = "Multijet background, muon channel (ABCD)"
+    return Table(title, header, list(rows), verdicts(estimates))
+
+
+def yields(run: Run) -> Table:
+    """Scaled events of each process in each region."""
+    if run.normalised is None:
+        return Table("Yields", ["process"], [])
+    scaling = run.normalised.normalisation
+    observable = summed(run.normalised.histograms[OBSERVABLE])
+    header, rows = yield_table(observable, run.labels)
+    known = luminosity(run)
+    title = f"Yields at {known}" if known else "Yields"
+    incomplete = [] if scaling.complete else [f"Incomplete: {scaling.missing}"]
+    return Table(title, header, list(rows), [*incomplete, *scaling.remarks])
+
+
+def luminosity(run: Run) -> str:
+    """Of the processed data, in 1/pb; of each channel where they differ; empty if not known."""
+    known = {} if run.normalised is None else run.normalised.normalisation.luminosity
+    values = [f"{value:.6g}" for value in known.values()]
+    if len(set(values)) > 1:
+        values = [f"{value} ({name})" for name, value in zip(known, values, strict=True)]
+    return f"{', '.join(dict.fromkeys(values))} /pb" if values else ""
+
+
+def status(run: Run) -> str:
+    """One line: how much was processed, and how long it took."""
+    ledger = run.ledger
+    text = f"{ledger.events_processed:,} of {ledger.events_expected:,} events processed"
+    word = "complete" if ledger.complete else f"incomplete: {ledger.what_is_missing()}"
+    return f"{text} in {ledger.duration_s:.1f} s; {word}"
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """What a reader may want to open -> where it is; of what there is."""
+    candidates = {
+        "report": folder / results.REPORT,
+        "figures": folder / results.FIGURES,
+        "histograms": folder / results.ROOT_HISTOGRAMS,
+        "fit": folder / results.FIT_TABLES[0],
+    }
+    return {what: path for what, path in candidates.items() if path.exists()}
+
+
+def _steps(flow: Mapping[str, Any]) -> dict[str, int]:
+    """Step -> events, channels added up, of one dataset."""
+    steps = {"all": int(flow["all"]["events"])}
+    for channel, counts in flow.items():
+        if channel != "all":
+            for step, count in counts.items():
+                steps[step] = steps.get(step, 0) + int(count["events"])
+    return steps
+
+
+def _place(run: Run, process: str) -> int:
+    order = list(run.labels)
+    return order.index(process) if process in order else len(order)

@@ -1,0 +1,53 @@
+"""Execute the notebooks; `python -m tests.notebooks [NAME ...]` also keeps the outputs.
+
+Run it after a change of what they show: the sample, the selection, a figure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+PROJECT = Path(__file__).parents[1]
+FOLDER = PROJECT / "notebooks"
+TIMEOUT_S = 240
+"""A cell; they take seconds, but a machine may be busy."""
+
+
+def execute(path: Path) -> Any:
+    """The notebook with the outputs of a run of its own, in a kernel that imports this project."""
+    with warnings.catch_warnings():
+        # Of the client's own machinery; the kernel is a process of its own.
+        warnings.simplefilter("ignore")
+        from nbclient import NotebookClient
+
+        notebook = nbformat.read(path, as_version=4)
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        client = NotebookClient(
+            notebook, timeout=TIMEOUT_S, kernel_name="python3", record_timing=False
+        )
+        client.execute(cwd=FOLDER, env=environment)
+    return notebook
+
+
+def main(names: list[str]) -> None:
+    """Execute these notebooks, or all, and write them."""
+    paths = [FOLDER / f"{name}.ipynb" for name in names] or sorted(FOLDER.glob("*.ipynb"))
+    for path in paths:
+        started = time.monotonic()
+        notebook = execute(path)
+        # What the kernel says of the interpreter would differ from machine to machine.
+        notebook.metadata["language_info"] = {"name": "python"}
+        nbformat.write(notebook, path)
+        size = path.stat().st_size
+        sys.stdout.write(f"{path.name}: {time.monotonic() - started:.1f} s, {size / 1e3:.0f} kB\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,171 @@
+"""The page in a real browser: drawn, switched, sorted, without an error on its console."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report.page import write
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1280,900",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driven = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        yield driven
+        driven.quit()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, finished: Path) -> Any:
+    browser.get(write(finished).as_uri())
+    return browser
+
+
+def until(what: Callable[[], object], seconds: float = 20.0) -> object:
+    """Wait until it is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def draw(browser: Any, chart: str) -> Callable[[str], Any]:
+    """Scroll to a chart until it is drawn; returns how to ask it something."""
+    figure = f"document.querySelector('#chart-{chart}')"
+    browser.execute_script(f"{figure}.scrollIntoView()")
+    until(lambda: browser.execute_script(f"return {figure}.dataset.drawn === 'true'"))
+    return lambda script: browser.execute_script(f"const figure = {figure}; {script}")
+
+
+LINES = "return figure.querySelectorAll('.mark-rule line[stroke-width=\"2.5\"]').length"
+
+
+def test_every_chart_is_drawn_without_an_error(opened: Any) -> None:
+    charts = opened.execute_script(
+        "return [...document.querySelectorAll('figure')].map((f) => f.dataset.chart)"
+    )
+    assert len(charts) >= 7
+    for chart in charts:
+        ask = draw(opened, chart)
+        assert ask("return figure.querySelectorAll('svg path, svg line').length") > 20
+    assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_variation_is_switched_on_and_off(opened: Any) -> None:
+    ask = draw(opened, "4j2b")
+    assert ask(LINES) == 0
+    click = "figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').click()"
+    ask(click)
+    # Up and down, above and in the ratio, of 25 bins of which some are empty.
+    assert 40 < int(str(until(lambda: ask(LINES)))) <= 100
+    ask(click)
+    until(lambda: ask(LINES) == 0)
+
+
+def test_a_process_is_left_out(opened: Any) -> None:
+    ask = draw(opened, "4j1b")
+    bars = "return figure.querySelectorAll('.mark-rect.role-mark path[fill=\"%s\"]').length"
+    box = "figure.querySelector('[data-signal=shown] input[value=ttbar]')"
+    colour = "#bd1f01"
+    assert ask(bars % colour) > 5
+    ask(f"{box}.click()")
+    until(lambda: ask(bars % colour) == 0)
+    ask(f"{box}.click()")
+    until(lambda: ask(bars % colour) > 5)
+
+
+def test_zooming_changes_the_axis_and_all_brings_it_back(opened: Any) -> None:
+    ask = draw(opened, "4j2b")
+    ticks = "return [...figure.querySelectorAll('.role-axis-label text')].map((t) => t.textContent)"
+    whole = set(ask(ticks))
+    assert {"50", "550"} <= whole
+    ask("figure.querySelector('[data-zoom=\"0.5\"]').click()")
+    until(lambda: "550" not in ask(ticks))
+    ask("figure.querySelector('[data-zoom=\"0\"]').click()")
+    until(lambda: set(ask(ticks)) == whole)
+
+
+def test_another_choice_is_drawn(opened: Any) -> None:
+    ask = draw(opened, "control")
+    titles = "return figure.querySelector('svg').textContent"
+    assert "Lepton p_T" in ask(titles)
+    ask(
+        "const s = figure.querySelector('select'); s.selectedIndex = s.options.length - 1;"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    until(lambda: "Primary vertices" in ask(titles))
+
+
+def test_a_table_is_sorted_by_number_both_ways(opened: Any) -> None:
+    """By cross section, of which the text of some has more digits; data have none and come last."""
+
+    def sections() -> list[float]:
+        cells: list[str] = opened.execute_script(
+            "const table = document.querySelector('#data table');"
+            "return [...table.tBodies[0].rows].map((row) => row.cells[6].textContent)"
+        )
+        return [float(text) for text in cells if text != "-"]
+
+    click = "document.querySelectorAll('#data thead button')[6].click()"
+    opened.execute_script(click)
+    rising = sections()
+    assert rising == sorted(rising)
+    assert [str(x) for x in rising] != sorted(str(x) for x in rising)
+    opened.execute_script(click)
+    assert sections() == rising[::-1]
+    assert (
+        opened.execute_script("return document.querySelectorAll('#data [aria-sort]').length") == 1
+    )
+
+
+def test_the_theme_follows_the_system_and_its_button(opened: Any) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor"
+    theme = "return document.documentElement.dataset.theme"
+
+    def system(scheme: str) -> None:
+        wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+        until(lambda: opened.execute_script(theme) == scheme)
+
+    system("dark")
+    system("light")
+    light = opened.execute_script(background)
+    opened.execute_script("document.getElementById('theme').click()")
+    dark = opened.execute_script(background)
+    assert light == "rgb(255, 255, 255)"
+    assert dark != light
+    opened.execute_script("document.getElementById('theme').click()")
+
+
+def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    ask = draw(opened, "4j2b")
+    until(lambda: ask("return figure.querySelector('svg').clientWidth") <= 390)
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

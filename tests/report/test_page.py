@@ -1,0 +1,210 @@
+"""What the page says, and that its charts draw what the histograms hold."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vl_convert
+
+from analysis import results
+from analysis.cli import main
+from analysis.config import AnalysisConfig
+from analysis.postprocess.normalisation import summed
+from analysis.postprocess.resonances import PRESETS, analyse
+from analysis.report.configuration import Difference, differences, toml
+from analysis.report.page import render, write
+from analysis.report.run import Run, load
+from analysis.report.text import plain
+
+
+class _Outline(HTMLParser):
+    """Elements and their attributes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path) -> str:
+    path = write(finished)
+    assert path.name == "report.html"
+    assert path.stat().st_size < 5e6
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def outline(page: str) -> _Outline:
+    parser = _Outline()
+    # Scripts are not of the page's structure.
+    parser.feed(re.sub(r"(<script[^>]*>).*?(?=</script>)", r"\1", page, flags=re.DOTALL))
+    return parser
+
+
+@pytest.fixture(scope="module")
+def run(finished: Path) -> Run:
+    return load(finished)
+
+
+def specs(page: str) -> dict[str, dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="specs">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])  # type: ignore[no-any-return]
+
+
+def test_nothing_is_fetched(outline: _Outline, page: str) -> None:
+    for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")):
+        for attributes in outline.of(tag):
+            assert (attributes.get(name) or "data:,").startswith("data:")
+    assert "@import" not in page
+    assert "url(" not in re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]  # type: ignore[index]
+
+
+def test_every_figure_has_a_text_alternative_and_its_numbers(outline: _Outline, page: str) -> None:
+    figures = outline.of("figure")
+    assert [f["data-chart"] for f in figures] == list(specs(page))
+    assert {"4j1b", "4j2b", "control", "fit-A", "fit-B", "pulls", "ranking"} <= set(specs(page))
+    pictures = [div for div in outline.of("div") if div.get("role") == "img"]
+    assert len(pictures) == len(figures)
+    assert all(len(picture["aria-label"] or "") > 40 for picture in pictures)
+    assert page.count("<summary>Numbers of this figure</summary>") == len(figures)
+
+
+def test_headings_do_not_skip_a_level_and_links_lead_somewhere(outline: _Outline) -> None:
+    levels = [int(tag[1]) for tag, _ in outline.found if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(deeper <= level + 1 for level, deeper in itertools.pairwise(levels))
+    names = {attributes["id"] for _, attributes in outline.found if "id" in attributes}
+    for link in outline.of("a"):
+        assert (link["href"] or "").removeprefix("#") in names
+
+
+def test_the_charts_are_valid_and_show_the_histograms(page: str, run: Run) -> None:
+    assert run.normalised is not None
+    for chart in specs(page).values():
+        spec = next(iter(chart.values()))
+        assert "<svg" in vl_convert.vegalite_to_svg(spec)
+    observable = summed(run.normalised.histograms["observable"])
+    data = specs(page)["4j2b"][""]["datasets"]
+    for process, variation in (
+        ("ttbar", "nominal"),
+        ("ttbar", "pt_scale_up"),
+        ("wjets", "nominal"),
+    ):
+        where = {"region": "4j2b", "process": process, "variation": variation}
+        field = "events" if variation == "nominal" else variation
+        drawn = [row[field] for row in data["prediction"] if row["process"] == process]
+        np.testing.assert_allclose(drawn, observable[where].values(), rtol=1e-5)
+    # wjets has no alternative sample: its part of that variation is the nominal one.
+    rows = [row for row in data["prediction"] if row["process"] == "wjets"]
+    assert [row["scaleup"] for row in rows] == [row["events"] for row in rows]
+    counts = observable[{"region": "4j2b", "process": "data", "variation": "nominal"}].values()
+    assert [row["events"] for row in data["data"]] == [n for n in counts if n > 0]
+
+
+def test_the_text_has_the_numbers_of_the_run(page: str, run: Run) -> None:
+    assert "20,000 of 20,000 events processed" in page
+    assert '<span class="chip good">complete</span>' in page
+    assert "Integrated luminosity of the processed data: 100 /pb." in page
+    assert run.measurement is not None
+    assert str(run.measurement.cross_section) in page
+    changed = page[page.index("<caption>Changed</caption>") :]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", changed)[:3]
+    assert cells == ["jet.min_pt", "32.0", "30.0"]
+    assert "[jet]\nmin_pt = 32.0" in page.replace("&#34;", '"')
+    assert run.ledger.versions["coffea"] in page
+
+
+def test_what_is_missing_is_said_with_the_command_that_makes_it(
+    processed: Path, finished: Path
+) -> None:
+    page = render(load(processed))
+    for command in ("normalise", "toppeak", "abcd", "fit"):
+        assert f"run &#39;{command}&#39; on it first" in page
+    assert "<figure" not in page
+    assert "Cutflow: events read" in page
+    assert "on it first" not in render(load(finished))
+
+
+def test_a_dimuon_peak_in_the_folder_is_shown(processed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(processed, tmp_path / "results")
+    assert load(folder).dimuon is None
+    generator = np.random.default_rng(3)
+    masses = np.concatenate([generator.normal(3.09, 0.03, 400), generator.uniform(2.6, 3.5, 300)])
+    report = analyse(masses, PRESETS["jpsi"], "generated numbers")
+    results.save_peak(folder / "sideband", report)
+    page = render(load(folder))
+    assert "Muon pairs of generated numbers" in page
+    assert report.peak_fit is not None
+    assert list(specs(page)) == ["peak-dimuon"]
+    drawn = specs(page)["peak-dimuon"][""]["datasets"]["points"]
+    assert sum(point["events"] for point in drawn) == pytest.approx(700)
+
+
+def test_normalising_again_removes_the_page(processed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(processed, tmp_path / "results")
+    results.normalise(folder)
+    write(folder)
+    results.normalise(folder, luminosity_ipb=50.0)
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "datasets", [["data__SingleMuon"], ["ttbar__scaleup"], ["wjets__nominal"]], ids=str
+)
+def test_a_run_of_one_dataset_has_a_page(
+    tmp_path: Path, catalogue_file: Path, datasets: list[str]
+) -> None:
+    command = ["process", "--catalogue", str(catalogue_file), "--datasets", ",".join(datasets)]
+    assert main([*command, "--max-events", "200", "--output", str(tmp_path), "--quiet"]) == 0
+    assert main(["report", str(tmp_path), "--quiet"]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "200 of 200 events processed" in text
+    for chart in specs(text).values():
+        assert "<svg" in vl_convert.vegalite_to_svg(next(iter(chart.values())))
+
+
+def test_labels_of_a_catalogue_cannot_leave_their_place(run: Run) -> None:
+    """A process may be named by anybody: no markup, no end of a script."""
+    assert run.normalised is not None
+    bad = "</script><script>alert(1)</script><b>x"
+    ledger = run.ledger.model_copy(update={"labels": run.ledger.labels | {"wjets": bad}})
+    page = render(run._replace(normalised=run.normalised._replace(ledger=ledger), ledger=ledger))
+    assert "alert(1)</script>" not in page
+    assert "<b>x" not in page
+
+
+def test_latex_becomes_unicode() -> None:
+    assert plain(r"$t\bar{t}$") == "tt\u0304"
+    assert plain(r"$m_{bjj}$ [GeV]") == "m_bjj [GeV]"
+    assert plain(r"$\geq$ 2 b tags") == "≥ 2 b tags"
+    assert plain("W+jets") == "W+jets"
+
+
+def test_differences_are_a_configuration_that_makes_them() -> None:
+    config = AnalysisConfig(
+        jet={"min_pt": 35, "btag_threshold": 0.9},
+        trigger={"simulation": "channel"},
+        variations={"scale_uncertainty": {"wjets": 0.05}, "jet_energy": False},
+        top_peak={"fit_range": (90, 410)},
+    )
+    found = differences(config.model_dump(mode="json"))
+    assert found[0] == Difference("jet.min_pt", 35.0, 30.0)
+    assert len(found) == 6
+    assert AnalysisConfig.model_validate(tomllib.loads(toml(found))) == config
+    assert differences(AnalysisConfig().model_dump(mode="json")) == []

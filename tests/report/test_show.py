@@ -1,0 +1,71 @@
+"""`run.py show`: plain text in a pipe, tables in a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.cli import main
+from analysis.report.run import load
+from analysis.report.summary import cutflow, tables
+
+
+def test_show_prints_every_stage_and_where_the_files_are(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(finished)]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "Cutflow: events read", "Yields at 100 /pb", "Top peak", "σ(tt̄)", "| prediction ",
+        f"histograms: {finished / 'histograms.root'}",
+    ):  # fmt: skip
+        assert text in out
+    assert "\x1b" not in out
+    assert "results.json" not in out
+
+
+def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(processed)]) == 0
+    out = capsys.readouterr().out
+    assert "no normalised histograms: run 'normalise' on it first." in out
+    assert "has no results.json: run 'fit' on it first." in out
+
+
+def test_a_terminal_gets_drawn_tables(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["show", str(finished)]) == 0
+    out = capsys.readouterr().out
+    assert "─" in out
+    assert "| prediction" not in out
+
+
+def test_cutflow_adds_up_nominal_datasets_and_channels(processed: Path) -> None:
+    run = load(processed)
+    assert run.cutflow is not None
+    header, rows = cutflow(run).header, {row[0]: row[1:] for row in cutflow(run).rows}
+    assert list(rows) == ["data", "ttbar", "wjets", "single_top_tW"]
+    parts = [run.cutflow[f"single_top_tW__nominal__{name}"] for name in ("top", "antitop")]
+    assert rows["single_top_tW"][0] == f"{sum(p['all']['events'] for p in parts)}" == "5000"
+    jets = sum(p[channel]["jets"]["events"] for p in parts for channel in ("electron", "muon"))
+    assert rows["single_top_tW"][header.index("jets") - 1] == f"{jets}"
+    assert rows["ttbar"][0] == "5000"
+
+
+def test_multijet_tests_on_simulation_are_for_the_page_only(finished: Path) -> None:
+    shown = {table.title: table for table in tables(load(finished))}
+    (multijet,) = (t for title, t in shown.items() if title.startswith("Multijet"))
+    assert {row[1] for row in multijet.rows} == {"data"}
+
+
+def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("show", "report"):
+        assert main([command, str(tmp_path)]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"error: {tmp_path} is no results folder of a finished run")
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["report", str(tmp_path)]) == 2
+    assert not (tmp_path / "report.html").exists()
