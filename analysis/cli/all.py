@@ -6,9 +6,10 @@ import argparse
 
 from analysis.cli import process, toppeak
 from analysis.cli.abcd import abcd_if_possible
+from analysis.cli.fit import fit_if_possible
 from analysis.cli.plot import plot
 
-SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd (the default)"
+SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, fit (the default)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,3 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
     plot(arguments.output)
     toppeak.fit(arguments.output)
     abcd_if_possible(arguments.output)
+    fit_if_possible(arguments.output)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from analysis.config import Binning, Fraction
+from analysis.regions import REGIONS
 from analysis.validation import Strict
 
 
@@ -56,6 +57,12 @@ class InferenceConfig(Strict):
 
     poi: str = "ttbar_norm"
     signal: str = "ttbar"
+    processes: tuple[str, ...] = (
+        "ttbar", "single_top_t_chan", "single_atop_t_chan", "single_top_tW", "wjets"
+    )  # fmt: skip
+    """What every region must have; others are taken where there are any."""
+    regions: tuple[str, ...] = tuple(REGIONS)
+    """What must be there."""
     signal_cross_section_pb: PositiveFloat = 831.76
     """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV); what the catalogue scales tt̄ to."""
     binning: Binning = Binning(bins=11, low=110, high=550)

@@ -55,7 +55,7 @@ def annotate(axes: Axes, label: str, luminosity: str, centre_of_mass: str = CENT
     experiment, _, text = label.partition(" ")
     if experiment != "CMS":
         experiment, text = "", label
-    italic = text.replace(" ", r"\ ")
+    italic = text.replace(" ", r"\ ").replace("_", r"\_")
     axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
     right = [f"{luminosity} pb$^{{-1}}$"] if luminosity else []
     if centre_of_mass:
