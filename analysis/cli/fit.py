@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-ranking", action="store_true", help="without impacts, which take most of the time"
     )
     parser.add_argument(
+        "--hepdata",
+        action="store_true",
+        help="also a HEPData submission in the folder 'hepdata' (extra 'hepdata')",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
@@ -72,6 +77,13 @@ def run(arguments: argparse.Namespace) -> None:
         logger.warning("%s", finding)
     for remark in measurement.remarks:
         logger.warning("%s", remark)
+    if arguments.hepdata:
+        from analysis import results
+        from analysis.inference import hepdata
+
+        binning = None if arguments.source.suffix == ".json" else config.binning
+        archive = hepdata.write(measurement, _output(arguments) / results.HEPDATA, binning)
+        logger.info("HEPData submission: %s", archive)
     title, header, rows = report.summary(measurement)
     show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))

@@ -37,7 +37,7 @@ def limit_figure(limit: Limit, label: str) -> Figure:
     axes.plot(strengths, curve.observed, "-", color="black", linewidth=2, label="observed")
     target = 1 - limit.level
     axes.axhline(target, color="#bd1f01", linewidth=1.2)
-    axes.axvline(limit.observed, ymax=0.55, color="#bd1f01", linewidth=1.2, linestyle=":")
+    axes.plot([limit.observed] * 2, [LOWEST, target], ":", color="#bd1f01", linewidth=1.2)
     shown = 1.25 * max(limit.observed, limit.expected[-1])
     axes.text(
         0.98 * shown,
@@ -50,7 +50,7 @@ def limit_figure(limit: Limit, label: str) -> Figure:
     axes.set_yscale("log")
     axes.set_ylim(LOWEST, 20)
     axes.set_xlim(0, shown)
-    axes.set_xlabel(f"Strength (1: {limit.cross_section_pb:.4g} pb)")
+    axes.set_xlabel(f"Signal strength (1 = {limit.cross_section_pb:.4g} pb)")
     axes.set_ylabel(r"CL$_s$")
     title = (
         f"observed < {limit.observed:.3g}, expected < {limit.expected[2]:.3g} "
