@@ -27,7 +27,7 @@ def printed(notebook: Any) -> list[str]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_gives_the_outputs_that_it_keeps(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with warnings.catch_warnings():
         # Of the client's own machinery; the kernel is a process of its own.
@@ -35,9 +35,10 @@ def test_notebook_gives_the_outputs_that_it_keeps(
         from nbclient import NotebookClient
 
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+        monkeypatch.setenv("RESULTS", str(tmp_path / "results"))
         kept = nbformat.read(path, as_version=4)
         run = nbformat.read(path, as_version=4)
-        NotebookClient(run, timeout=60, kernel_name="python3").execute()
+        NotebookClient(run, timeout=240, kernel_name="python3").execute()
     for found, expected in zip(printed(run), printed(kept), strict=True):
         if NUMBER.fullmatch(expected):
             assert float(found) == pytest.approx(float(expected), rel=0.02)
