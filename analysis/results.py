@@ -54,9 +54,11 @@ REPORT = "report.html"
 WORKSPACE = "workspace.json"
 FIT = "results.json"
 FIT_TABLES = ("results.md", "results.tex")
+LIMIT = "limit.json"
+HEPDATA = "hepdata"
 
 # What tells that the others are there goes last.
-_OF_FIT = (WORKSPACE, *FIT_TABLES, FIT)
+_OF_FIT = (WORKSPACE, *FIT_TABLES, LIMIT, HEPDATA, FIT)
 _OF_NORMALISATION = (
     REPORT, *_OF_FIT, NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
     MULTIJET_TABLE, NORMALISATION,

@@ -29,7 +29,10 @@ def printed(notebook: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_gives_the_outputs_that_it_keeps(path: Path) -> None:
+def test_notebook_gives_the_outputs_that_it_keeps(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RESULTS", str(tmp_path / "results"))
     kept, run = nbformat.read(path, as_version=4), execute(path)
     for found, expected in zip(printed(run), printed(kept), strict=True):
         if NUMBER.fullmatch(expected):

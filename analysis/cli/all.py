@@ -7,11 +7,12 @@ import logging
 
 from analysis.cli import process, toppeak
 from analysis.cli.abcd import abcd_if_possible
+from analysis.cli.fit import fit_if_possible
 from analysis.cli.plot import plot
 from analysis.cli.report import report
 from analysis.cli.show import show_results
 
-SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, report (the default)"
+SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, fit, report (the default)"
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     plot(folder)
     toppeak.fit(folder, tables=False)
     abcd_if_possible(folder, tables=False)
+    fit_if_possible(folder)
     report(folder)
     if logger.isEnabledFor(logging.INFO):
         show_results(folder)

@@ -12,7 +12,8 @@ from analysis.errors import ConfigError
 
 if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
-    from analysis.inference.workspace import Built
+    from analysis.inference.measurement import Measurement
+    from analysis.inference.workspace import Built, Observed
     from analysis.plotting.inference import Caption
 
 SUMMARY = "fit a results folder, a ROOT file of templates or a workspace: the cross section"
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-ranking", action="store_true", help="without impacts, which take most of the time"
     )
     parser.add_argument(
+        "--hepdata",
+        action="store_true",
+        help="also a HEPData submission in the folder 'hepdata' (extra 'hepdata')",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
@@ -57,33 +63,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from analysis.inference import report
+    from analysis.tables import show
+
+    config = _config(arguments)
+    measurement, files = fit(
+        arguments.source, _output(arguments), config, arguments.observed,
+        force=arguments.force, with_ranking=not arguments.no_ranking,
+    )  # fmt: skip
+    for note in measurement.notes:
+        logger.info("%s", note)
+    for finding in measurement.findings:
+        logger.warning("%s", finding)
+    for remark in measurement.remarks:
+        logger.warning("%s", remark)
+    if arguments.hepdata:
+        from analysis import results
+        from analysis.inference import hepdata
+
+        binning = None if arguments.source.suffix == ".json" else config.binning
+        archive = hepdata.write(measurement, _output(arguments) / results.HEPDATA, binning)
+        logger.info("HEPData submission: %s", archive)
+    title, header, rows = report.summary(measurement)
+    show(header, rows, title=title)
+    logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
+
+
+def fit(
+    source: Path,
+    output: Path,
+    config: InferenceConfig,
+    observed: Observed = "data",
+    *,
+    force: bool = False,
+    with_ranking: bool = True,
+) -> tuple[Measurement, list[Path]]:
+    """Build the workspace, fit it, write and draw; the measurement and the files of figures."""
     from analysis import results
     from analysis.files import writable_folder, write_json
     from analysis.inference import report
     from analysis.inference.measurement import measure
     from analysis.plotting.inference import make_figures
-    from analysis.tables import show
 
-    config = _config(arguments)
-    folder = writable_folder(_output(arguments))
-    built, processes, caption = _built(arguments, config)
-    for note in built.notes:
-        logger.info("%s", note)
+    folder = writable_folder(output)
+    built, caption = _built(source, config, observed)
+    is_workspace = source.suffix == ".json"
     write_json(folder / results.WORKSPACE, built.spec)
     measurement = measure(
         built.spec,
         cross_section_pb=config.signal_cross_section_pb,
-        source=str(arguments.source),
-        observed="workspace" if processes is None else arguments.observed,
+        source=str(source),
+        observed="workspace" if is_workspace else observed,
         notes=built.notes,
-        force=arguments.force,
-        with_ranking=not arguments.no_ranking,
+        processes=None if is_workspace else config.processes,
+        force=force,
+        with_ranking=with_ranking,
     )
     report.write(measurement, folder)
     figures = make_figures(measurement, built.spec, caption, folder / results.FIGURES)
-    title, header, rows = report.summary(measurement)
-    show(header, rows, title=title)
-    logger.info("%d figures and tables in %s", len({p.stem for p in figures}), folder)
+    return measurement, figures
+
+
+def fit_if_possible(folder: Path) -> None:
+    """The same as the last of all stages, in one line: a run of a few processes has no such fit."""
+    from analysis.errors import AnalysisError
+    from analysis.inference.config import InferenceConfig
+
+    try:
+        measurement, _ = fit(folder, folder, InferenceConfig())
+    except AnalysisError as error:
+        logger.warning("no cross section: %s", error)
+        return
+    goodness = measurement.fit.goodness
+    logger.info(
+        "σ(tt̄) = %s, χ²/ndf %.1f/%d; %d warnings: results.md",
+        measurement.cross_section, goodness.chi2, goodness.degrees_of_freedom,
+        len(measurement.findings) + len(measurement.remarks),
+    )  # fmt: skip
 
 
 def _config(arguments: argparse.Namespace) -> InferenceConfig:
@@ -121,22 +177,19 @@ def _output(arguments: argparse.Namespace) -> Path:
     return options.DEFAULT_OUTPUT if source.is_file() else source
 
 
-def _built(
-    arguments: argparse.Namespace, config: InferenceConfig
-) -> tuple[Built, list[str] | None, Caption]:
-    """The workspace, its processes (None for a workspace that was given), and figures' captions."""
+def _built(source: Path, config: InferenceConfig, observed: Observed) -> tuple[Built, Caption]:
+    """The workspace, and what figures say of it."""
     from analysis.inference import templates, workspace
     from analysis.plotting.inference import OBSERVED, Caption
     from analysis.results import load_normalised
 
-    source: Path = arguments.source
     if source.suffix == ".json":
-        return workspace.Built(workspace.load(source), []), None, Caption(config=config)
+        return workspace.Built(workspace.load(source), []), Caption(source.name)
     if source.suffix == ".root":
         made = templates.from_root(source, config)
-        caption = Caption(config=config, observed=OBSERVED[arguments.observed])
+        caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
     else:
         normalised = load_normalised(source)
         made = templates.from_results(normalised, config)
-        caption = Caption.of(normalised, config, arguments.observed)
-    return workspace.build(made, config, arguments.observed), made.processes, caption
+        caption = Caption.of(normalised, config.binning, observed)
+    return workspace.build(made, config, observed), caption

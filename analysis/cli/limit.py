@@ -38,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("filter-efficiency", "k-factor"):
         parser.add_argument(f"--{name}", type=float, default=1.0, metavar="X")
     parser.add_argument("--level", type=float, default=0.95, help="(default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write limit.json there")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.json",
+        help="the numbers, and a figure of the same name beside (default: limit.json and "
+        "figures/limit of the results folder; nothing for a workspace)",
+    )
     options.add_verbosity(parser)
 
 
@@ -51,14 +57,21 @@ def run(arguments: argparse.Namespace) -> None:
     from analysis.files import write_json
     from analysis.inference import workspace
     from analysis.inference.limit import read_signal, upper_limit
+    from analysis.plotting.limit import make_figure
     from analysis.tables import show
 
     source: Path = arguments.source
     spec = workspace.load(source / results.WORKSPACE if source.is_dir() else source)
     signal = read_signal(arguments.signal, spec)
     limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
-    if arguments.output is not None:
-        write_json(arguments.output, limit.model_dump(mode="json"))
+    output: Path | None = arguments.output
+    if output is None and source.is_dir():
+        output, figure = source / results.LIMIT, source / results.FIGURES / "limit"
+    elif output is not None:
+        figure = output.with_suffix("")
+    if output is not None:
+        write_json(output, limit.model_dump(mode="json"))
+        make_figure(limit, f"{source.name} + {arguments.signal.name}", figure.parent, figure.name)
     low, _, middle, _, high = limit.expected
     show(
         ["", "strength", "σ [pb]"],

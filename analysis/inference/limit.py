@@ -27,7 +27,7 @@ STRENGTH = "signal_strength"
 BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REACH = 10.0
 """Errors above the best fit up to which the limit is looked for."""
-POINTS = 21
+POINTS = 41
 
 
 class SignalRate(Strict):
@@ -50,6 +50,15 @@ class SignalRate(Strict):
         )
 
 
+class Curve(Strict):
+    """CLs at some strengths."""
+
+    strengths: list[float]
+    observed: list[float]
+    expected: list[list[float]]
+    """Without signal: a list for -2, -1, 0, 1, 2 standard deviations."""
+
+
 class Limit(Strict):
     """Strengths in units of the signal's own cross section."""
 
@@ -63,6 +72,7 @@ class Limit(Strict):
     cross_section_pb: float
     events: dict[str, float]
     """Region -> events of the signal at strength 1."""
+    curve: Curve
 
 
 def read_signal(path: Path, spec: Mapping[str, Any]) -> dict[str, Template]:
@@ -135,18 +145,23 @@ def upper_limit(
     strengths = np.linspace(0.0, max(result.value, 0.0) + REACH * result.error, POINTS)
     observed_q = _test_statistic(best, strengths)
     asimov_q = _test_statistic(_background_only(best), strengths)
-    observed = _crossing(strengths, _observed_cls(observed_q, asimov_q), 1 - level)
-    expected = [_crossing(strengths, _expected_cls(asimov_q, shift), 1 - level) for shift in BANDS]
+    observed = _observed_cls(observed_q, asimov_q)
+    expected = [_expected_cls(asimov_q, shift) for shift in BANDS]
     return Limit(
         strength=result.value,
         strength_error=result.error,
         level=level,
-        observed=observed,
-        expected=expected,
+        observed=_crossing(strengths, observed, 1 - level),
+        expected=[_crossing(strengths, band, 1 - level) for band in expected],
         cross_section_pb=rate.cross_section_pb,
         events={
             name: rate.factor * float(np.sum(template.values)) for name, template in signal.items()
         },
+        curve=Curve(
+            strengths=strengths.tolist(),
+            observed=observed.tolist(),
+            expected=[band.tolist() for band in expected],
+        ),
     )
 
 

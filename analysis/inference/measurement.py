@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,8 +19,6 @@ from analysis.inference.impacts import (
 )
 from analysis.inference.validator import Finding, require_valid, validate
 from analysis.validation import Strict
-
-logger = logging.getLogger(__name__)
 
 UNSTABLE = 0.02
 """Relative difference of two computations of an error that is said."""
@@ -66,6 +63,8 @@ class Measurement(Strict):
     findings: list[Finding]
     notes: list[str]
     """How the templates were mended and pruned."""
+    remarks: list[str]
+    """What makes the errors doubtful."""
 
 
 def measure(
@@ -79,7 +78,7 @@ def measure(
     force: bool = False,
     with_ranking: bool = True,
 ) -> Measurement:
-    """Check a workspace and fit it.
+    """Check a workspace, with the `processes` that every channel must have, and fit it.
 
     Raises WorkspaceError for errors that the check finds, unless it is `force`d; FitError for a fit
     that does not converge.
@@ -87,11 +86,7 @@ def measure(
     findings = validate(spec, processes)
     if not force:
         require_valid(findings)
-    for finding in findings:
-        logger.warning("%s", finding)
     best = fit(spec)
-    for remark in _remarks(best.result):
-        logger.warning("%s", remark)
     parts = breakdown(best)
     return Measurement(
         source=source,
@@ -103,6 +98,7 @@ def measure(
         scan=scan(best),
         findings=findings,
         notes=list(notes),
+        remarks=list(_remarks(best.result)),
     )
 
 

@@ -108,6 +108,7 @@ def _number(value: float | None) -> str:
 def _markdown(measurement: Measurement, tables: Sequence[Table]) -> str:
     parts = [f"## {title}\n\n{markdown(header, rows)}" for title, header, rows in tables]
     for title, lines in (
+        ("Remarks", measurement.remarks),
         ("Findings", [str(finding) for finding in measurement.findings]),
         ("Templates", measurement.notes),
     ):

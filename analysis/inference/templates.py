@@ -72,7 +72,7 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     """Templates of the normalised histograms, both channels added up.
 
     Raises WorkspaceError for a binning that does not fit, values that are no numbers, and where the
-    signal is missing.
+    signal or a region is missing.
     """
     observable = summed(results.histograms[OBSERVABLE])
     histograms = {
@@ -121,6 +121,10 @@ def _key(name: str) -> Key | None:
 
 def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templates:
     regions = list(dict.fromkeys(region for region, _, _ in histograms))
+    for region in config.regions:
+        if region not in regions:
+            msg = f"no histogram of region {region!r}: there are {', '.join(regions)}"
+            raise WorkspaceError(msg)
     simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
     if config.signal not in simulated:
         msg = f"no nominal histogram of the signal {config.signal!r}: "

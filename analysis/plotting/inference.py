@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.config import Binning
 from analysis.files import writable_folder
-from analysis.inference.config import InferenceConfig
 from analysis.inference.fit import Parameter, Yields
 from analysis.inference.measurement import Measurement
 from analysis.metadata import CHANNELS
 from analysis.plotting.style import (
+    CENTRE_OF_MASS,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     annotate,
@@ -36,30 +37,41 @@ Array = NDArray[np.float64]
 _UP, _DOWN = "#bd1f01", "#3f90da"
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
 
+HIGHEST = 12.0
+"""-2 Δ ln L up to which a scan is shown."""
 CORRELATED = 0.05
 """Parameters are shown in the matrix if any correlation of theirs is above this."""
 
 
 class Caption(NamedTuple):
-    """What figures say besides the fit."""
+    """What figures say besides the fit; of a file only what is known of it."""
 
-    config: InferenceConfig
-    label: str = "CMS Open Data"
+    label: str
     luminosity: str = ""
+    centre_of_mass: str = ""
+    jets: str = ""
+    """The number of jets that the run asked for."""
     labels: dict[str, str] = PROCESS_LABELS
     observed: str = "Observed"
+    binning: Binning | None = None
+    """None: bins are numbered."""
 
     @classmethod
-    def of(cls, results: Normalised, config: InferenceConfig, observed: str) -> Self:
+    def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
         known = results.normalisation.luminosity
         values = {f"{known[name]:.4g}" for name in CHANNELS if name in known}
         return cls(
-            config,
             results.ledger.figure_label,
             "–".join(sorted(values)),
+            CENTRE_OF_MASS,
+            rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
             results.ledger.labels,
             OBSERVED[observed],
+            binning,
         )
+
+    def annotate(self, axes: Axes) -> None:
+        annotate(axes, self.label, self.luminosity, self.centre_of_mass)
 
 
 def make_figures(
@@ -115,7 +127,7 @@ def yields_figure(yields: Yields, caption: Caption) -> Figure:
         main.legend(title=f"{title}, {name}", title_fontsize=13, ncols=2, loc="upper right")
         ratio.axhline(1, color="black", linewidth=1, linestyle=":")
         ratio.set_xlabel(axis_label)
-        annotate(main, caption.label, caption.luminosity)
+        caption.annotate(main)
     highest = max(float(np.max(data)), float(np.max(np.sum(yields.prefit, axis=0))))
     highest = max(highest, float(np.max(np.sum(yields.postfit, axis=0))))
     axes[0, 0].set_xlim(edges[0], edges[-1])
@@ -141,7 +153,7 @@ def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
     _name_rows(axes, [p.name for p in shown])
     axes.set_xlim(-3, 3)
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\ /\ \Delta\theta$")
-    annotate(axes, caption.label, caption.luminosity)
+    caption.annotate(axes)
     return figure
 
 
@@ -178,7 +190,7 @@ def ranking_figure(measurement: Measurement, caption: Caption, most: int = 20) -
     handles = [*axes.get_legend_handles_labels()[0], *pulls.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, ncols=3, loc="upper center", fontsize=11)
     axes.tick_params(axis="x", which="both", top=False)
-    annotate(axes, caption.label, caption.luminosity)
+    caption.annotate(axes)
     return figure
 
 
@@ -202,7 +214,7 @@ def correlations_figure(measurement: Measurement, caption: Caption) -> Figure:
     axes.set_yticks(range(len(kept)), labels, fontsize=11)
     axes.minorticks_off()
     axes.tick_params(which="both", length=0)
-    annotate(axes, caption.label, caption.luminosity)
+    caption.annotate(axes)
     return figure
 
 
@@ -223,13 +235,13 @@ def scan_figure(measurement: Measurement, caption: Caption) -> Figure:
         axes.axhline(height, color="0.6", linewidth=1, linestyle=":")
         axes.text(fit.value, height + 0.06, text, ha="center", color="0.4", fontsize=12)
     axes.set_xlim(values[0], values[-1])
-    axes.set_ylim(0, 1.4 * max(scan.twice_delta_nll))
+    axes.set_ylim(0, min(1.4 * max(scan.twice_delta_nll), HIGHEST))
     axes.set_xlabel(
         r"$\mu = \sigma(t\bar{t})\ /\ $" + f"{measurement.cross_section.reference:.4g} pb"
     )
     axes.set_ylabel(r"$-2\,\Delta\ln L$")
     axes.legend(loc="upper center", ncols=2)
-    annotate(axes, caption.label, caption.luminosity)
+    caption.annotate(axes)
     return figure
 
 
@@ -263,9 +275,8 @@ def templates_figure(channel: str, sample: dict[str, Any], caption: Caption) -> 
         for panel in last:
             panel.set_xlabel(axis_label)
             panel.tick_params(labelbottom=True)
-    annotate(axes[0, 0], f"{caption.label}", "")
+    annotate(axes[0, 0], caption.label, "", "")
     sample_name = caption.labels.get(sample["name"], sample["name"])
-    axes[0, 0].set_title("", loc="right")
     axes[0, columns - 1].set_title(f"{sample_name}, {title}", loc="right", fontsize=14)
     return figure
 
@@ -288,13 +299,13 @@ def _varied(sample: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
 
 
 def _axis(channel: str, bins: int, caption: Caption) -> tuple[Array, str, str]:
-    """Edges, label and title of a channel; bins are only numbered in a model of others."""
-    binning = caption.config.binning
-    region = next((name for name in REGIONS if channel.startswith(name)), None)
-    if region is None or bins != binning.bins:
+    """Edges, label and title of a channel; bins are only numbered where nobody knows their edges."""
+    binning = caption.binning
+    if binning is None or channel not in REGIONS or bins != binning.bins:
         return np.linspace(0.5, bins + 0.5, bins + 1), "Bin", channel
     edges = np.linspace(binning.low, binning.high, binning.bins + 1)
-    return edges, REGIONS[region].axis_label, rf"$\geq$ 4 jets, {REGIONS[region].tags}"
+    region = REGIONS[channel]
+    return edges, region.axis_label, caption.jets + region.tags
 
 
 def _entries(edges: Array, axis_label: str) -> str:

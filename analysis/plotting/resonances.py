@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hist import Hist
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -22,11 +19,6 @@ from analysis.plotting.peaks import (
 )
 from analysis.plotting.style import save_figure, style
 from analysis.postprocess.resonances import PeakReport, coarser
-
-if TYPE_CHECKING:
-    from IPython.display import Image
-
-NOTEBOOK_DPI = 50
 
 MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 
@@ -54,15 +46,3 @@ def _figures(
     if report.peak_fit is not None:
         yield "peak", peak_figure(report.peak_fit, caption)
     yield "scan", scan_figure(report.scan, caption)
-
-
-def inline(draw: Callable[..., Figure], *arguments: Any) -> Image:
-    """A figure of `analysis.plotting.peaks`, drawn in the project's style for a notebook."""
-    from IPython.display import Image
-
-    buffer = io.BytesIO()
-    with style():
-        figure = draw(*arguments)
-        figure.savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
-        plt.close(figure)
-    return Image(buffer.getvalue())  # type: ignore[no-untyped-call]

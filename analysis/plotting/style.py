@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import mplhep
@@ -14,7 +16,11 @@ from matplotlib.figure import Figure
 
 from analysis.files import atomic
 
+if TYPE_CHECKING:
+    from IPython.display import Image
+
 FORMATS = ("png", "pdf")
+NOTEBOOK_DPI = 50
 
 CENTRE_OF_MASS = "13 TeV"
 
@@ -55,7 +61,7 @@ def annotate(axes: Axes, label: str, luminosity: str, centre_of_mass: str = CENT
     experiment, _, text = label.partition(" ")
     if experiment != "CMS":
         experiment, text = "", label
-    italic = text.replace(" ", r"\ ")
+    italic = text.replace(" ", r"\ ").replace("_", r"\_")
     axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
     right = [f"{luminosity} pb$^{{-1}}$"] if luminosity else []
     if centre_of_mass:
@@ -73,3 +79,15 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     plt.close(figure)
     return paths
+
+
+def inline(draw: Callable[..., Figure], *arguments: Any) -> Image:
+    """The figure that `draw` returns, in the project's style, for a notebook."""
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    with style():
+        figure = draw(*arguments)
+        figure.savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
+        plt.close(figure)
+    return Image(buffer.getvalue())  # type: ignore[no-untyped-call]

@@ -19,7 +19,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a fit of templates in a ROOT file."""
     folder = tmp_path_factory.mktemp("fit")
     source = write(folder / "templates.root", contents())
-    assert main(["fit", str(source), "--output", str(folder / "results"), "--quiet"]) == 0
+    model = folder / "model.toml"
+    model.write_text('processes = ["ttbar", "wjets"]')
+    arguments = ["fit", str(source), "--model", str(model), "--output", str(folder / "results")]
+    assert main([*arguments, "--quiet"]) == 0
     return folder / "results"
 
 
@@ -67,6 +70,21 @@ def test_errors_of_the_check_stop_the_fit_unless_forced(
     assert not (tmp_path / "out" / "results.json").exists()
     assert main([*arguments, "--force"]) == 0
     assert report.load(tmp_path / "out").findings[0].modifier == "Luminosity"
+
+
+def test_a_file_without_a_process_or_region_of_the_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "two.root", contents())
+    arguments = ["fit", str(source), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert "4j1b / single_top_t_chan: missing; there are ttbar, wjets" in said
+    assert len(said.splitlines()) == 1
+    one = {name: values for name, values in contents().items() if name.startswith("4j1b")}
+    arguments[1] = str(write(tmp_path / "one.root", one))
+    assert main(arguments) == 2
+    assert "no histogram of region '4j2b': there are 4j1b" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,14 @@ def two_minima() -> dict[str, object]:
         for name in ("signal", "background"):
             one = sample(spec, name, channel)
             one["data"] = [100 * x for x in one["data"]]
-            one["modifiers"] = [m for m in one["modifiers"] if m["type"] != "staterror"]
+            one["modifiers"] = [
+                m for m in one["modifiers"] if m["type"] in {"normfactor", "histosys"}
+            ]
         shape = next(
             m for m in sample(spec, channel=channel)["modifiers"] if m["type"] == "histosys"
         )
         nominal = [100 * factor * x for x in SIGNAL]
-        varied = {"hi_data": (1.25, 1.0, 0.9), "lo_data": (1.3, 1.06, 0.88)}
+        varied = {"hi_data": (1.25, 1.0, 0.9), "lo_data": (1.3, 1.12, 0.88)}
         for key, ratios in varied.items():
             shape["data"][key] = [x * r for x, r in zip(nominal, ratios, strict=True)]
         observed = [

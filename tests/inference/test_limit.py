@@ -81,6 +81,14 @@ def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFix
     output = tmp_path / "limit.json"
     assert main([*arguments, "--sum-of-weights", "1000", "--output", str(output)]) == 0
     assert "observed limit, 95% CL" in capsys.readouterr().out
-    assert json.loads(output.read_text())["events"] == {"bin": pytest.approx(10.0)}
+    written = json.loads(output.read_text())
+    assert written["events"] == {"bin": pytest.approx(10.0)}
+    # The curve falls through 5 % where the limit is.
+    curve = written["curve"]
+    assert np.interp(-written["observed"], [-x for x in curve["strengths"][::-1]],
+                     curve["observed"][::-1]) == pytest.approx(0.05, abs=0.005)  # fmt: skip
+    assert (tmp_path / "limit.png").stat().st_size > 5000
+    assert main([*arguments, "--sum-of-weights", "1000"]) == 0
+    assert (tmp_path / "figures" / "limit.pdf").stat().st_size > 5000
     assert main([*arguments, "--sum-of-weights", "0"]) == 2
     assert "sum_of_weights" in capsys.readouterr().err

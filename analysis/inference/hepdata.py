@@ -1,0 +1,157 @@
+"""The measurement as a HEPData submission: YAML tables and the archive to upload."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.config import Binning
+from analysis.errors import OutputError
+from analysis.files import writable_folder
+from analysis.inference.fit import Yields
+from analysis.inference.measurement import Measurement
+
+ARCHIVE = "submission.tar.gz"
+
+
+def write(measurement: Measurement, folder: Path, binning: Binning | None = None) -> Path:
+    """Write the submission to the folder, checked by HEPData's own validator; return its archive.
+
+    `binning` are the channels' bins in GeV; they are numbered where nobody knows it. Raises
+    OutputError without `hepdata_lib`, and if the submission is not valid.
+    """
+    try:
+        from hepdata_lib import Submission
+    except ImportError as error:
+        msg = "a HEPData submission needs the extra 'hepdata': pip install -e '.[hepdata]'"
+        raise OutputError(msg) from error
+
+    submission = Submission()
+    submission.comment = f"Fit of {measurement.source} to {measurement.observed}"
+    tables = [_result(measurement), _parameters(measurement), _correlations(measurement)]
+    if measurement.ranking:
+        tables.append(_impacts(measurement))
+    tables += [_yields(yields, binning) for yields in measurement.fit.yields]
+    for table in tables:
+        submission.add_table(table)
+    folder = writable_folder(folder).resolve()
+    # The library writes the archive to the working directory.
+    with contextlib.chdir(folder):
+        try:
+            submission.create_files(str(folder), validate=True)
+        except AssertionError as error:
+            msg = f"{folder}: HEPData's validator refuses the submission: {error}"
+            raise OutputError(msg) from error
+    return folder / ARCHIVE
+
+
+def _result(measurement: Measurement) -> Any:
+    section, fit = measurement.cross_section, measurement.fit
+    up = fit.error if fit.error_up is None else fit.error_up
+    down = fit.error if fit.error_down is None else fit.error_down
+    table = _table("Result", "Cross section of top quark pairs, and its ratio to the prediction.")
+    table.add_variable(_independent("Quantity", [r"$\sigma(t\bar{t})$ [pb]", fit.poi]))
+    values = _dependent("Value", [section.value, fit.value])
+    parts = {"statistical": section.statistical, "systematic": section.systematic,
+             "luminosity": section.luminosity}  # fmt: skip
+    for name, part in parts.items():
+        _add_errors(values, name, [part, part / section.reference])
+    table.add_variable(values)
+    total = _dependent("Value, with the total (MINOS) error", [section.value, fit.value])
+    _add_errors(total, "total", [(-down * scale, up * scale) for scale in (section.reference, 1.0)])
+    table.add_variable(total)
+    return table
+
+
+def _parameters(measurement: Measurement) -> Any:
+    table = _table("Parameters", "All parameters at the best fit.")
+    shown = measurement.fit.parameters
+    table.add_variable(_independent("Parameter", [p.name for p in shown]))
+    values = _dependent("Value", [p.value for p in shown])
+    _add_errors(values, "HESSE", [p.error for p in shown])
+    table.add_variable(values)
+    return table
+
+
+def _correlations(measurement: Measurement) -> Any:
+    table = _table("Correlations", "Correlation matrix of all parameters.")
+    names = [p.name for p in measurement.fit.parameters]
+    pairs = list(itertools.product(names, names))
+    table.add_variable(_independent("Parameter 1", [one for one, _ in pairs]))
+    table.add_variable(_independent("Parameter 2", [other for _, other in pairs]))
+    values = [x for row in measurement.fit.correlation for x in row]
+    table.add_variable(_dependent("Correlation", values))
+    return table
+
+
+def _impacts(measurement: Measurement) -> Any:
+    table = _table(
+        "Impacts",
+        f"Change of {measurement.fit.poi} with a parameter moved by its error and held, others "
+        "refitted; the error is that before (pre-fit) or after the fit (post-fit).",
+    )
+    table.add_variable(_independent("Parameter", [i.name for i in measurement.ranking]))
+    for when, direction in itertools.product(("postfit", "prefit"), ("up", "down")):
+        values = [getattr(impact, f"{when}_{direction}") for impact in measurement.ranking]
+        table.add_variable(_dependent(f"{when}, {direction}", values))
+    return table
+
+
+def _yields(yields: Yields, binning: Binning | None) -> Any:
+    table = _table(
+        f"Yields {yields.channel}",
+        f"Events of channel {yields.channel}: observed, and predicted before and after the fit.",
+    )
+    bins = len(yields.data)
+    if binning is not None and binning.bins == bins:
+        edges = np.linspace(binning.low, binning.high, bins + 1).tolist()
+        table.add_variable(_independent("Observable", list(itertools.pairwise(edges)), "GeV"))
+    else:
+        table.add_variable(_independent("Bin", list(range(1, bins + 1))))
+    table.add_variable(_dependent("Observed", yields.data))
+    for when in ("prefit", "postfit"):
+        samples = getattr(yields, when)
+        total = _dependent(f"Prediction, {when}", np.sum(samples, axis=0).tolist())
+        _add_errors(total, "total", getattr(yields, f"{when}_error"))
+        table.add_variable(total)
+        for name, values in zip(yields.samples, samples, strict=True):
+            table.add_variable(_dependent(f"{name}, {when}", values))
+    return table
+
+
+def _table(name: str, description: str) -> Any:
+    from hepdata_lib import Table
+
+    table = Table(name)
+    table.description = description
+    table.location = "Fit"
+    return table
+
+
+def _independent(name: str, values: Sequence[Any], units: str = "") -> Any:
+    from hepdata_lib import Variable
+
+    binned = isinstance(values[0], tuple)
+    return Variable(name, is_independent=True, is_binned=binned, units=units, values=values)
+
+
+def _dependent(name: str, values: Sequence[float]) -> Any:
+    from hepdata_lib import Variable
+
+    return Variable(
+        name, is_independent=False, is_binned=False, values=values, zero_uncertainties_warning=False
+    )
+
+
+def _add_errors(variable: Any, label: str, errors: Sequence[Any]) -> None:
+    """Of each value: a number, or a pair of the negative and the positive one."""
+    from hepdata_lib import Uncertainty
+
+    uncertainty = Uncertainty(label, is_symmetric=not isinstance(errors[0], tuple))
+    uncertainty.values = list(errors)
+    variable.add_uncertainty(uncertainty)
