@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hist import Hist
 from pydantic import ValidationError
@@ -21,11 +21,14 @@ from analysis.metadata import NOMINAL
 from analysis.multijet import CONTROL_SHAPE, PLANE
 from analysis.postprocess import multijet, normalisation
 from analysis.postprocess.normalisation import Normalisation
-from analysis.postprocess.resonances import PeakReport, report_table
-from analysis.postprocess.top_peak import TopPeakResult, fit_top_peak, remarks, top_peak_table
 from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.processes import PROCESS_LABELS
 from analysis.tables import markdown
+
+if TYPE_CHECKING:
+    # The shapes of peaks take seconds to import.
+    from analysis.postprocess.resonances import PeakReport
+    from analysis.postprocess.top_peak import TopPeakResult
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +125,8 @@ def top_peak(
 
     The settings are those of `config`, or of the run.
     """
+    from analysis.postprocess.top_peak import fit_top_peak, remarks, top_peak_table
+
     config = config or AnalysisConfig.model_validate(normalised.ledger.config)
     settings = config.top_peak
     result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
@@ -151,6 +156,8 @@ def load_normalised(folder: Path) -> Normalised:
 
 def save_peak(folder: Path, report: PeakReport) -> None:
     """Write an estimate of a peak over its background: numbers, and in words with the scan's table."""
+    from analysis.postprocess.resonances import report_table
+
     lines = "\n".join(f"- {line}" for line in report.lines)
     table = markdown(*report_table(report))
     text = f"# {report.choice.title}: {report.source}\n\nGeV.\n\n{lines}\n\n{table}"

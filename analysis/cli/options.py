@@ -62,7 +62,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive, metavar="N", help="of futures and dask (default: 2)"
     )
     group.add_argument(
-        "--chunk-size", type=positive, default=100_000, metavar="N", help="events at a time"
+        "--chunk-size",
+        type=positive,
+        metavar="N",
+        help="events at a time, at most (default: what fits a worker of 500 MB)",
     )
 
 
@@ -129,10 +132,12 @@ def catalogue_path(arguments: argparse.Namespace) -> Path:
 
 def execution(arguments: argparse.Namespace) -> Execution:
     """Two workers unless asked for others; without worker processes it is always one."""
+    from analysis.execution.plan import CHUNK_EVENTS
     from analysis.execution.runner import Execution
 
     workers = 1 if arguments.executor == "iterative" else arguments.workers or 2
-    return Execution(arguments.executor, workers, arguments.chunk_size, not arguments.quiet)
+    chunk_size = arguments.chunk_size or CHUNK_EVENTS
+    return Execution(arguments.executor, workers, chunk_size, not arguments.quiet)
 
 
 def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,11 @@ from coffea.processor.executor import WorkItem
 
 from analysis.catalogue import Catalogue, NtupleFile, metadata
 
+CHUNK_EVENTS = 150_000
+"""Events of a chunk, at most, where nobody says otherwise: a worker then has 500 MB, of which half are
+the libraries and 1.5 kB an event the columns and what is made of them. Larger chunks are no faster, as
+a file is opened once for all of its chunks; baskets at the border of two chunks are read twice."""
+
 FILE_EVENTS = "file_events"
 """Key of the chunk's metadata: how many events the catalogue says are in the file."""
 

@@ -25,7 +25,14 @@ from analysis.execution import remote
 from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
-from analysis.execution.plan import FILE_EVENTS, Limits, PlannedFile, chunks, planned_files
+from analysis.execution.plan import (
+    CHUNK_EVENTS,
+    FILE_EVENTS,
+    Limits,
+    PlannedFile,
+    chunks,
+    planned_files,
+)
 from analysis.execution.sources import UPROOT_OPTIONS
 from analysis.skimmed import require_covered
 from schemas import AGCSchema
@@ -45,7 +52,7 @@ class Execution:
 
     executor: str = "iterative"
     workers: int = 1
-    chunk_size: int = 100_000
+    chunk_size: int = CHUNK_EVENTS
     """Events."""
     progress: bool = False
 
