@@ -62,7 +62,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive, metavar="N", help="of futures and dask (default: 2)"
     )
     group.add_argument(
-        "--chunk-size", type=positive, default=100_000, metavar="N", help="events at a time"
+        "--chunk-size",
+        type=positive,
+        metavar="N",
+        help="events at a time, at most (default: what fits a worker of 500 MB)",
     )
     group.add_argument(
         "--retries",
@@ -149,13 +152,14 @@ def catalogue_path(arguments: argparse.Namespace) -> Path:
 
 def execution(arguments: argparse.Namespace) -> Execution:
     """Two workers unless asked for others; without worker processes it is always one."""
+    from analysis.execution.plan import CHUNK_EVENTS
     from analysis.execution.runner import Execution
 
     workers = 1 if arguments.executor == "iterative" else arguments.workers or 2
     return Execution(
         executor=arguments.executor,
         workers=workers,
-        chunk_size=arguments.chunk_size,
+        chunk_size=arguments.chunk_size or CHUNK_EVENTS,
         progress=not arguments.quiet,
         retries=arguments.retries,
         fail_fast=arguments.fail_fast,

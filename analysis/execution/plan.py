@@ -15,6 +15,11 @@ from coffea.processor.executor import WorkItem
 from analysis.catalogue import Catalogue, NtupleFile, metadata
 from analysis.execution.chunk import FILE_EVENTS
 
+CHUNK_EVENTS = 150_000
+"""Events of a chunk, at most, where nobody says otherwise: a worker then has 500 MB, of which half are
+the libraries and 1.5 kB an event the columns and what is made of them. Larger chunks are no faster, as
+a file is opened once for all of its chunks; baskets at the border of two chunks are read twice."""
+
 _HEADER_BYTES = 100
 """Of a ROOT file: the header with its identifier, and where its end is."""
 

@@ -24,7 +24,14 @@ from analysis.execution.checkpoints import Checkpoints, Known, Restored
 from analysis.execution.chunk import CheckedProcessor
 from analysis.execution.executors import EXECUTORS, Account, ChunkLoop, workers
 from analysis.execution.ledger import Ledger
-from analysis.execution.plan import Limits, PlannedFile, chunks, identity, planned_files
+from analysis.execution.plan import (
+    CHUNK_EVENTS,
+    Limits,
+    PlannedFile,
+    chunks,
+    identity,
+    planned_files,
+)
 from analysis.execution.provenance import provenance, versions
 from analysis.execution.signals import handled, held
 from analysis.execution.sources import UPROOT_OPTIONS
@@ -43,7 +50,7 @@ class Execution:
 
     executor: str = "iterative"
     workers: int = 1
-    chunk_size: int = 100_000
+    chunk_size: int = CHUNK_EVENTS
     """Events."""
     progress: bool = False
     retries: int = 3
