@@ -258,7 +258,7 @@ def _description(
         data = parts[DATA]
         text += f"; {data.sum(flow=True).value:.0f} in {points.lower()}"
         centre = data.axes[0].centers[int(np.argmax(data.values()))]
-        text += f", most of them near {centre:.0f} GeV"
+        text += f", the fullest bin at {centre:.0f} GeV"
     return f"{text}."
 
 

@@ -24,6 +24,7 @@ from analysis.report.configuration import Difference, differences, toml
 from analysis.report.page import render, write
 from analysis.report.run import Run, load
 from analysis.report.text import plain
+from tests.ntuples import write_random
 
 
 class _Outline(HTMLParser):
@@ -139,6 +140,24 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(
     assert "<figure" not in page
     assert "Cutflow: events read" in page
     assert "on it first" not in render(load(finished))
+
+
+def test_what_was_not_processed_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_random(tmp_path / "ttbar__nominal" / f"{name}.root", 300, seed=1)
+    catalogue, output = str(tmp_path / "c.json"), str(tmp_path / "out")
+    numbers = ["--cross-section", "ttbar=800", "--luminosity", "1 /fb"]
+    assert (
+        main(["catalogue", "build", str(tmp_path), "--output", catalogue, *numbers, "--quiet"]) == 0
+    )
+    (tmp_path / "ttbar__nominal" / "b.root").unlink()
+    command = ["process", "--catalogue", catalogue, "--output", output, "--quiet"]
+    assert main([*command, "--allow-incomplete"]) == 0
+    page = render(load(tmp_path / "out"))
+    assert '<span class="chip bad">incomplete</span>' in page
+    assert "300 of 600 events processed" in page
+    failures = page[page.index("<caption>Not processed</caption>") :]
+    assert "b.root" in failures[: failures.index("</table>")]
 
 
 def test_a_dimuon_peak_in_the_folder_is_shown(processed: Path, tmp_path: Path) -> None:
