@@ -66,7 +66,7 @@ def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
     if program is None:
         pytest.skip("no program 'xrootd' (Debian package xrootd-server)")
     pytest.importorskip("XRootD", reason="the extra 'xrootd' is not installed")
-    port = _free_port()
+    port = free_port()
     root = work / "root"
     shutil.copytree(folder, root / "data")
     for name in ("admin", "run", "log"):
@@ -94,7 +94,7 @@ def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
         server.wait(timeout=10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -18,7 +18,8 @@ from coffea.processor.executor import ExecutorBase
 from coffea.util import rich_bar
 
 from analysis.errors import ExecutionError
-from analysis.execution.clusters import local_cluster
+from analysis.execution.cluster_settings import Cluster
+from analysis.execution.clusters import connected
 from analysis.execution.failures import describe
 
 EXECUTORS = ("iterative", "futures", "dask")
@@ -86,10 +87,17 @@ class GuardedDask(DaskExecutor):
 
 
 @contextmanager
-def executor(name: str, workers: int, *, progress: bool) -> Iterator[ExecutorBase]:
+def executor(
+    name: str,
+    workers: int,
+    *,
+    progress: bool,
+    cluster: Cluster,
+    max_workers: int | None,
+) -> Iterator[ExecutorBase]:
     """The executor of that name, with what it needs started and, in the end, stopped."""
     if name == "dask":
-        with local_cluster(workers) as client:
+        with connected(cluster, workers, max_workers) as client:
             yield GuardedDask(client=client, status=progress, retries=0)
     elif name == "futures":
         with _process_pool(workers) as pool:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import datetime
 import logging
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import awkward as ak
 from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
+from pydantic_core import to_jsonable_python
 
-from analysis import __version__
 from analysis.catalogue import Catalogue, metadata
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
 from analysis.execution import remote
+from analysis.execution.cluster_settings import Cluster, Local
+from analysis.execution.environment import versions
 from analysis.execution.executors import EXECUTORS, executor
 from analysis.execution.failures import ChunkError
 from analysis.execution.ledger import Failure, Ledger
@@ -30,8 +30,6 @@ from schemas import AGCSchema
 from schemas.agc import missing_branch_message
 
 logger = logging.getLogger(__name__)
-
-PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,10 @@ class Execution:
     chunk_size: int = 100_000
     """Events."""
     progress: bool = False
+    cluster: Cluster = field(default_factory=Local)
+    """Of the executor `dask`."""
+    max_workers: int | None = None
+    """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -125,7 +127,13 @@ def run(
     }
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
-    with executor(execution.executor, execution.workers, progress=execution.progress) as chosen:
+    with executor(
+        execution.executor,
+        execution.workers,
+        progress=execution.progress,
+        cluster=execution.cluster,
+        max_workers=execution.max_workers,
+    ) as chosen:
         runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
         wrapped = runner.run(items, _Checked(processor, branches))
     output = wrapped["out"]
@@ -140,7 +148,7 @@ def run(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
         versions=versions(),
-        executor=asdict(execution),
+        executor=to_jsonable_python(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
         config={} if config is None else config.model_dump(mode="json"),
@@ -153,12 +161,6 @@ def run(
         failures=_failures(wrapped.get("failed", set())),
     )
     return Result(output, ledger)
-
-
-def versions() -> dict[str, str]:
-    """Of this package, Python, and what the numbers may depend on."""
-    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in PACKAGES}
 
 
 def _branches(processor: ProcessorABC, schema: Any, told: dict[str, Any]) -> frozenset[str] | None:
