@@ -67,7 +67,7 @@ def check(
 
 def count_events(url: str, tree: str) -> int:
     """Number of entries of the tree; raises whatever uproot raises if there is none."""
-    with uproot.open({url: None}, timeout=remote.TIMEOUT_S) as file:
+    with uproot.open({url: None}, **remote.Access().options) as file:
         return int(file[tree].num_entries)
 
 

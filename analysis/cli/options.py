@@ -69,6 +69,25 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "--chunk-size", type=positive, default=100_000, metavar="N", help="events at a time"
     )
     add_cluster(parser)
+    add_access(parser)
+
+
+def add_access(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files on servers")
+    group.add_argument(
+        "--redirector",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="read from here instead of the catalogue's root://HOST//; may be repeated, tried in turn, "
+        "the catalogue's own last",
+    )
+    group.add_argument(
+        "--cache", type=Path, metavar="DIR", help="copy files here, whole, when first read"
+    )
+    group.add_argument(
+        "--timeout", type=positive, default=60, metavar="S", help="of a request (default: 60 s)"
+    )
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +175,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
     Raises ConfigError for what is not valid, or does not fit together.
     """
     from analysis.execution.cluster_settings import worker_range
+    from analysis.execution.remote import Access
     from analysis.execution.runner import Execution
 
     on_cluster = arguments.cluster or arguments.scheduler
@@ -184,6 +204,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
         not arguments.quiet,
         cluster=cluster,
         max_workers=high,
+        access=Access(tuple(arguments.redirector), arguments.cache, arguments.timeout),
     )
 
 

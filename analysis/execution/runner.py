@@ -48,6 +48,7 @@ class Execution:
     """Of the executor `dask`."""
     max_workers: int | None = None
     """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
+    access: remote.Access = field(default_factory=remote.Access)
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -120,7 +121,7 @@ def run(
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
-    remote.prepare(file.url for file, _ in planned)
+    remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     branches = {
         name: _branches(processor, schema, metadata(dataset))
         for name, dataset in catalogue.datasets.items()
@@ -134,8 +135,10 @@ def run(
         cluster=execution.cluster,
         max_workers=execution.max_workers,
     ) as chosen:
-        runner = Runner(chosen, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
-        wrapped = runner.run(items, _Checked(processor, branches))
+        runner = Runner(chosen, schema=schema, savemetrics=True)
+        wrapped = runner.run(
+            items, _Checked(processor, branches), uproot_options=execution.access.options
+        )
     output = wrapped["out"]
     for item, reason in wrapped.get("failed", ()):
         logger.debug(
