@@ -73,7 +73,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def add_access(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("files on servers")
+    group = parser.add_argument_group("files")
     group.add_argument(
         "--redirector",
         action="append",
@@ -83,10 +83,23 @@ def add_access(parser: argparse.ArgumentParser) -> None:
         "the catalogue's own last",
     )
     group.add_argument(
-        "--cache", type=Path, metavar="DIR", help="copy files here, whole, when first read"
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="copy files of servers here, whole, when first read",
     )
     group.add_argument(
-        "--timeout", type=positive, default=60, metavar="S", help="of a request (default: 60 s)"
+        "--verify",
+        action="store_true",
+        help="hold local files against the catalogue's checksums before reading; unchanged files are "
+        "read for it once",
+    )
+    group.add_argument(
+        "--timeout",
+        type=positive,
+        default=60,
+        metavar="S",
+        help="of a request to a server (default: 60 s)",
     )
 
 
@@ -205,6 +218,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
         cluster=cluster,
         max_workers=high,
         access=Access(tuple(arguments.redirector), arguments.cache, arguments.timeout),
+        verify=arguments.verify,
     )
 
 

@@ -13,18 +13,18 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import fsspec
 from uproot.source.chunk import Source
 from uproot.source.fsspec import FSSpecSource
 
 from analysis.errors import ConfigError, OutputError
-from analysis.execution.failures import describe
+from analysis.execution.failures import ChunkError, describe
 from analysis.files import atomic, writable_folder
 
 logger = logging.getLogger(__name__)
@@ -83,10 +83,9 @@ class Access:
         if self.cache is not None:
             writable_folder(self.cache)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of `uproot.open`."""
-        return {"handler": RemoteSource, "access": self}
+    def options(self, refused: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Of `uproot.open`; `refused`: address -> why the file is not to be read (ChunkError)."""
+        return {"handler": RemoteSource, "access": self, "refused": refused or {}}
 
     def addresses(self, url: str) -> list[str]:
         """Where the file may be read, the first choice first."""
@@ -107,7 +106,11 @@ class RemoteSource(Source):
     So one opening serves for finding the replica and for reading.
     """
 
-    def __new__(cls, file_path: str, access: Access, **options: Any) -> Any:
+    def __new__(
+        cls, file_path: str, access: Access, refused: Mapping[str, str], **options: Any
+    ) -> Any:
+        if file_path in refused:
+            raise ChunkError(refused[file_path])
         options.pop("timeout", None)  # coffea always gives one; it is of `access` here
         if _REMOTE.match(file_path) is None:
             return FSSpecSource(file_path, **options)
@@ -255,6 +258,12 @@ def _locked(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def size(url: str) -> int | None:
+    """Bytes of a file on a server; None if it does not say."""
+    files, path = fsspec.core.url_to_fs(url, **_storage_options(url, Access()))
+    return cast("int | None", files.size(path))
 
 
 def prepare(urls: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
 from analysis.catalogue import Catalogue, metadata
+from analysis.checksums import damaged
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
@@ -49,6 +50,8 @@ class Execution:
     max_workers: int | None = None
     """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
     access: remote.Access = field(default_factory=remote.Access)
+    verify: bool = False
+    """Hold local files against the catalogue's checksums before anything is read."""
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -126,6 +129,7 @@ def run(
         name: _branches(processor, schema, metadata(dataset))
         for name, dataset in catalogue.datasets.items()
     }
+    refused = damaged(file for file, _ in planned) if execution.verify else {}
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     with executor(
@@ -137,7 +141,7 @@ def run(
     ) as chosen:
         runner = Runner(chosen, schema=schema, savemetrics=True)
         wrapped = runner.run(
-            items, _Checked(processor, branches), uproot_options=execution.access.options
+            items, _Checked(processor, branches), uproot_options=execution.access.options(refused)
         )
     output = wrapped["out"]
     for item, reason in wrapped.get("failed", ()):
