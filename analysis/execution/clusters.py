@@ -33,6 +33,8 @@ from analysis.execution.cluster_settings import (
 logger = logging.getLogger(__name__)
 
 PLUGIN = "ttbar-opendata"
+_PATIENCE = {"interval": "5 s", "wait_count": 12}
+"""An idle worker is given back after a minute: another one would have to queue and to compile."""
 _TRIAL: dict[type[Batch], list[str]] = {
     HTCondor: ["condor_submit", "-dry-run", "/dev/null"],
     Slurm: ["sbatch", "--test-only"],
@@ -86,7 +88,7 @@ def _local(settings: Local, workers: int, max_workers: int | None) -> Iterator[A
     ):
         client.register_plugin(IgnoreInterrupts())
         if max_workers is not None:
-            cluster.adapt(minimum=workers, maximum=max_workers)
+            cluster.adapt(minimum=workers, maximum=max_workers, **_PATIENCE)
         yield client
 
 
@@ -168,10 +170,14 @@ def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[A
     """Of a scheduler in this process, with jobs of a batch system as workers."""
     from distributed import Client
 
+    if max_workers is not None and settings.cores > 1:
+        # With one idle process the job would be taken from the others in the middle of their work.
+        msg = f"an adaptive number of workers needs jobs of one core, got cores = {settings.cores}"
+        raise ConfigError(msg)
     with batch_cluster(settings) as cluster, Client(cluster) as client:
         try:
             _require_accepted(settings, cluster.job_script())
-            _scale(cluster, workers, max_workers)
+            _scale(cluster, workers, max_workers, **_PATIENCE)
             yield client
         finally:
             # It would leave the certificate's files until it is disposed of.
@@ -282,11 +288,11 @@ def _require_offered(options: dict[str, Any], gateway: Any) -> None:
             raise ConfigError(msg)
 
 
-def _scale(cluster: Any, workers: int, max_workers: int | None) -> None:
+def _scale(cluster: Any, workers: int, max_workers: int | None, **adaptive: Any) -> None:
     if max_workers is None:
         cluster.scale(workers)
     else:
-        cluster.adapt(minimum=workers, maximum=max_workers)
+        cluster.adapt(minimum=workers, maximum=max_workers, **adaptive)
 
 
 def _wait_for_worker(client: Any, wait_s: float) -> None:

@@ -242,6 +242,12 @@ def test_a_job_that_htcondor_refuses(
     assert asked.startswith("-dry-run /dev/null -spool /")
 
 
+def test_an_adaptive_cluster_has_jobs_of_one_core(small: Catalogue) -> None:
+    pytest.importorskip("dask_jobqueue", reason="the extra 'batch' is not installed")
+    with pytest.raises(ConfigError, match="needs jobs of one core, got cores = 2"):
+        on(Slurm(interface="lo", cores=2), small, workers=1, max_workers=2)
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with dask_gateway_server(tmp_path_factory.mktemp("gateway")) as address:
