@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from analysis.execution.cluster_settings import (
 from analysis.execution.clusters import batch_cluster, connected
 from analysis.execution.runner import Execution, Result, run
 from tests.clusters import certificate, dask_gateway_server, dask_scheduler, slurm
+from tests.conftest import PROJECT
 from tests.test_dimuon import DIMUON_SAMPLE
 
 pytestmark = [
@@ -317,6 +319,32 @@ def test_settings_that_are_wrong(tmp_path: Path, kind: str, text: str, message: 
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"configuration {path}: ")
     assert message in line
+
+
+DOCS = PROJECT / "docs" / "clusters"
+
+
+@pytest.mark.parametrize("kind", ["slurm", "htcondor", "gateway"])
+def test_the_settings_of_the_docs_are_valid(tmp_path: Path, kind: str) -> None:
+    text = (DOCS / f"{kind}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "c.toml").write_text(block)
+    assert cluster_settings(kind, tmp_path / "c.toml").kind == kind
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), PROJECT / "docs" / "scaling.md"])
+def test_the_options_of_the_docs_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["process", "--help"])
+    with pytest.raises(SystemExit):
+        main(["catalogue", "build", "--help"])
+    known = capsys.readouterr().out
+    commands = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    asked = " ".join(line for block in commands for line in block.splitlines() if "pip" not in line)
+    quoted = " ".join(word for word in re.findall(r"`(--[^`]+)`", text) if "lifetime" not in word)
+    for option in re.findall(r"--[a-z-]+", f"{asked} {quoted}"):
+        assert option in known, option
 
 
 def test_numbers_of_workers() -> None:
