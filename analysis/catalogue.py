@@ -27,6 +27,25 @@ _URL = re.compile(r"^[a-z]+://")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
+def _adler32(given: Any) -> Any:
+    """Eight digits, also of what the portal writes: `adler32:9719ed04`."""
+    if not isinstance(given, str):
+        return given
+    digits = given.removeprefix("adler32:").lower().zfill(8)
+    if not re.fullmatch("[0-9a-f]{8}", digits):
+        msg = f"expected eight hexadecimal digits, got {given!r}"
+        raise ValueError(msg)
+    return digits
+
+
+class Checksum(Strict):
+    """What a file was when the catalogue was made."""
+
+    size: NonNegativeInt
+    """Bytes."""
+    adler32: Annotated[str, BeforeValidator(_adler32)]
+
+
 class Dataset(Strict):
     """One set of ntuple files with one normalisation."""
 
@@ -52,6 +71,8 @@ class Dataset(Strict):
     """Folder of the files, below the catalogue's base."""
     files: Annotated[dict[str, NonNegativeInt], Field(min_length=1)]
     """File name -> number of events in it."""
+    checksums: dict[str, Checksum] = Field(default_factory=dict)
+    """File name -> its size and Adler-32, as far as they are known."""
 
     @property
     def events(self) -> int:
@@ -68,6 +89,7 @@ class NtupleFile(NamedTuple):
     dataset: str
     url: str
     events: int
+    checksum: Checksum | None = None
 
 
 class Catalogue(Strict):
@@ -132,7 +154,10 @@ class Catalogue(Strict):
         record = self.datasets[dataset]
         folder = "/".join(part.strip("/") for part in (record.path,) if part)
         prefix = self.base.rstrip("/") + "/" + (folder + "/" if folder else "")
-        return [NtupleFile(dataset, prefix + name, n) for name, n in record.files.items()]
+        return [
+            NtupleFile(dataset, prefix + name, n, record.checksums.get(name))
+            for name, n in record.files.items()
+        ]
 
     @property
     def events(self) -> int:
@@ -193,6 +218,9 @@ class Catalogue(Strict):
                     "(a new one is declared under 'processes')"
                 )
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
+            for file in dataset.checksums.keys() - dataset.files.keys():
+                hint = did_you_mean(file, dataset.files)
+                yield f"{place}.checksums.{file}: of no file of the dataset, {hint}"
         streams = [d.channel for d in self.datasets.values() if not d.is_simulation]
         if len(streams) > 1 and None in streams:
             yield (

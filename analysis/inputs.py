@@ -173,7 +173,7 @@ def _of_catalogue(
 
 def _of_root(path: str, name: str, execution: Execution | None, unbinned: bool) -> Masses:
     try:
-        with uproot.open({path: None}, timeout=remote.TIMEOUT_S) as file:
+        with uproot.open({path: None}, **remote.Access().options()) as file:
             keys = file.keys(cycle=False)
             found = file[name or TREE]
             if not isinstance(found, uproot.behaviors.TTree.TTree):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import uproot
 from pydantic import ValidationError
 
-from analysis.catalogue import Catalogue, NtupleFile
+from analysis.catalogue import Catalogue, Dataset, NtupleFile
+from analysis.checksums import THREADS, checksum, difference
 from analysis.errors import CatalogueError, did_you_mean
 from analysis.execution import remote
 from analysis.execution.failures import describe
@@ -40,9 +41,12 @@ def check(
     max_files: int | None = None,
     workers: int = 8,
     done: Callable[[], object] = lambda: None,
+    *,
+    checksums: bool = False,
 ) -> tuple[int, list[Finding]]:
     """Open the first `max_files` files of each dataset; return how many, and the findings.
 
+    With `checksums`, local files are read as a whole, and of files on servers the size is asked.
     `done` is called after each file.
     """
     files = [file for name in catalogue.datasets for file in catalogue.files_of(name)[:max_files]]
@@ -60,14 +64,33 @@ def check(
             return Finding(file, f"{events} events in the file, {file.events} in the catalogue")
         return None
 
+    def examine_whole(file: NtupleFile) -> Finding | None:
+        try:
+            problem = _difference(file)
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is
+            problem = describe(error)
+        return examine(file) if problem is None else Finding(file, problem)
+
     with ThreadPoolExecutor(workers) as pool:
-        findings = [finding for finding in pool.map(examine, files) if finding is not None]
+        found = pool.map(examine_whole if checksums else examine, files)
+        findings = [finding for finding in found if finding is not None]
     return len(files), findings
+
+
+def _difference(file: NtupleFile) -> str | None:
+    if file.checksum is None:
+        return "no checksum in the catalogue"
+    if "://" not in file.url:
+        return difference(checksum(file.url), file.checksum)
+    size = remote.size(file.url)
+    if size != file.checksum.size:
+        return f"{size} bytes on the server, {file.checksum.size} in the catalogue"
+    return None
 
 
 def count_events(url: str, tree: str) -> int:
     """Number of entries of the tree; raises whatever uproot raises if there is none."""
-    with uproot.open({url: None}, timeout=remote.TIMEOUT_S) as file:
+    with uproot.open({url: None}, **remote.Access().options()) as file:
         return int(file[tree].num_entries)
 
 
@@ -78,6 +101,7 @@ def build(
     *,
     luminosity: float | str | None = None,
     tree: str = "events",
+    checksums: bool = False,
 ) -> Catalogue:
     """A catalogue of the ntuples below `folder`, with paths relative to where it will be written.
 
@@ -109,7 +133,19 @@ def build(
         problems += catalogue.inconsistencies()
     if problems:
         raise CatalogueError("\n".join(problems))
-    return catalogue
+    return _with_checksums(catalogue, folder) if checksums else catalogue
+
+
+def _with_checksums(catalogue: Catalogue, folder: Path) -> Catalogue:
+    def known(dataset: Dataset, pool: ThreadPoolExecutor) -> Dataset:
+        found = pool.map(checksum, [folder / file for file in dataset.files])
+        return dataset.model_copy(
+            update={"checksums": dict(zip(dataset.files, found, strict=True))}
+        )
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        datasets = {name: known(dataset, pool) for name, dataset in catalogue.datasets.items()}
+    return catalogue.model_copy(update={"datasets": datasets})
 
 
 def read_table(path: Path) -> dict[str, dict[str, str]]:

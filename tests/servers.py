@@ -21,7 +21,13 @@ import pytest
 class _RangeHandler(http.server.SimpleHTTPRequestHandler):
     """Answers a single byte range with 206, which Python's own handler does not."""
 
+    stalled: threading.Event
+
     def do_GET(self) -> None:
+        if self.stalled.is_set():
+            # The connection stays open, and nothing comes.
+            self.server.gone.wait()  # type: ignore[attr-defined]
+            return
         path = Path(self.translate_path(self.path))
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if asked is None or not path.is_file():
@@ -42,18 +48,25 @@ class _RangeHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def http_server(folder: Path) -> Iterator[str]:
-    """Address of the folder over HTTP."""
+def http_server(folder: Path, stalled: threading.Event | None = None) -> Iterator[str]:
+    """Address of the folder over HTTP; it answers no more once `stalled` is set."""
+
+    class Handler(_RangeHandler):
+        pass
+
+    Handler.stalled = stalled or threading.Event()
 
     def handler(*arguments: Any) -> _RangeHandler:
-        return _RangeHandler(*arguments, directory=str(folder))
+        return Handler(*arguments, directory=str(folder))
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.gone = threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        server.gone.set()  # type: ignore[attr-defined]
         server.shutdown()
         server.server_close()
         thread.join()
@@ -92,7 +105,7 @@ def xrootd(folder: Path, work: Path) -> Iterator[XRootD]:
     if program is None:
         pytest.skip("no program 'xrootd' (Debian package xrootd-server)")
     pytest.importorskip("XRootD", reason="the extra 'xrootd' is not installed")
-    port = _free_port()
+    port = free_port()
     root = work / "root"
     shutil.copytree(folder, root / "data")
     for name in ("admin", "run", "log"):
@@ -119,7 +132,7 @@ def xrootd(folder: Path, work: Path) -> Iterator[XRootD]:
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--workers", type=options.positive, default=8, metavar="N", help="files open at a time"
     )
+    check.add_argument(
+        "--checksums",
+        action="store_true",
+        help="also read local files as a whole, and ask servers for the size",
+    )
     build = actions.add_parser(
         "build",
         help="write a catalogue for a folder of ntuples",
@@ -68,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     build.add_argument("--luminosity", metavar="L", help="of the data: '2256.38 /pb'")
     build.add_argument("--tree", default="events", metavar="NAME", help="(default: %(default)s)")
+    build.add_argument(
+        "--checksums", action="store_true", help="write size and Adler-32 of each file, too"
+    )
     for action in (show, check, build):
         options.add_verbosity(action)
         action.set_defaults(parser=action)
@@ -131,7 +139,11 @@ def _check(arguments: argparse.Namespace) -> None:
     ) as progress:
         task = progress.add_task("files", total=None)
         n_files, findings = check(
-            catalogue, arguments.max_files, arguments.workers, lambda: progress.advance(task)
+            catalogue,
+            arguments.max_files,
+            arguments.workers,
+            lambda: progress.advance(task),
+            checksums=arguments.checksums,
         )
     if findings:
         show(
@@ -160,6 +172,7 @@ def _build(arguments: argparse.Namespace) -> None:
         numbers,
         luminosity=arguments.luminosity,
         tree=arguments.tree,
+        checksums=arguments.checksums,
     )
     writable_folder(arguments.output.parent)
     catalogue.write(arguments.output)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analysis.catalogue import Catalogue
+    from analysis.execution.cluster_settings import Cluster
     from analysis.execution.runner import Execution
     from analysis.inference.limit import SignalRate
 
@@ -56,10 +57,14 @@ def add_config(parser: argparse._ActionsContainer) -> None:
 def add_execution(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("execution")
     group.add_argument(
-        "--executor", default="iterative", metavar="NAME", help="iterative (default), futures, dask"
+        "--executor",
+        metavar="NAME",
+        help="iterative (default), futures, dask (default where a cluster or scheduler is named)",
     )
     group.add_argument(
-        "--workers", type=positive, metavar="N", help="of futures and dask (default: 2)"
+        "--workers",
+        metavar="N[:M]",
+        help="of futures and dask (default: 2); N:M for as many as there is work for",
     )
     group.add_argument(
         "--chunk-size",
@@ -79,6 +84,8 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="stop at the first chunk that fails, instead of finishing what can be finished",
     )
+    add_cluster(parser)
+    add_access(parser)
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +94,55 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="process only what an earlier run into the same folder has not finished",
     )
+
+
+def add_access(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files")
+    group.add_argument(
+        "--redirector",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="read from here instead of the catalogue's root://HOST//; may be repeated, tried in turn, "
+        "the catalogue's own last",
+    )
+    group.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="copy files of servers here, whole, when first read",
+    )
+    group.add_argument(
+        "--verify",
+        action="store_true",
+        help="hold local files against the catalogue's checksums before reading; unchanged files are "
+        "read for it once",
+    )
+    group.add_argument(
+        "--timeout",
+        type=positive,
+        default=60,
+        metavar="S",
+        help="of a request to a server (default: 60 s)",
+    )
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("dask")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--cluster", metavar="KIND", help="local (default), htcondor, slurm, gateway"
+    )
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="one that runs already: tcp://HOST:PORT, tls://..."
+    )
+    group.add_argument(
+        "--cluster-settings", type=Path, metavar="FILE", help="TOML file for the kind of cluster"
+    )
+    for name, what in (("ca", "certificate to trust"), ("cert", "certificate"), ("key", "key")):
+        group.add_argument(
+            f"--tls-{name}", type=Path, metavar="FILE", help=f"{what} for a scheduler at tls://"
+        )
 
 
 def add_normalisation(parser: argparse.ArgumentParser) -> None:
@@ -151,19 +207,65 @@ def catalogue_path(arguments: argparse.Namespace) -> Path:
 
 
 def execution(arguments: argparse.Namespace) -> Execution:
-    """Two workers unless asked for others; without worker processes it is always one."""
+    """Two workers unless asked for others; without worker processes it is always one.
+
+    Raises ConfigError for what is not valid, or does not fit together.
+    """
+    from analysis.execution.cluster_settings import worker_range
     from analysis.execution.plan import CHUNK_EVENTS
+    from analysis.execution.remote import Access
     from analysis.execution.runner import Execution
 
-    workers = 1 if arguments.executor == "iterative" else arguments.workers or 2
+    on_cluster = arguments.cluster or arguments.scheduler
+    name = arguments.executor or ("dask" if on_cluster else "iterative")
+    if on_cluster and name != "dask":
+        msg = f"a cluster or scheduler is of the executor 'dask', not of {name!r}"
+        raise ConfigError(msg)
+    cluster = _cluster(arguments)
+    low, high = cluster.workers
+    if arguments.workers is not None:
+        if arguments.scheduler:
+            msg = "--workers: those of a scheduler that runs already are its own"
+            raise ConfigError(msg)
+        try:
+            low, high = worker_range(arguments.workers)
+        except ValueError as error:
+            msg = f"--workers: {error}"
+            raise ConfigError(msg) from error
+    if high is not None and name != "dask":
+        msg = f"--workers: the executor {name!r} has a fixed number, got {arguments.workers!r}"
+        raise ConfigError(msg)
     return Execution(
-        executor=arguments.executor,
-        workers=workers,
+        executor=name,
+        workers=1 if name == "iterative" else low,
         chunk_size=arguments.chunk_size or CHUNK_EVENTS,
         progress=not arguments.quiet,
         retries=arguments.retries,
         fail_fast=arguments.fail_fast,
+        cluster=cluster,
+        max_workers=high,
+        access=Access(tuple(arguments.redirector), arguments.cache, arguments.timeout),
+        verify=arguments.verify,
     )
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    from analysis.execution.cluster_settings import cluster_settings, scheduler_settings
+
+    certificates = {name: getattr(arguments, f"tls_{name}") for name in ("ca", "cert", "key")}
+    given = [name for name, path in certificates.items() if path is not None]
+    if given and len(given) < len(certificates):
+        msg = f"--tls-ca, --tls-cert and --tls-key go together, got only {', '.join(given)}"
+        raise ConfigError(msg)
+    if arguments.scheduler is not None:
+        if arguments.cluster_settings is not None:
+            msg = "--cluster-settings: a scheduler that runs already has none"
+            raise ConfigError(msg)
+        return scheduler_settings(arguments.scheduler, tls=certificates if given else None)
+    if given:
+        msg = "--tls-ca, --tls-cert and --tls-key are for --scheduler tls://HOST:PORT"
+        raise ConfigError(msg)
+    return cluster_settings(arguments.cluster or "local", arguments.cluster_settings)
 
 
 def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from coffea.processor.executor import ExecutorBase
 
 from analysis.execution.answers import Answer, Fault, Output, add
-from analysis.execution.clusters import local_cluster
+from analysis.execution.clusters import connected
 from analysis.execution.progress import Progress
 from analysis.execution.signals import held
 from analysis.execution.workers import ThisProcess, Workers, WorkersLost, processes
@@ -182,7 +182,9 @@ def _forget(_: Answer) -> None:
 def workers(execution: Execution) -> Iterator[Workers]:
     """The workers of that execution, started and, in the end, stopped."""
     if execution.executor == "dask":
-        with local_cluster(execution.workers, execution.retries) as client:
+        with connected(
+            execution.cluster, execution.workers, execution.max_workers, execution.retries
+        ) as client:
             from analysis.execution.dask_workers import DaskWorkers
 
             yield DaskWorkers(client)

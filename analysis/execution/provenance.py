@@ -6,20 +6,16 @@ import ast
 import hashlib
 import importlib.util
 import inspect
-import platform
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from coffea.processor import ProcessorABC
 
-from analysis import __version__
 from analysis.config import Configuration
 from analysis.errors import ConfigError
+from analysis.execution.environment import versions
 from analysis.validation import Strict
-
-PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 
 _AROUND_THE_PROCESSOR = "analysis.execution.chunk"
 
@@ -67,12 +63,6 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
         code=_code(kind, schema),
         versions=versions(),
     )
-
-
-def versions() -> dict[str, str]:
-    """Of this package, Python, and what the numbers may depend on."""
-    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in PACKAGES}
 
 
 def short_digest(text: str | bytes) -> str:

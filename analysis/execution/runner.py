@@ -7,14 +7,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
+from pydantic_core import to_jsonable_python
 
 from analysis.catalogue import Catalogue, metadata
+from analysis.checksums import damaged
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.execution import ledger as ledgers
@@ -22,6 +24,8 @@ from analysis.execution import remote
 from analysis.execution.answers import Output
 from analysis.execution.checkpoints import Checkpoints, Known, Restored
 from analysis.execution.chunk import CheckedProcessor
+from analysis.execution.cluster_settings import Cluster, Local
+from analysis.execution.environment import versions
 from analysis.execution.executors import EXECUTORS, Account, ChunkLoop, workers
 from analysis.execution.ledger import Ledger
 from analysis.execution.plan import (
@@ -32,9 +36,8 @@ from analysis.execution.plan import (
     identity,
     planned_files,
 )
-from analysis.execution.provenance import provenance, versions
+from analysis.execution.provenance import provenance
 from analysis.execution.signals import handled, held
-from analysis.execution.sources import UPROOT_OPTIONS
 from analysis.skimmed import require_covered
 from schemas import AGCSchema
 
@@ -59,6 +62,13 @@ class Execution:
     """Before the first retry; each further one waits twice as long."""
     fail_fast: bool = False
     """Stop at the first chunk that fails, instead of finishing what can be finished."""
+    cluster: Cluster = field(default_factory=Local)
+    """Of the executor `dask`."""
+    max_workers: int | None = None
+    """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
+    access: remote.Access = field(default_factory=remote.Access)
+    verify: bool = False
+    """Hold local files against the catalogue's checksums before anything is read."""
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -115,12 +125,13 @@ def run(
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
-    remote.prepare(file.url for file, _ in planned)
+    remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
     columns = {name: _columns(processor, values) for name, values in told.items()}
     branches = {
         name: None if known is None else layout.branches(known) for name, known in columns.items()
     }
+    refused = damaged(file for file, _ in planned) if execution.verify else {}
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     wrapped = CheckedProcessor(
@@ -138,7 +149,7 @@ def run(
                 "%d finished chunks of an earlier run are there: --resume uses them", count
             )
     with handled():
-        output, account = _execute(items, wrapped, execution, layout, restored, store)
+        output, account = _execute(items, wrapped, execution, layout, refused, restored, store)
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     metrics = output["metrics"]
@@ -150,7 +161,7 @@ def run(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
         versions=versions(),
-        executor=asdict(execution),
+        executor=to_jsonable_python(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
         config={} if config is None else config.model_dump(mode="json"),
@@ -170,6 +181,7 @@ def _execute(
     processor: CheckedProcessor,
     execution: Execution,
     schema: type[Any],
+    refused: Mapping[str, str],
     restored: Restored,
     store: Checkpoints | None,
 ) -> tuple[Output, Account]:
@@ -182,10 +194,12 @@ def _execute(
             loop = ChunkLoop(found, execution, missing, account, output)
             if store is not None:
                 loop.keep = store.keep
-            runner = Runner(loop, schema=schema, savemetrics=True, xrootdtimeout=remote.TIMEOUT_S)
+            runner = Runner(loop, schema=schema, savemetrics=True)
             try:
                 runner.run(
-                    [items[number] for number in missing], processor, uproot_options=UPROOT_OPTIONS
+                    [items[number] for number in missing],
+                    processor,
+                    uproot_options=execution.access.options(refused),
                 )
             finally:
                 if store is not None:

@@ -83,5 +83,5 @@ def _trees() -> _Trees:
     return _TREES
 
 
-UPROOT_OPTIONS = {"handler": KeptOpen, "object_cache": _TREES, "array_cache": None}
+CACHES = {"object_cache": _TREES, "array_cache": None}
 """For `uproot.open`. No column is read twice in a chunk, so that none is worth keeping."""

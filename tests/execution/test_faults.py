@@ -270,7 +270,7 @@ def test_a_scheduler_that_is_lost(
             killing.join()
             client.close(timeout=1)
 
-    monkeypatch.setattr("analysis.execution.executors.local_cluster", cluster)
+    monkeypatch.setattr("analysis.execution.executors.connected", cluster)
     catalogue = catalogue_of(folder, NAMES)
     options = {"checkpoints": tmp_path / "checkpoints", "resume": True}
     result = process(catalogue, Counting(trace, 0.05), executor="dask", **options)

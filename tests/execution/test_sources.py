@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import uproot
 
-from analysis.execution.sources import UPROOT_OPTIONS, KeptOpen
+from analysis.execution.remote import Access
+from analysis.execution.sources import KeptOpen
 
 
 def write(path: Path, events: int) -> Path:
@@ -22,7 +23,7 @@ def write(path: Path, events: int) -> Path:
 
 
 def opened(path: Path) -> Any:
-    options = pickle.loads(pickle.dumps(UPROOT_OPTIONS))  # as they come to a worker
+    options = pickle.loads(pickle.dumps(Access().options()))  # as they come to a worker
     return uproot.open({path: None}, **options)
 
 

@@ -1,0 +1,76 @@
+"""What a worker needs to give the same result: this package's code, and the same versions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from analysis import __version__
+
+PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
+"""What the numbers may depend on."""
+
+_OWN = ("analysis", "schemas")
+_ROOT = Path(__file__).parents[2]
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and what the numbers may depend on."""
+    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
+    return own | {package: version(package) for package in PACKAGES}
+
+
+def differences(here: Mapping[str, str]) -> list[str]:
+    """Where this process has another version than `here`: `coffea 2025.1 there, 2026.9 here`.
+
+    Of Python, the minor version counts: with another one, functions cannot be sent.
+    """
+    there = {name: _version_there(name) for name in here}
+    return [
+        f"{name} {there[name]} there, {wanted} here"
+        for name, wanted in here.items()
+        if _significant(name, there[name]) != _significant(name, wanted)
+    ]
+
+
+def _version_there(name: str) -> str:
+    if name == "ttbar-opendata":
+        return __version__
+    if name == "python":
+        return platform.python_version()
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _significant(name: str, number: str) -> str:
+    return ".".join(number.split(".")[:2]) if name == "python" else number
+
+
+def source_files() -> dict[str, bytes]:
+    """The package's own modules: path from its root -> content, in the order of the paths."""
+    paths = sorted(path for name in _OWN for path in (_ROOT / name).rglob("*.py"))
+    return {path.relative_to(_ROOT).as_posix(): path.read_bytes() for path in paths}
+
+
+def source_digest(files: Mapping[str, bytes]) -> str:
+    """Short hash of the modules: the same digest is the same code."""
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """The modules as a ZIP file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as output:
+        for name, content in files.items():
+            output.writestr(name, content)
+    return buffer.getvalue()
