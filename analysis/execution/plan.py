@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coffea.processor.executor import WorkItem
+from pydantic_core import to_jsonable_python
 
 from analysis.catalogue import Catalogue, NtupleFile, metadata
 from analysis.execution.chunk import FILE_EVENTS
@@ -67,7 +68,7 @@ def identity(file: NtupleFile, catalogue: Catalogue) -> str:
     if "://" not in file.url and path.is_file():
         with path.open("rb") as stream:
             known += [path.stat().st_size, stream.read(_HEADER_BYTES).hex()]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(to_jsonable_python(known), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def chunks(

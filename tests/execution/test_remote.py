@@ -175,11 +175,12 @@ def test_a_file_is_tried_again_before_it_counts_as_failed(
     waits: list[float] = []
     with http_server(folder) as address:
         monkeypatch.setattr("time.sleep", waits.append)
-        result = execute(DEAD, tmp_path, access=Access(attempts=4, backoff_s=2))
+        dead = {"access": Access(attempts=4, backoff_s=2), "retries": 0}
+        result = execute(DEAD, tmp_path, **dead)
         assert len(result.ledger.failures) == 1
         assert waits == [pytest.approx(w, rel=0.25) for w in (2, 4, 8)]
         # Known to be dead, it is tried once: the next chunks do not wait.
-        execute(DEAD, tmp_path, access=Access(attempts=4, backoff_s=2))
+        execute(DEAD, tmp_path, **dead)
         assert len(waits) == 3
         # It comes back while it is waited for.
         remote._failed_at.clear()
@@ -190,7 +191,7 @@ def test_a_file_is_tried_again_before_it_counts_as_failed(
             return opened(url if len(waits) < 4 else url.replace(":9/", f":{port}/"), *arguments)
 
         monkeypatch.setattr(remote, "_opened", later)
-        again = execute(DEAD, tmp_path, access=Access())
+        again = execute(DEAD, tmp_path, access=Access(), retries=0)
     assert again.ledger.complete
 
 
