@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
     from analysis.inference.measurement import Measurement
     from analysis.inference.workspace import Built, Observed
-    from analysis.plotting.inference import Caption
+    from analysis.plotting.captions import Caption
 
 SUMMARY = "fit a results folder, a ROOT file of templates or a workspace: the cross section"
 
@@ -180,7 +180,7 @@ def _output(arguments: argparse.Namespace) -> Path:
 def _built(source: Path, config: InferenceConfig, observed: Observed) -> tuple[Built, Caption]:
     """The workspace, and what figures say of it."""
     from analysis.inference import templates, workspace
-    from analysis.plotting.inference import OBSERVED, Caption
+    from analysis.plotting.captions import OBSERVED, Caption
     from analysis.results import load_normalised
 
     if source.suffix == ".json":

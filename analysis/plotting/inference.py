@@ -1,77 +1,41 @@
-"""The figures of a fit: before and after it, pulls, impacts, correlations, scan, templates."""
+"""The figures of a fit: yields before and after it, templates; all of them to a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import mplhep
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.config import Binning
 from analysis.files import writable_folder
-from analysis.inference.fit import Parameter, Yields
+from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.metadata import CHANNELS
+from analysis.plotting.captions import Caption
+from analysis.plotting.parameters import (
+    correlations_figure,
+    pulls_figure,
+    ranking_figure,
+    scan_figure,
+)
 from analysis.plotting.style import (
-    CENTRE_OF_MASS,
+    DOWN,
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    UP,
     annotate,
     colours,
     save_figure,
     style,
 )
-from analysis.processes import PROCESS_LABELS
 from analysis.regions import REGIONS
-from analysis.results import Normalised
 
 Array = NDArray[np.float64]
-
-_UP, _DOWN = "#bd1f01", "#3f90da"
-OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
-
-HIGHEST = 12.0
-"""-2 Δ ln L up to which a scan is shown."""
-CORRELATED = 0.05
-"""Parameters are shown in the matrix if any correlation of theirs is above this."""
-
-
-class Caption(NamedTuple):
-    """What figures say besides the fit; of a file only what is known of it."""
-
-    label: str
-    luminosity: str = ""
-    centre_of_mass: str = ""
-    jets: str = ""
-    """The number of jets that the run asked for."""
-    labels: dict[str, str] = PROCESS_LABELS
-    observed: str = "Observed"
-    binning: Binning | None = None
-    """None: bins are numbered."""
-
-    @classmethod
-    def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
-        known = results.normalisation.luminosity
-        values = {f"{known[name]:.4g}" for name in CHANNELS if name in known}
-        return cls(
-            results.ledger.figure_label,
-            "–".join(sorted(values)),
-            CENTRE_OF_MASS,
-            rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
-            results.ledger.labels,
-            OBSERVED[observed],
-            binning,
-        )
-
-    def annotate(self, axes: Axes) -> None:
-        annotate(axes, self.label, self.luminosity, self.centre_of_mass)
 
 
 def make_figures(
@@ -139,112 +103,6 @@ def yields_figure(yields: Yields, caption: Caption) -> Figure:
     return figure
 
 
-def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
-    """Every constrained parameter, in units of its prior error; bands of one and two of them."""
-    shown = [p for p in measurement.fit.parameters if p.pull is not None and not _is_bin(p.name)]
-    figure, axes = _list_axes(len(shown))
-    places = np.arange(len(shown))[::-1]
-    axes.axvspan(-2, 2, color="0.93")
-    axes.axvspan(-1, 1, color="0.85")
-    axes.axvline(0, color="black", linewidth=1, linestyle=":")
-    axes.errorbar(
-        [p.pull or 0.0 for p in shown], places, xerr=[p.constraint or 0.0 for p in shown], fmt="ko"
-    )
-    _name_rows(axes, [p.name for p in shown])
-    axes.set_xlim(-3, 3)
-    axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\ /\ \Delta\theta$")
-    caption.annotate(axes)
-    return figure
-
-
-def ranking_figure(measurement: Measurement, caption: Caption, most: int = 20) -> Figure:
-    """Impacts on the strength, largest first: post-fit filled, pre-fit outlined; pulls on top."""
-    impacts = measurement.ranking[:most]
-    figure, axes = _list_axes(len(impacts), above=0.9)
-    places = np.arange(len(impacts))[::-1]
-    for direction, colour in (("up", _UP), ("down", _DOWN)):
-        before, after = (
-            [getattr(impact, f"{when}_{direction}") for impact in impacts]
-            for when in ("prefit", "postfit")
-        )
-        axes.barh(
-            places, before, 0.8, fill=False, edgecolor=colour, linewidth=1.2,
-            label=f"pre-fit, {direction}",
-        )  # fmt: skip
-        axes.barh(places, after, 0.5, color=colour, alpha=0.75, label=f"post-fit, {direction}")
-    largest = max(abs(x) for i in impacts for x in (i.prefit_up, i.prefit_down, i.size))
-    axes.set_xlim(-1.15 * largest, 1.15 * largest)
-    axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
-    axes.set_xlabel(r"Impact $\Delta\hat{\mu}$")
-    _name_rows(axes, [impact.name for impact in impacts])
-    pulls = axes.twiny()
-    by_name = {p.name: p for p in measurement.fit.parameters}
-    chosen: list[Parameter] = [by_name[impact.name] for impact in impacts]
-    pulls.errorbar(
-        [p.pull or 0.0 for p in chosen], places, xerr=[p.constraint or 0.0 for p in chosen],
-        fmt="ko", markersize=4, linewidth=1, label=r"pull $(\hat{\theta}-\theta_0)/\Delta\theta$ (top axis)",
-    )  # fmt: skip
-    pulls.set_xlim(-2.3, 2.3)
-    for value in (-1, 1):
-        pulls.axvline(value, color="0.6", linewidth=1, linestyle="--")
-    handles = [*axes.get_legend_handles_labels()[0], *pulls.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, ncols=3, loc="upper center", fontsize=11)
-    axes.tick_params(axis="x", which="both", top=False)
-    caption.annotate(axes)
-    return figure
-
-
-def correlations_figure(measurement: Measurement, caption: Caption) -> Figure:
-    """Correlations of the parameters, those of single bins and the nearly free ones left out."""
-    names = [p.name for p in measurement.fit.parameters]
-    matrix = np.array(measurement.fit.correlation)
-    named = [i for i, name in enumerate(names) if not _is_bin(name)]
-    others = np.abs(matrix[np.ix_(named, named)]) - np.eye(len(named))
-    kept = [i for i, row in zip(named, others, strict=True) if np.max(row) > CORRELATED]
-    size = 3.5 + 0.62 * len(kept)
-    figure, axes = plt.subplots(figsize=(size, size - 0.3))
-    figure.subplots_adjust(left=3.1 / size, right=0.97, bottom=2.7 / size, top=1 - 0.5 / size)
-    image = matrix[np.ix_(kept, kept)]
-    axes.imshow(image, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
-    for (row, column), value in np.ndenumerate(image):
-        colour = "white" if abs(value) > 0.7 else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-    labels = [names[i] for i in kept]
-    axes.set_xticks(range(len(kept)), labels, rotation=45, ha="right", fontsize=11)
-    axes.set_yticks(range(len(kept)), labels, fontsize=11)
-    axes.minorticks_off()
-    axes.tick_params(which="both", length=0)
-    caption.annotate(axes)
-    return figure
-
-
-def scan_figure(measurement: Measurement, caption: Caption) -> Figure:
-    """Profile likelihood of the strength, and the parabola of the HESSE error."""
-    fit, scan = measurement.fit, measurement.scan
-    figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
-    figure.subplots_adjust(left=0.13, right=0.97, bottom=0.12, top=0.93)
-    values = np.array(scan.values)
-    fine = np.linspace(values[0], values[-1], 200)
-    axes.plot(
-        fine, ((fine - fit.value) / fit.error) ** 2, "--", color=_DOWN, label="parabola (HESSE)"
-    )
-    axes.plot(
-        values, scan.twice_delta_nll, "o-", color="black", markersize=4, label="profile likelihood"
-    )
-    for height, text in ((1, "68 %"), (4, "95 %")):
-        axes.axhline(height, color="0.6", linewidth=1, linestyle=":")
-        axes.text(fit.value, height + 0.06, text, ha="center", color="0.4", fontsize=12)
-    axes.set_xlim(values[0], values[-1])
-    axes.set_ylim(0, min(1.4 * max(scan.twice_delta_nll), HIGHEST))
-    axes.set_xlabel(
-        r"$\mu = \sigma(t\bar{t})\ /\ $" + f"{measurement.cross_section.reference:.4g} pb"
-    )
-    axes.set_ylabel(r"$-2\,\Delta\ln L$")
-    axes.legend(loc="upper center", ncols=2)
-    caption.annotate(axes)
-    return figure
-
-
 def templates_figure(channel: str, sample: dict[str, Any], caption: Caption) -> Figure:
     """Ratio to nominal of the varied templates of a sample, a panel a parameter."""
     varied = _varied(sample)
@@ -259,7 +117,7 @@ def templates_figure(channel: str, sample: dict[str, Any], caption: Caption) -> 
     height = 3 * rows + 1.2
     figure.subplots_adjust(left=0.06, right=0.985, bottom=0.8 / height, top=1 - 0.5 / height)
     for panel, (name, (up, down)) in zip(axes.flat, varied.items(), strict=False):
-        for ratio, colour, direction in ((up, _UP, "up"), (down, _DOWN, "down")):
+        for ratio, colour, direction in ((up, UP, "up"), (down, DOWN, "down")):
             panel.stairs(ratio, edges, baseline=None, color=colour, linewidth=1.8, label=direction)
         panel.axhline(1, color="black", linewidth=1, linestyle=":")
         panel.text(0.04, 0.93, name, transform=panel.transAxes, va="top", fontsize=13)
@@ -344,26 +202,6 @@ def _points(
     axes.errorbar(
         centres, data / divided_by, yerr=errors / divided_by, fmt="ko", markersize=5, label=label
     )
-
-
-def _list_axes(rows: int, above: float = 0.0) -> tuple[Figure, Axes]:
-    """Axes with one row a parameter, and `above` inches of room over them."""
-    height = 1.6 + above + 0.36 * rows
-    figure, axes = plt.subplots(figsize=(1.2 * PANEL_WIDTH, height))
-    top = 1 - (0.5 + above) / height
-    figure.subplots_adjust(left=0.32, right=0.97, bottom=0.8 / height, top=top)
-    return figure, axes
-
-
-def _name_rows(axes: Axes, names: list[str]) -> None:
-    places = np.arange(len(names))[::-1]
-    axes.set_yticks(places, names, fontsize=12)
-    axes.tick_params(axis="y", which="minor", left=False, right=False)
-    axes.set_ylim(-0.7, len(names) - 0.3)
-
-
-def _is_bin(name: str) -> bool:
-    return name.startswith("staterror")
 
 
 def _file(name: str) -> str:

@@ -24,6 +24,9 @@ NOTEBOOK_DPI = 50
 
 CENTRE_OF_MASS = "13 TeV"
 
+UP, DOWN = "#bd1f01", "#3f90da"
+"""Colours of the two directions of a variation."""
+
 PANEL_WIDTH, PANEL_HEIGHT = 7.5, 8.0
 """Inches; a column of a figure is a main panel with its ratio below."""
 

@@ -14,6 +14,7 @@ import pytest
 import uproot
 
 from analysis.cli import main
+from analysis.cli.fit import fit_if_possible
 from analysis.histograms import load, save
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
@@ -49,6 +50,15 @@ def test_everything_is_written(results: Path) -> None:
     figures = {path.stem for path in (results / "figures").iterdir()}
     assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
     assert all(path.stat().st_size > 5000 for path in (results / "figures").iterdir())
+
+
+def test_a_run_without_the_processes_of_the_model_says_why_it_has_no_cross_section(
+    results: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit_if_possible(results)
+    (record,) = caplog.records
+    assert "no cross section: " in record.message
+    assert "single_top_t_chan: missing; there are ttbar, " in record.message
 
 
 def test_top_peak_is_fitted_again_with_other_settings(

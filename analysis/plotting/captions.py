@@ -1,0 +1,46 @@
+"""What the figures of a fit say besides the fit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from matplotlib.axes import Axes
+
+from analysis.config import Binning
+from analysis.metadata import CHANNELS
+from analysis.plotting.style import CENTRE_OF_MASS, annotate
+from analysis.processes import PROCESS_LABELS
+from analysis.results import Normalised
+
+OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+
+
+class Caption(NamedTuple):
+    """What figures say besides the fit; of a file only what is known of it."""
+
+    label: str
+    luminosity: str = ""
+    centre_of_mass: str = ""
+    jets: str = ""
+    """The number of jets that the run asked for."""
+    labels: dict[str, str] = PROCESS_LABELS
+    observed: str = "Observed"
+    binning: Binning | None = None
+    """None: bins are numbered."""
+
+    @classmethod
+    def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
+        known = results.normalisation.luminosity
+        values = {f"{known[name]:.4g}" for name in CHANNELS if name in known}
+        return cls(
+            results.ledger.figure_label,
+            "–".join(sorted(values)),
+            CENTRE_OF_MASS,
+            rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
+            results.ledger.labels,
+            OBSERVED[observed],
+            binning,
+        )
+
+    def annotate(self, axes: Axes) -> None:
+        annotate(axes, self.label, self.luminosity, self.centre_of_mass)
