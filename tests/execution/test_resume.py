@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.config import Binning, DimuonConfig
+from analysis.errors import OutputError
 from analysis.execution import archive, checkpoints, provenance
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Result
@@ -276,9 +278,28 @@ def test_killed_at_ten_random_moments(folder: Path) -> None:
     assert times.total() - CHUNKS <= kills * (workers + 1)
 
 
-def test_what_cannot_be_saved_is_named() -> None:
-    from analysis.errors import OutputError
+def test_a_full_disk_ends_the_run_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before is used when there is room again."""
+    real, written = Path.write_bytes, []
 
+    def write(path: Path, content: bytes) -> int:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        return real(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", write)
+        with pytest.raises(OutputError, match=r"cannot write .*zip: No space left on device"):
+            again(folder)
+    result, n = again(folder)
+    assert n == CHUNKS - 5
+    assert result.ledger.complete
+
+
+def test_what_cannot_be_saved_is_named() -> None:
     with pytest.raises(OutputError, match="cannot be saved: out/a/1 is a object"):
         archive.pack({"out": {"a": [1, object()]}})
 
