@@ -1,14 +1,17 @@
 """What a chunk costs beyond its work, and what the client's memory does: many chunks of next to nothing.
 
     python benchmarks/chunk_overhead.py [--chunks 10000] [--executors iterative,futures,dask]
+    python benchmarks/chunk_overhead.py --executors dask --soak 30
 
 A chunk is one event with one branch, of small files. Time a chunk (against `iterative`), and resident
-memory of the main process before and after, without checkpoints and with them.
+memory of the main process before and after, without checkpoints and with them; with `--soak` again and
+again for so many minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -55,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--executors", default="iterative,futures,dask")
+    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         names = [f"file{i}.root" for i in range(max(4, arguments.chunks // EVENTS))]
@@ -63,8 +67,11 @@ def main() -> None:
         for executor in arguments.executors.split(","):
             # What is imported and started is not to be counted.
             measure(executor, few, EVENTS, checkpoints=True)
-            for checkpoints in (False, True):
+            end = time.monotonic() + 60 * arguments.soak
+            for checkpoints in itertools.cycle((False, True)):
                 measure(executor, catalogue, 1, checkpoints=checkpoints)
+                if checkpoints and time.monotonic() > end:
+                    break
 
 
 def catalogue_with(catalogue: Catalogue, files: int) -> Catalogue:

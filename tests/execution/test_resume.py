@@ -101,6 +101,19 @@ def test_another_executor_does_what_is_missing(
     assert f"{CHUNKS - 4} of {CHUNKS} chunks are done already" in log.text
 
 
+def test_chunks_that_are_written_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one file at the end of the run, and the run's own output is not changed by that."""
+    monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", -1)
+    cut_short(folder)
+    assert len(list((folder / "checkpoints").rglob("*.zip"))) == 1
+    result, n = again(folder)
+    assert n == 4
+    want = process(catalogue_of(folder, NAMES))
+    assert_same_output(result, want)
+    once, _ = again(folder, resume=False)
+    assert_same_output(once, want)
+
+
 def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
     first, n = again(folder)
     assert n == CHUNKS

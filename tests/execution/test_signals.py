@@ -153,6 +153,7 @@ def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
         with handled(), held():
             with held():
                 os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
                 done.append(1)
             done.append(2)
 
