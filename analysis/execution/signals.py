@@ -34,13 +34,18 @@ class _Held:
 def handled() -> Iterator[None]:
     """Raise Interrupted for Ctrl-C and SIGTERM, and kill everything at a Ctrl-C after that.
 
-    Only the main thread can; in another one nothing changes.
+    Only the main thread can; in another one nothing changes. What is ignored, as Ctrl-C is by a job
+    in the background of a script, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _Held.caught, _Held.waits = 0, False
-    previous = {number: signal.signal(number, _interrupt) for number in _HANDLED}
+    previous = {
+        number: signal.signal(number, _interrupt)
+        for number in _HANDLED
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:

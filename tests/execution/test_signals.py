@@ -55,6 +55,8 @@ def wait_for_checkpoints(folder: Path, process: Any) -> None:
 
 def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
     process.join(60)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
     assert process.exitcode == status
     lines = (folder / "errors").read_text().strip().splitlines()
     assert lines[-1] == last
