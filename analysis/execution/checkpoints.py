@@ -113,9 +113,9 @@ class Checkpoints:
         logger.info("resume: %d of %d chunks are done already", len(done), len(self._chunks))
         return Restored(done, total, warnings)
 
-    def count(self) -> int:
-        """Finished chunks that are there for a run like this one."""
-        return sum(map(_count, self._files()))
+    def has_some(self) -> bool:
+        """Whether finished chunks are there that `restore` would look at."""
+        return bool(self._files())
 
     def finish(self, output: Output, warnings: dict[int, str]) -> None:
         """Keep of a run that is complete one file a dataset, and remove all others.

@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 from coffea.processor import ProcessorABC
 from hist import Hist
+from numpy.typing import NDArray
 
 from analysis.execution.failures import ChunkError
 from schemas.agc import missing_branch_message
@@ -63,10 +64,7 @@ def impossible_values(events: ak.Array, columns: Iterable[str]) -> str:
     """`jet.pt: 3 not finite; ...` for columns with NaN, infinities or negative energies; else empty."""
     found = []
     for column in sorted(columns):
-        values = events
-        for field in column.split("."):
-            values = values[field]
-        values = ak.to_numpy(ak.flatten(values, axis=None))
+        values = _flat(events.layout, column.split("."))
         if values.dtype.kind != "f" or len(values) == 0:
             continue
         low = np.min(values)
@@ -76,6 +74,18 @@ def impossible_values(events: ak.Array, columns: Iterable[str]) -> str:
         elif low < 0 and _NOT_NEGATIVE.search(column):
             found.append(f"{column}: {np.sum(values < 0)} negative")
     return "; ".join(found)
+
+
+def _flat(layout: Any, path: list[str]) -> NDArray[Any]:
+    """All values of a column, without a copy; the layout is quicker by far than the array over it."""
+    for field in path:
+        layout = layout[field]
+    while layout.is_list:
+        layout = layout.to_ListOffsetArray64(True).content
+    if not layout.is_numpy:
+        layout = ak.flatten(layout, axis=None, highlevel=False)
+    values: NDArray[Any] = ak.to_numpy(layout)
+    return values
 
 
 def _require_sound(output: Mapping[str, Any], events: int) -> None:

@@ -49,6 +49,7 @@ class DaskWorkers:
 
     def room(self) -> int:
         if time.monotonic() - self._most_known_at > _PATIENCE_S:
+            self._require_scheduler()
             try:
                 threads = self._client.scheduler_info(n_workers=1)["total_threads"]
             except Exception as error:
@@ -66,7 +67,7 @@ class DaskWorkers:
     def collect(self, timeout: float) -> list[Answer]:
         answers = []
         for future in self._arrivals(timeout):
-            if future.status == "cancelled" or self._client.status != "running":
+            if future.status == "cancelled":
                 raise self._lost()
             if future in self._merges:
                 answers.append(self._merged(future, self._merges.pop(future)))
@@ -78,8 +79,7 @@ class DaskWorkers:
                     # Where its worker died since, Dask computes it again for the merge.
                     self._finished_since = self._finished_since or time.monotonic()
                     self._finished[future] = chunk
-        if self._client.status != "running":
-            raise self._lost()
+        self._require_scheduler()
         self._start_merges()
         return answers
 
@@ -127,6 +127,10 @@ class DaskWorkers:
         # is then not the death of a long list of chunks that wait for it.
         key = (f"{kind}-{self._name}", next(self._numbers))
         return self._client.submit(function, *arguments, key=key, priority=priority, pure=False)
+
+    def _require_scheduler(self) -> None:
+        if self._client.status != "running":
+            raise self._lost()
 
     def _lost(self) -> WorkersLost:
         return WorkersLost("the Dask scheduler is gone")

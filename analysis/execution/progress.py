@@ -24,9 +24,8 @@ class Progress:
         self._bytes = 0
         self._started = self._shown_at = time.monotonic()
         self._bar = RichProgress(
-            TextColumn("[bold blue]processed and merged"),
+            TextColumn("[bold blue]{task.completed}/{task.total} chunks merged"),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total} chunks"),
             TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
             auto_refresh=False,
@@ -51,9 +50,7 @@ class Progress:
             self._events_done += metrics.get("entries", 0)
             self._bytes += metrics.get("bytesread", 0)
         seconds = max(time.monotonic() - self._started, 1e-3)
-        said = (
-            f"{self._events_done / seconds:,.0f} events/s, {self._bytes / 1e6 / seconds:.1f} MB/s"
-        )
+        said = f"{self._events_done / seconds:,.0f} events/s, read {self._bytes / 1e6 / seconds:.1f} MB/s"
         if failed:
             said += f", [red]{failed} failed[/red]"
         self._bar.update(self._task, completed=self._chunks_done, said=said)

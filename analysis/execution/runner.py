@@ -144,10 +144,8 @@ def run(
         store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
         if resume:
             restored = store.restore()
-        elif count := store.count():
-            logger.warning(
-                "%d finished chunks of an earlier run are there: --resume uses them", count
-            )
+        elif store.has_some():
+            logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():
         output, account = _execute(items, wrapped, execution, layout, refused, restored, store)
     if store is not None and len(account.done) == len(items):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop in order; a second one kills."""
+"""Ctrl-C and SIGTERM: stop in order; a second Ctrl-C kills."""
 
 from __future__ import annotations
 
@@ -32,15 +32,20 @@ class _Held:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Raise Interrupted for Ctrl-C and SIGTERM, and kill everything at the second.
+    """Raise Interrupted for Ctrl-C and SIGTERM, and kill everything at a Ctrl-C after that.
 
-    Only the main thread can; in another one nothing changes.
+    Only the main thread can; in another one nothing changes. What is ignored, as Ctrl-C is by a job
+    in the background of a script, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _Held.caught, _Held.waits = 0, False
-    previous = {number: signal.signal(number, _interrupt) for number in _HANDLED}
+    previous = {
+        number: signal.signal(number, _interrupt)
+        for number in _HANDLED
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
@@ -83,10 +88,12 @@ def kill_children() -> None:
 
 
 def _interrupt(number: int, _frame: Any) -> None:
-    if _Held.caught:
+    if _Held.caught and number == signal.SIGINT:
         kill_children()
         os.write(2, b"killed\n")
         os._exit(128 + number)
+    if _Held.caught:
+        return  # Batch systems may say it more than once.
     _Held.caught = number
     _Held.waits = _Held.depth > 0
     if not _Held.waits:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from analysis.errors import ExecutionError
 from analysis.execution.answers import Answer, Fault, attempt
 from analysis.execution.failures import describe
-from analysis.execution.signals import held
+from analysis.execution.signals import held, shielded
 
 Function = Callable[[Any], Any]
 
@@ -104,7 +104,7 @@ class Processes:
 
     def start(self, function: Function) -> None:
         self._function = function
-        with held():
+        with held(), shielded():
             self._processes = [_Process(self._context, function) for _ in range(self._count)]
 
     def room(self) -> int:

@@ -185,6 +185,7 @@ def test_catalogue_build_and_check(
         (["process", "--catalogue", "CAT", "--processes", "wjet"], "'wjet': did you mean 'wjets'"),
         (["process", "--catalogue", "CAT", "--executor", "desk"], "'desk': did you mean 'dask'"),
         (["process", "--catalogue", "CAT", "--workers", "0"], "at least 1, got '0'"),
+        (["process", "--catalogue", "CAT", "--retries", "-1"], "at least 0, got '-1'"),
         (
             ["process", "--catalogue", "CAT", "--luminosity", "3 fb"],
             "expected a luminosity such as",
@@ -232,6 +233,9 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {"run.json", "histograms.zip", "cutflow.json", "cutflow.md", "checkpoints"}
     assert "no normalised histograms" in error_of(capsys, "plot", tmp_path / "out")
+
+    first = error_of(capsys, *process, "--fail-fast", "--resume", expected=3)
+    assert "b.root: no such file" in first
 
     assert main([*process, "--allow-incomplete"]) == 0
     assert "incomplete: 300 of 600" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -107,6 +108,9 @@ def start(function: Callable[..., object], *arguments: Any, **told: Any) -> Any:
 
 def _in_session(function: Callable[..., Any], arguments: Any, told: Any) -> None:
     os.setsid()
+    # The server that this is forked from may have been started where Ctrl-C is kept off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.exit(function(*arguments, **told))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.execution import executors
-from analysis.execution.answers import Answer, Fault
+from analysis.execution.answers import Answer, Fault, add
 from analysis.execution.executors import Account, ChunkLoop
 from analysis.execution.runner import Execution
 from analysis.execution.workers import WorkersLost
@@ -126,3 +126,11 @@ def test_each_retry_waits_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None
     assert waited == [0.5, 1, 2]
     assert made.account.failed == {0: "passes"}
     assert made.account.attempts[0] == 4
+
+
+def test_a_sum_changes_only_its_total() -> None:
+    first, second = {"out": {"a": {1}}}, {"out": {"a": {2}}}
+    total = add(add(None, first), second)
+    assert total == {"out": {"a": {1, 2}}}
+    assert first == {"out": {"a": {1}}}
+    assert second == {"out": {"a": {2}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.config import Binning, DimuonConfig
+from analysis.errors import OutputError
 from analysis.execution import archive, checkpoints, provenance
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Result
@@ -99,6 +101,19 @@ def test_another_executor_does_what_is_missing(
     assert f"{CHUNKS - 4} of {CHUNKS} chunks are done already" in log.text
 
 
+def test_chunks_that_are_written_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one file at the end of the run, and the run's own output is not changed by that."""
+    monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", -1)
+    cut_short(folder)
+    assert len(list((folder / "checkpoints").rglob("*.zip"))) == 1
+    result, n = again(folder)
+    assert n == 4
+    want = process(catalogue_of(folder, NAMES))
+    assert_same_output(result, want)
+    once, _ = again(folder, resume=False)
+    assert_same_output(once, want)
+
+
 def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
     first, n = again(folder)
     assert n == CHUNKS
@@ -122,7 +137,7 @@ def test_without_resume_nothing_is_used(folder: Path, log: Log) -> None:
     cut_short(folder)
     _, n = again(folder, resume=False)
     assert n == CHUNKS
-    assert "20 finished chunks of an earlier run are there: --resume uses them" in log.text
+    assert "finished chunks of an earlier run are there: --resume uses them" in log.text
 
 
 def unused(log: Log) -> list[str]:
@@ -225,6 +240,19 @@ def test_a_damaged_checkpoint_is_computed_again(folder: Path, log: Log, damage: 
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
 
 
+def test_no_flipped_bit_is_taken_for_a_result(folder: Path) -> None:
+    """Not even those of which a zip file has no checksum."""
+    cut_short(folder)
+    path = next((folder / "checkpoints").rglob("*.zip"))
+    content = path.read_bytes()
+    assert checkpoints._read(path)[0] is not None
+    for place in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        assert checkpoints._read(path) == (None, None)
+
+
 def test_warnings_are_remembered(folder: Path) -> None:
     write_file(folder / NAMES[0], scale=-1)
     first, _ = again(folder, resume=False)
@@ -276,9 +304,28 @@ def test_killed_at_ten_random_moments(folder: Path) -> None:
     assert times.total() - CHUNKS <= kills * (workers + 1)
 
 
-def test_what_cannot_be_saved_is_named() -> None:
-    from analysis.errors import OutputError
+def test_a_full_disk_ends_the_run_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before is used when there is room again."""
+    real, written = Path.write_bytes, []
 
+    def write(path: Path, content: bytes) -> int:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        return real(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", write)
+        with pytest.raises(OutputError, match=r"cannot write .*zip: No space left on device"):
+            again(folder)
+    result, n = again(folder)
+    assert n == CHUNKS - 5
+    assert result.ledger.complete
+
+
+def test_what_cannot_be_saved_is_named() -> None:
     with pytest.raises(OutputError, match="cannot be saved: out/a/1 is a object"):
         archive.pack({"out": {"a": [1, object()]}})
 

@@ -55,6 +55,8 @@ def wait_for_checkpoints(folder: Path, process: Any) -> None:
 
 def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
     process.join(60)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
     assert process.exitcode == status
     lines = (folder / "errors").read_text().strip().splitlines()
     assert lines[-1] == last
@@ -91,11 +93,16 @@ def test_stopped_in_order_and_resumed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.3, 1.5, 4])
-def test_dask_is_stopped_at_any_moment(tmp_path: Path, catalogue: Path, delay: float) -> None:
-    """Whether the cluster starts, is ready or works."""
-    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-    process = start_run(catalogue, tmp_path, "dask")
+@pytest.mark.parametrize(
+    ("executor", "delay"), [("futures", 0.2), ("dask", 0.3), ("dask", 1.5), ("dask", 4)]
+)
+def test_stopped_at_any_moment(
+    tmp_path: Path, catalogue: Path, executor: str, delay: float
+) -> None:
+    """Whether the workers start, are ready or work."""
+    if executor == "dask":
+        pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    process = start_run(catalogue, tmp_path, executor)
     while not (tmp_path / "out").exists():
         time.sleep(0.02)
     time.sleep(delay)
@@ -147,6 +154,7 @@ def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
     def work() -> None:
         with handled(), held():
             with held():
+                os.kill(os.getpid(), signal.SIGTERM)
                 os.kill(os.getpid(), signal.SIGTERM)
                 done.append(1)
             done.append(2)
