@@ -29,15 +29,18 @@ def lepton_columns(jet: JetCuts) -> frozenset[str]:
 
 
 class Flat:
-    """A collection's objects one after the other; a column is read when it is asked for."""
+    """A collection's objects one after the other; a column is read when it is first asked for."""
 
     def __init__(self, collection: ak.Array) -> None:
         self._collection = collection
+        self._columns: dict[str, NDArray[Any]] = {}
         self.counts = np.asarray(ak.num(collection))
         self.offsets: Ints = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
 
     def __getitem__(self, column: str) -> NDArray[Any]:
-        return np.asarray(ak.flatten(self._collection[column]))
+        if column not in self._columns:
+            self._columns[column] = np.asarray(ak.flatten(self._collection[column]))
+        return self._columns[column]
 
 
 def good_electrons(electrons: Flat, cuts: LeptonCuts) -> Bools:
