@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hist import Hist
+from numpy.typing import NDArray
 
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.inference.config import InferenceConfig
@@ -15,13 +16,14 @@ from analysis.plotting.style import colours
 from analysis.postprocess.normalisation import summed
 from analysis.processes import DATA
 from analysis.regions import REGIONS
-from analysis.report.charts import GROUPS, Array, Bin, Box, Chart, data_rows, stack
+from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart
+from analysis.report.stacks import Bin, Look, data_rows, stack
 from analysis.report.text import plain
 from analysis.results import Normalised
 from analysis.systematics import source
 from analysis.tables import Row
 
-_PROCESSES, _VARIATIONS = GROUPS
+Array = NDArray[np.float64]
 
 
 def region_charts(results: Normalised) -> list[Chart]:
@@ -58,10 +60,9 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
     points = plain(results.ledger.labels.get(DATA, "Data"))
     observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
     axis = plain(REGIONS[region].axis_label)
-    spec = stack(
-        bins, observed, _limits(edges), colour, axis=axis, entries=_entries(edges, axis), points=points,
-        sources=variation_colours,
-    )  # fmt: skip
+    look = Look(
+        _limits(edges), colour, axis, _entries(edges, axis), points, sources=variation_colours
+    )
     variations = [
         Box(sources[name], name, variation_colours[name], checked=False) for name in sources
     ]
@@ -71,12 +72,12 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
         name=region,
         title=f"{region}: {axis.removesuffix(' [GeV]')}, {tags}",
         description=_description(region, nominal, simulated, points),
-        specs={"": spec},
+        specs={"": stack(bins, observed, look)},
         header=header,
         rows=rows,
         boxes={
-            _PROCESSES: _process_boxes(simulated, colour, results.ledger.labels),
-            _VARIATIONS: variations,
+            PROCESSES: _process_boxes(simulated, colour, results.ledger.labels),
+            VARIATIONS: variations,
         },
         zooms=True,
     )
@@ -110,9 +111,8 @@ def control_chart(results: Normalised) -> Chart | None:
             observed = data_rows(edges, parts[DATA].values()) if DATA in parts else []
             choice = f"{axis.removesuffix(' [GeV]')}, {channel}"
             entries = "Jets" if control == f"{CONTROL}jet_pt" else "Events"
-            specs[choice] = stack(
-                bins, observed, _limits(edges), colour, axis=axis, entries=entries, points=points
-            )
+            look = Look(_limits(edges), colour, axis, entries, points)
+            specs[choice] = stack(bins, observed, look)
             predicted = sum(float(parts[name].sum(flow=True).value) for name in simulated)
             found = f"{parts[DATA].sum(flow=True).value:.0f}" if DATA in parts else "-"
             rows.append([choice, f"{predicted:.1f}", found])
@@ -123,7 +123,7 @@ def control_chart(results: Normalised) -> Chart | None:
         specs=specs,
         header=["quantity, channel", "prediction", points],
         rows=rows,
-        boxes={_PROCESSES: _process_boxes(drawn, colour, results.ledger.labels)},
+        boxes={PROCESSES: _process_boxes(drawn, colour, results.ledger.labels)},
         zooms=True,
     )
 
@@ -134,12 +134,12 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], config: InferenceConfig
     specs = {}
     known = [name for name in labels if name in yields.samples]
     palette = colours([*known, *(name for name in yields.samples if name not in known)])
+    sums = dict(zip(yields.samples, map(sum, yields.postfit), strict=True))
+    order = sorted(sums, key=lambda name: sums[name])
     for when, contents, error in (
         ("after the fit", yields.postfit, yields.postfit_error),
         ("before the fit", yields.prefit, yields.prefit_error),
     ):
-        sums = dict(zip(yields.samples, map(sum, contents), strict=True))
-        order = sorted(sums, key=lambda name: sums[name])
         bins = [
             # The uncertainty is that of the sum; it is given to the first sample, once.
             Bin(name, plain(labels.get(name, name)), low, high, events,
@@ -147,15 +147,9 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], config: InferenceConfig
             for name, values in zip(yields.samples, contents, strict=True)
             for low, high, events, wrong in zip(edges[:-1], edges[1:], values, error, strict=True)
         ]  # fmt: skip
-        specs[when] = stack(
-            bins,
-            data_rows(edges, yields.data),
-            _limits(edges),
-            {name: palette[name] for name in order},
-            axis=axis,
-            entries=_entries(edges, axis),
-            points="Observed",
-        )
+        shown = {name: palette[name] for name in order}
+        look = Look(_limits(edges), shown, axis, _entries(edges, axis), "Observed")
+        specs[when] = stack(bins, data_rows(edges, yields.data), look)
     before, after = (np.sum(part, axis=0) for part in (yields.prefit, yields.postfit))
     rows: list[Row] = [
         [f"{edges[i]:.0f}", f"{edges[i + 1]:.0f}",
@@ -175,6 +169,7 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], config: InferenceConfig
         specs=specs,
         header=["from", "to", "pre-fit", "post-fit", "observed"],
         rows=rows,
+        legend={plain(labels.get(name, name)): palette[name] for name in reversed(order)},
         zooms=True,
     )
 

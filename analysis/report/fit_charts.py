@@ -7,189 +7,185 @@ import numpy as np
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
 from analysis.postprocess.fits import PeakFit
-from analysis.report.charts import (
+from analysis.report.charts import Chart
+from analysis.report.vega import (
     DOWN,
+    GREY,
+    INK,
     MAIN_HEIGHT,
-    RATIO_HEIGHT,
+    PULL_HEIGHT,
     ROW_HEIGHT,
     SCHEMA,
     UP,
-    Chart,
     Spec,
+    above_each_other,
+    quantity,
+    row_names,
+    short,
+    tip,
 )
 from analysis.tables import Row
 
-_SIGNAL = "#3f90da"
 _CURVE_POINTS = 200
+_MOST_IMPACTS = 20
 
 
 def peak_chart(name: str, title: str, fit: PeakFit, axis: str) -> Chart:
     """Points, fit and its background, and the pulls of the bins below."""
-    bins = fit.bins
-    width = bins.high[0] - bins.low[0]
+    points = _fitted_bins(fit)
+    rows: list[Row] = [
+        [f"{p['low']:g}", f"{p['high']:g}", f"{p['events']:.1f}", f"{p['expected']:.1f}",
+         f"{p['pull']:+.2f}"]
+        for p in points
+    ]  # fmt: skip
+    position, width = (fit.parameters[key] for key in ("position", "width"))
+    pulls = fit.bins.pulls
+    description = (
+        f"Peak of {fit.signal.value:.0f} ± {fit.signal.error:.0f} events at {position} GeV, width "
+        f"{width} GeV, over its background; {fit.goodness}. Pulls between {min(pulls):+.1f} and "
+        f"{max(pulls):+.1f}."
+    )
+    datasets = {"curve": _curve(fit), "points": points}
+    spec = above_each_other(datasets, _peak_panel(fit), _bin_pulls_panel(fit, axis))
+    header = ["from", "to", "events", "fit", "pull"]
+    return Chart(name, title, description, {"": spec}, header, rows)
+
+
+def _curve(fit: PeakFit) -> list[Spec]:
     x = np.linspace(*fit.fit_range, _CURVE_POINTS)
-    total, background = (np.round(curve * width, 3).tolist() for curve in fit.curve(x))
-    curve = [
-        {"x": round(float(place), 2), "fit": t, "background": b}
+    total, background = (curve * _bin_width(fit) for curve in fit.curve(x))
+    return [
+        {"x": short(place), "fit": short(t), "background": short(b)}
         for place, t, b in zip(x, total, background, strict=True)
     ]
-    points = [
+
+
+def _fitted_bins(fit: PeakFit) -> list[Spec]:
+    bins = fit.bins
+    return [
         {
-            "low": low, "high": high, "centre": (low + high) / 2, "events": round(value, 2),
-            "from": round(value - variance**0.5, 2), "to": round(value + variance**0.5, 2),
-            "expected": round(expected, 2), "pull": round(float(pull), 3),
+            "low": short(low), "high": short(high), "centre": short((low + high) / 2),
+            "events": short(value), "from": short(value - variance**0.5),
+            "to": short(value + variance**0.5), "expected": short(expected), "pull": short(pull),
         }
         for low, high, value, variance, expected, pull in zip(
             bins.low, bins.high, bins.values, bins.variances, bins.expected, bins.pulls, strict=True
         )
     ]  # fmt: skip
-    position, peak_width = (fit.parameters[key] for key in ("position", "width"))
-    x_scale = {"domain": list(fit.fit_range), "nice": False, "zero": False}
-    place = {"field": "centre", "type": "quantitative", "scale": x_scale}
-    tips = [
-        {"field": field, "title": text}
-        for field, text in (("low", "from"), ("high", "to"), ("events", "events"),
-                            ("expected", "fit"), ("pull", "pull"))
-    ]  # fmt: skip
-    on_curve = {"field": "x", "type": "quantitative", "scale": x_scale, "axis": {"labels": False, "title": None}}  # fmt: skip
-    main: Spec = {
+
+
+def _bin_width(fit: PeakFit) -> float:
+    return fit.bins.high[0] - fit.bins.low[0]
+
+
+def _x_scale(fit: PeakFit) -> Spec:
+    return {"domain": list(fit.fit_range), "nice": False, "zero": False}
+
+
+_BIN_TIPS = [
+    tip("low", "from"), tip("high", "to"), tip("events", "events"), tip("expected", "fit"),
+    tip("pull", "pull"),
+]  # fmt: skip
+
+
+def _peak_panel(fit: PeakFit) -> Spec:
+    entries = f"Events / {_bin_width(fit):.3g} GeV"
+    unlabelled = {"labels": False, "title": None}
+    on_curve = {"x": quantity("x", scale=_x_scale(fit), axis=unlabelled)}
+    on_points = {"x": quantity("centre", scale=_x_scale(fit)), "color": INK}
+    signal = {"y": quantity("background", title=entries), "y2": {"field": "fit"}}
+    interval = {"y": quantity("from"), "y2": {"field": "to"}}
+    curve, points = {"name": "curve"}, {"name": "points"}
+    layers: list[tuple[Spec, Spec, Spec]] = [
+        (curve, {"type": "area", "color": DOWN, "opacity": 0.35}, on_curve | signal),
+        (curve, {"type": "line", "color": UP}, {**on_curve, "y": quantity("fit")}),
+        (
+            curve,
+            {"type": "line", "color": UP, "strokeDash": [5, 4]},
+            {**on_curve, "y": quantity("background")},
+        ),
+        (points, {"type": "rule"}, on_points | interval),
+        (
+            points,
+            {"type": "point", "filled": True, "opacity": 1},
+            {**on_points, "y": quantity("events"), "tooltip": _BIN_TIPS},
+        ),
+    ]
+    return {
         "height": MAIN_HEIGHT,
         "layer": [
-            {"data": {"name": "curve"}, "mark": {"type": "area", "color": _SIGNAL, "opacity": 0.35},
-             "encoding": {"x": on_curve, "y": {"field": "background", "type": "quantitative"},
-                          "y2": {"field": "fit"}}},
-            {"data": {"name": "curve"}, "mark": {"type": "line", "color": UP},
-             "encoding": {"x": on_curve, "y": {"field": "fit", "type": "quantitative"}}},
-            {"data": {"name": "curve"}, "mark": {"type": "line", "color": UP, "strokeDash": [5, 4]},
-             "encoding": {"x": on_curve, "y": {"field": "background", "type": "quantitative"}}},
-            {"data": {"name": "points"}, "mark": "rule",
-             "encoding": {"x": place, "y": {"field": "from", "type": "quantitative",
-                          "title": f"Events / {width:.3g} GeV"}, "y2": {"field": "to"},
-                          "color": {"value": "currentColor"}}},
-            {"data": {"name": "points"}, "mark": {"type": "point", "filled": True, "opacity": 1},
-             "encoding": {"x": place, "y": {"field": "events", "type": "quantitative"},
-                          "color": {"value": "currentColor"}, "tooltip": tips}},
+            {"data": data, "mark": mark, "encoding": encoding} for data, mark, encoding in layers
         ],
-    }  # fmt: skip
-    pulls: Spec = {
-        "height": RATIO_HEIGHT - 30,
-        "data": {"name": "points"},
-        "mark": {"type": "bar", "color": _SIGNAL, "binSpacing": 1},
-        "encoding": {
-            "x": {"field": "low", "bin": {"binned": True}, "type": "quantitative", "scale": x_scale,
-                  "title": axis},
-            "x2": {"field": "high"},
-            "y": {"field": "pull", "type": "quantitative", "title": "Pull", "scale": {"domain": [-3, 3]}},
-            "tooltip": tips,
-        },
-    }  # fmt: skip
-    spec = {
-        "$schema": SCHEMA,
-        "datasets": {"curve": curve, "points": points},
-        "spacing": 10,
-        "vconcat": [main, pulls],
-        "resolve": {"scale": {"x": "shared"}},
     }
-    rows: list[Row] = [
-        [f"{p['low']:.0f}", f"{p['high']:.0f}", f"{p['events']:.1f}", f"{p['expected']:.1f}",
-         f"{p['pull']:+.2f}"]
-        for p in points
-    ]  # fmt: skip
-    description = (
-        f"Peak of {fit.signal.value:.0f} ± {fit.signal.error:.0f} events at {position} GeV, width "
-        f"{peak_width} GeV over its background; {fit.goodness}. Pulls between "
-        f"{min(bins.pulls):+.1f} and {max(bins.pulls):+.1f}."
-    )
-    return Chart(
-        name, title, description, {"": spec}, ["from", "to", "events", "fit", "pull"], rows
-    )
+
+
+def _bin_pulls_panel(fit: PeakFit, axis: str) -> Spec:
+    return {
+        "height": PULL_HEIGHT,
+        "data": {"name": "points"},
+        "mark": {"type": "bar", "color": DOWN, "binSpacing": 1},
+        "encoding": {
+            "x": quantity("low", bin={"binned": True}, scale=_x_scale(fit), title=axis),
+            "x2": {"field": "high"},
+            "y": quantity("pull", title="Pull", scale={"domain": [-3, 3]}),
+            "tooltip": _BIN_TIPS,
+        },
+    }
 
 
 def pulls_chart(parameters: list[Parameter]) -> Chart:
     """Every parameter with a prior, the statistical ones of single bins left out."""
-    shown = [p for p in parameters if p.pull is not None and not p.name.startswith("staterror")]
     values: list[Spec] = [
-        {"name": p.name, "pull": round(p.pull or 0.0, 3), "error": round(p.constraint or 0.0, 3),
-         "from": round((p.pull or 0.0) - (p.constraint or 0.0), 3),
-         "to": round((p.pull or 0.0) + (p.constraint or 0.0), 3)}
-        for p in shown
+        {"name": p.name, "pull": short(p.pull), "error": short(p.constraint),
+         "from": short(p.pull - p.constraint), "to": short(p.pull + p.constraint)}
+        for p in parameters
+        if p.pull is not None and p.constraint is not None and not p.name.startswith("staterror")
     ]  # fmt: skip
-    y = {
-        "field": "name",
-        "type": "nominal",
-        "sort": None,
-        "title": None,
-        "axis": {"labelLimit": 170},
-    }
-    x = {"type": "quantitative", "scale": {"domain": [-3, 3]}, "title": "(θ − θ₀) / Δθ"}
+    scale, title = {"domain": [-3, 3]}, "(θ − θ₀) / Δθ"
+    bands = [
+        {
+            "data": {"values": [{"from": -width, "to": width}]},
+            "mark": {"type": "rect", "color": GREY, "opacity": 0.15},
+            "encoding": {"x": quantity("from", scale=scale, title=title), "x2": {"field": "to"}},
+        }
+        for width in (2, 1)
+    ]
+    row = {"y": row_names(), "color": INK}
+    interval = {"x": quantity("from", scale=scale, title=title), "x2": {"field": "to"}}
+    tips = [tip("name", "parameter"), tip("pull", "pull"), tip("error", "constraint")]
+    point = {"x": quantity("pull", scale=scale, title=title), "tooltip": tips}
+    mark = {"type": "point", "filled": True, "size": 50, "opacity": 1}
     spec: Spec = {
         "$schema": SCHEMA,
         "data": {"values": values},
         "height": ROW_HEIGHT * len(values),
         "layer": [
-            *(
-                {
-                    "data": {"values": [{"from": -n, "to": n}]},
-                    "mark": {"type": "rect", "color": "#808080", "opacity": 0.15},
-                    "encoding": {"x": {**x, "field": "from"}, "x2": {"field": "to"}},
-                }
-                for n in (2, 1)
-            ),
-            {
-                "mark": "rule",
-                "encoding": {
-                    "y": y,
-                    "x": {**x, "field": "from"},
-                    "x2": {"field": "to"},
-                    "color": {"value": "currentColor"},
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-                "encoding": {
-                    "y": y,
-                    "x": {**x, "field": "pull"},
-                    "color": {"value": "currentColor"},
-                    "tooltip": [
-                        {"field": "name", "title": "parameter"},
-                        {"field": "pull", "title": "pull"},
-                        {"field": "error", "title": "constraint"},
-                    ],
-                },
-            },
+            *bands,
+            {"mark": {"type": "rule"}, "encoding": row | interval},
+            {"mark": mark, "encoding": row | point},
         ],
     }
-    rows: list[Row] = [[p["name"], f"{p['pull']:+.3f}", f"{p['error']:.3f}"] for p in values]
-    furthest = max(values, key=lambda p: abs(p["pull"]), default=None)
-    description = f"Pulls of {len(values)} parameters." + (
-        ""
-        if furthest is None
-        else f" The largest is {furthest['pull']:+.2f}, of {furthest['name']}."
-    )
-    return Chart(
-        "pulls", "Pulls", description, {"": spec}, ["parameter", "pull", "constraint"], rows
-    )
+    rows: list[Row] = [[v["name"], f"{v['pull']:+.3f}", f"{v['error']:.3f}"] for v in values]
+    description = f"Pulls of {len(values)} parameters."
+    if values:
+        furthest = max(values, key=lambda value: abs(value["pull"]))
+        description += f" The largest is {furthest['pull']:+.2f}, of {furthest['name']}."
+    header = ["parameter", "pull", "constraint"]
+    return Chart("pulls", "Pulls", description, {"": spec}, header, rows)
 
 
-def ranking_chart(ranking: list[Impact], poi: str, most: int = 20) -> Chart:
+def ranking_chart(ranking: list[Impact], poi: str) -> Chart:
     """Impacts on the strength, largest first: post-fit filled, pre-fit outlined."""
-    shown = ranking[:most]
+    shown = ranking[:_MOST_IMPACTS]
     values = [
         {
             "name": impact.name, "direction": direction,
-            "postfit": round(getattr(impact, f"postfit_{direction}"), 5),
-            "prefit": round(getattr(impact, f"prefit_{direction}"), 5),
+            "postfit": short(getattr(impact, f"postfit_{direction}")),
+            "prefit": short(getattr(impact, f"prefit_{direction}")),
         }
         for impact in shown
         for direction in ("up", "down")
     ]  # fmt: skip
-    y = {
-        "field": "name",
-        "type": "nominal",
-        "sort": None,
-        "title": None,
-        "axis": {"labelLimit": 170},
-    }
     colour = {
         "field": "direction",
         "type": "nominal",
@@ -197,27 +193,24 @@ def ranking_chart(ranking: list[Impact], poi: str, most: int = 20) -> Chart:
         "legend": {"title": "parameter moved", "orient": "top"},
     }
     tips = [
-        {"field": "name", "title": "parameter"},
-        {"field": "direction", "title": "moved"},
-        {"field": "postfit", "title": "post-fit", "format": "+.4f"},
-        {"field": "prefit", "title": "pre-fit", "format": "+.4f"},
-    ]
-    x = {"type": "quantitative", "stack": None, "title": f"Change of {poi}"}
+        tip("name", "parameter"), tip("direction", "moved"), tip("postfit", "post-fit", "+.4f"),
+        tip("prefit", "pre-fit", "+.4f"),
+    ]  # fmt: skip
+    common = {"y": row_names(), "color": colour, "tooltip": tips}
+    before, after = (
+        quantity(field, stack=None, title=f"Change of {poi}") for field in ("prefit", "postfit")
+    )
+    outlined = {"type": "bar", "filled": False, "strokeWidth": 1.2}
+    filled = {"type": "bar", "height": {"band": 0.5}, "opacity": 0.85}
     spec: Spec = {
         "$schema": SCHEMA,
         "data": {"values": values},
         "height": ROW_HEIGHT * len(shown),
         "layer": [
-            {
-                "mark": {"type": "bar", "filled": False, "strokeWidth": 1.2},
-                "encoding": {"y": y, "x": {**x, "field": "prefit"}, "color": colour},
-            },
-            {
-                "mark": {"type": "bar", "height": {"band": 0.5}, "opacity": 0.85},
-                "encoding": {"y": y, "x": {**x, "field": "postfit"}, "color": colour, "tooltip": tips},
-            },
+            {"mark": outlined, "encoding": {**common, "x": before}},
+            {"mark": filled, "encoding": {**common, "x": after}},
         ],
-    }  # fmt: skip
+    }
     rows: list[Row] = [
         [i.name, *(f"{v:+.4f}" for v in (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down))]
         for i in shown
