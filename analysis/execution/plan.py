@@ -68,7 +68,9 @@ def identity(file: NtupleFile, catalogue: Catalogue) -> str:
     if "://" not in file.url and path.is_file():
         with path.open("rb") as stream:
             known += [path.stat().st_size, stream.read(_HEADER_BYTES).hex()]
-    return hashlib.sha256(json.dumps(to_jsonable_python(known), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(to_jsonable_python(known), sort_keys=True).encode()
+    ).hexdigest()[:16]
 
 
 def chunks(
