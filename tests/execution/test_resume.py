@@ -114,6 +114,17 @@ def test_chunks_that_are_written_together(folder: Path, monkeypatch: pytest.Monk
     assert_same_output(once, want)
 
 
+def test_what_was_computed_twice_counts_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two unfinished runs without `--resume`, whose chunks were written in other groups."""
+    cut_short(folder)
+    monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", -1)
+    cut_short(folder)
+    assert len(list((folder / "checkpoints").rglob("*.zip"))) == 21
+    result, n = again(folder)
+    assert n == 4
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
 def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
     first, n = again(folder)
     assert n == CHUNKS
