@@ -60,7 +60,7 @@ b-tag weights; nominal: without variations."""
 ONE_CORE = ("read all", "chain all", "read lean", "chain lean", "yardstick", "chain shifts",
             "chain nominal")  # fmt: skip
 WORKERS = ("futures 1", "futures 2", "dask 1", "dask 2")
-SMALL_FILES = (100, 1000, 10_000)
+SMALL_FILES = "100,1000,10000"
 SMALL_FILE_EVENTS = 200
 WARM_UP_EVENTS = 2000
 
@@ -251,6 +251,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", help="these only: 'read all,chain all'")
     parser.add_argument("--scaling", action="store_true", help="workers and small files instead")
+    parser.add_argument(
+        "--small-files", default=SMALL_FILES, help="of --scaling: so many with 200 events each"
+    )
     parser.add_argument("--quick", action="store_true", help="few events, once, in this process")
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--compare", type=Path, help="with those of an earlier run")
@@ -292,7 +295,7 @@ def _all(options: argparse.Namespace, folder: Path, temporary: Path) -> dict[str
             )
             repeats.setdefault(case, []).append(measured)
     if options.scaling and not options.catalogue:
-        for files in SMALL_FILES:
+        for files in map(int, options.small_files.split(",")):
             small = speed_inputs.catalogue(folder / "small", files, SMALL_FILE_EVENTS)
             small.write(path)
             name = f"futures 2 on {files} files"
