@@ -60,7 +60,7 @@ b-tag weights; nominal: without variations."""
 ONE_CORE = ("read all", "chain all", "read lean", "chain lean", "yardstick", "chain shifts",
             "chain nominal")  # fmt: skip
 WORKERS = ("futures 1", "futures 2", "dask 1", "dask 2")
-SMALL_FILES = (100, 1000, 10_000)
+SMALL_FILES = "100,1000,10000"
 SMALL_FILE_EVENTS = 200
 WARM_UP_EVENTS = 2000
 
@@ -105,8 +105,7 @@ def work(case: str, catalogue: Catalogue, limits: Limits) -> Any:
 
 def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measurement:
     """Seconds, bytes and peak memory of one case in this process, after a warm-up."""
-    if case.partition(" ")[0] not in ("futures", "dask"):
-        work(case, catalogue, Limits(max_events=WARM_UP_EVENTS))
+    start_up = _seconds(lambda: work(case, catalogue, Limits(max_events=WARM_UP_EVENTS)))
     begin, begin_cpu = time.perf_counter(), time.process_time()
     result = work(case, catalogue, Limits())
     seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
@@ -119,6 +118,7 @@ def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measur
     }
     if case.partition(" ")[0] in ("futures", "dask"):
         measured["workers"] = int(case.partition(" ")[2])
+        measured["start_up_seconds"] = start_up
     if result is not None:
         measured["bytes"] = result.ledger.bytes_read
         if keep is not None:
@@ -229,6 +229,16 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def speed_up(results: dict[str, Measurement], kind: str) -> str:
+    """Of two workers over one: of the whole run, and of what lasts longer with more events."""
+    one, two = (results[f"{kind} {workers}"] for workers in (1, 2))
+    works = [m["seconds"] - m["start_up_seconds"] for m in (one, two)]
+    return (
+        f"{kind}: two workers {one['seconds'] / two['seconds']:.2f} times as fast as one, "
+        f"{works[0] / works[1]:.2f} without their start ({two['start_up_seconds']:.1f} s)"
+    )
+
+
 def machine() -> str:
     model = next(
         (
@@ -251,6 +261,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", help="these only: 'read all,chain all'")
     parser.add_argument("--scaling", action="store_true", help="workers and small files instead")
+    parser.add_argument(
+        "--small-files", default=SMALL_FILES, help="of --scaling: so many with 200 events each"
+    )
     parser.add_argument("--quick", action="store_true", help="few events, once, in this process")
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--compare", type=Path, help="with those of an earlier run")
@@ -292,7 +305,7 @@ def _all(options: argparse.Namespace, folder: Path, temporary: Path) -> dict[str
             )
             repeats.setdefault(case, []).append(measured)
     if options.scaling and not options.catalogue:
-        for files in SMALL_FILES:
+        for files in map(int, options.small_files.split(",")):
             small = speed_inputs.catalogue(folder / "small", files, SMALL_FILE_EVENTS)
             small.write(path)
             name = f"futures 2 on {files} files"
@@ -302,6 +315,9 @@ def _all(options: argparse.Namespace, folder: Path, temporary: Path) -> dict[str
     report: dict[str, Any] = {"machine": machine(), "results": results}
     earlier = json.loads(options.compare.read_text())["results"] if options.compare else {}
     logger.info("%s\n%s", report["machine"], table(results, earlier))
+    for kind in ("futures", "dask"):
+        if f"{kind} 1" in results and f"{kind} 2" in results:
+            logger.info("%s", speed_up(results, kind))
     if "yardstick" in results and "chain lean" in results:
         report["difference"] = compare_histograms(temporary)
         logger.info("chain and yardstick differ by at most %.1e", report["difference"])
