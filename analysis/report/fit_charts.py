@@ -32,20 +32,21 @@ _MOST_IMPACTS = 20
 
 def peak_chart(name: str, title: str, fit: PeakFit, axis: str) -> Chart:
     """Points, fit and its background, and the pulls of the bins below."""
-    points = _fitted_bins(fit)
+    bins = fit.bins
     rows: list[Row] = [
-        [f"{p['low']:g}", f"{p['high']:g}", f"{p['events']:.1f}", f"{p['expected']:.1f}",
-         f"{p['pull']:+.2f}"]
-        for p in points
-    ]  # fmt: skip
+        [f"{low:g}", f"{high:g}", f"{value:.1f}", f"{expected:.1f}", f"{pull:+.2f}"]
+        for low, high, value, expected, pull in zip(
+            bins.low, bins.high, bins.values, bins.expected, bins.pulls, strict=True
+        )
+    ]
     position, width = (fit.parameters[key] for key in ("position", "width"))
-    pulls = fit.bins.pulls
+    pulls = bins.pulls
     description = (
         f"Peak of {fit.signal.value:.0f} ± {fit.signal.error:.0f} events at {position} GeV, width "
         f"{width} GeV, over its background; {fit.goodness}. Pulls between {min(pulls):+.1f} and "
         f"{max(pulls):+.1f}."
     )
-    datasets = {"curve": _curve(fit), "points": points}
+    datasets = {"curve": _curve(fit), "points": _fitted_bins(fit)}
     spec = above_each_other(datasets, _peak_panel(fit), _bin_pulls_panel(fit, axis))
     header = ["from", "to", "events", "fit", "pull"]
     return Chart(name, title, description, {"": spec}, header, rows)

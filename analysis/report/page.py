@@ -85,7 +85,7 @@ def _specs(parts: list[Section]) -> dict[str, Any]:
 
 def _embedded(value: Any) -> Markup:
     """JSON for a script element: no `<` can end it."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def _file(name: str) -> str:

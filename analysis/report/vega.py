@@ -5,6 +5,7 @@ Text and lines are `currentColor`, so that they follow the page from light to da
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Spec = dict[str, Any]
@@ -46,6 +47,6 @@ def above_each_other(datasets: dict[str, list[Spec]], *panels: Spec) -> Spec:
     }
 
 
-def short(value: float) -> float:
-    """Six digits: what a screen can show, and no more bytes."""
-    return float(f"{value:.6g}")
+def short(value: float) -> float | None:
+    """Six digits: what a screen can show, and no more bytes; None, which is not drawn, for no number."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

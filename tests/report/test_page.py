@@ -24,6 +24,7 @@ from analysis.report.configuration import Difference, differences, toml
 from analysis.report.page import render, write
 from analysis.report.run import Run, load
 from analysis.report.text import plain
+from analysis.report.vega import short
 from tests.ntuples import write_random
 
 
@@ -213,6 +214,13 @@ def test_latex_becomes_unicode() -> None:
     assert plain(r"$m_{bjj}$ [GeV]") == "m_bjj [GeV]"
     assert plain(r"$\geq$ 2 b tags") == "≥ 2 b tags"
     assert plain("W+jets") == "W+jets"
+
+
+def test_what_is_no_number_is_not_drawn() -> None:
+    """JSON has no NaN: a browser would refuse all charts of the page."""
+    assert short(float("nan")) is None
+    assert short(float("inf")) is None
+    assert short(1234567.0) == 1234570.0
 
 
 def test_differences_are_a_configuration_that_makes_them() -> None:
