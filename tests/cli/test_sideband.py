@@ -203,9 +203,11 @@ def test_inputs_that_hold_no_masses(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     name, *others = arguments
+    of_a_chunk = name in ("nan.root", "nopt.root")
     line = error_of(
-        capsys, "sideband", f"{folder}/{name}", *others, "--output", folder / "none", "--quiet"
-    )
+        capsys, "sideband", f"{folder}/{name}", *others, "--output", folder / "none", "--quiet",
+        expected=3 if of_a_chunk else 2,
+    )  # fmt: skip
     assert any(part in line for part in message.split("|"))
     assert not (folder / "none").exists()
 
