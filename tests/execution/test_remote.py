@@ -257,7 +257,7 @@ def test_what_came_short_is_no_cached_file(
     whole = HTTPFileSystem._info
 
     async def longer(self: Any, *arguments: Any, **options: Any) -> Any:
-        return await whole(self, *arguments, **options) | {"size": 10**8}
+        return await whole(self, *arguments, **options) | {"size": 10**7}
 
     monkeypatch.setattr(HTTPFileSystem, "_info", longer)
     cache = tmp_path / "cache"
