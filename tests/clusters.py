@@ -27,7 +27,11 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         started = subprocess.Popen(
-            command, stdout=output, stderr=output, env=os.environ | (environment or {})
+            command,
+            stdout=output,
+            stderr=output,
+            env=os.environ | (environment or {}),
+            cwd=log.parent,  # where this package is not
         )
     try:
         yield started
@@ -145,7 +149,12 @@ def slurm(folder: Path) -> Iterator[None]:
             if name == "munged":
                 _until((munge / "socket").exists)
         _until(lambda: "idle" in _output("sinfo", "-h", "-o", "%T"))
-        yield
+        try:
+            yield
+        finally:
+            # What still runs of a test that failed would outlive the node's daemon.
+            _output("scancel", "--user", "root")
+            _until(lambda: not _output("squeue", "-h").strip())
 
 
 def _output(*command: str) -> str:

@@ -68,7 +68,7 @@ def connected(
         opened = _batch(settings, workers, max_workers)
     with opened as client:
         _wait_for_worker(client, settings.wait_s)
-        with _equipped(client):
+        with _equipped(client, scheduler_too=not isinstance(settings, Batch)):
             yield client
 
 
@@ -334,15 +334,18 @@ def _wait_for_worker(client: Any, wait_s: float) -> None:
 
 
 @contextmanager
-def _equipped(client: Any) -> Iterator[None]:
+def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
     """Within the block, each worker, also one that comes later, has this code and these versions.
 
     A worker that comes later with other versions is not let in.
     """
     _require_same_python(client)
     try:
+        plugin, equip_scheduler = _equipment()
         try:
-            client.register_plugin(_equipment())
+            client.register_plugin(plugin)
+            if scheduler_too:
+                client.run_on_scheduler(equip_scheduler)
         except RuntimeError as error:
             raise ExecutionError(str(error)) from error
         yield
@@ -362,44 +365,55 @@ def _require_same_python(client: Any) -> None:
             raise ExecutionError(msg)
 
 
-def _equipment() -> Any:
-    """What a worker does first. It is sent by value, and so speaks of no module of this package."""
+def _equipment() -> tuple[Any, Any]:
+    """A plugin for the workers, and a function for a scheduler of another process.
+
+    The scheduler unpacks the tasks too, so it needs what they are made of. Both are sent by value, and so
+    use no module of this package before it is there.
+    """
     from distributed import WorkerPlugin
 
     files = environment.source_files()
-    digest = environment.source_digest(files)
+    folder = f"ttbar-opendata-{environment.source_digest(files)}"
     content = environment.archive(files)
     names = tuple({name.partition("/")[0] for name in files})
     here = environment.versions()
     xrootd = {name: value for name, value in os.environ.items() if name.startswith("XRD_")}
 
+    def equip(who: str, root: str | None) -> None:
+        import importlib
+        import io
+        import os
+        import sys
+        import tempfile
+        import zipfile
+        from pathlib import Path
+
+        for name, value in xrootd.items():
+            os.environ.setdefault(name, value)
+        if not sys.path[0].endswith(folder):
+            path = Path(root or tempfile.mkdtemp()) / folder
+            zipfile.ZipFile(io.BytesIO(content)).extractall(path)
+            # Another version may be installed there, or loaded by an earlier run.
+            sys.path.insert(0, str(path))
+            for module in list(sys.modules):
+                if module.partition(".")[0] in names:
+                    del sys.modules[module]
+        found = importlib.import_module("analysis.execution.environment").differences(here)
+        if found:
+            msg = f"{who}: {'; '.join(found)}"
+            raise RuntimeError(msg)
+
     class Equip(WorkerPlugin):
         name = PLUGIN
 
         def setup(self, worker: Any) -> None:
-            import importlib
-            import io
-            import os
-            import sys
-            import zipfile
-            from pathlib import Path
+            equip(f"worker {worker.name} ({worker.address})", worker.local_directory)
 
-            for name, value in xrootd.items():
-                os.environ.setdefault(name, value)
-            folder = str(Path(worker.local_directory) / f"ttbar-opendata-{digest}")
-            zipfile.ZipFile(io.BytesIO(content)).extractall(folder)
-            if folder not in sys.path[:1]:
-                # Another version may be installed there, or loaded by an earlier run.
-                sys.path.insert(0, folder)
-                for module in list(sys.modules):
-                    if module.partition(".")[0] in names:
-                        del sys.modules[module]
-            found = importlib.import_module("analysis.execution.environment").differences(here)
-            if found:
-                msg = f"worker {worker.name} ({worker.address}): {'; '.join(found)}"
-                raise RuntimeError(msg)
+    def equip_scheduler(dask_scheduler: Any) -> None:
+        equip(f"scheduler ({dask_scheduler.address})", None)
 
-    return Equip()
+    return Equip(), equip_scheduler
 
 
 def _require(module: str, what: str, extra: str) -> Any:

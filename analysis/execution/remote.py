@@ -255,6 +255,7 @@ def _locked(path: Path) -> Iterator[None]:
     import fcntl
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # a worker's machine may not have it
         file = path.open("w")
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"

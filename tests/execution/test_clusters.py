@@ -72,13 +72,18 @@ def stale(tmp_path: Path) -> dict[str, str]:
 def test_a_running_scheduler_gets_the_code_and_gives_the_same(
     small: Catalogue, reference: Result, tmp_path: Path, stale: dict[str, str]
 ) -> None:
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    from distributed import Client
+
     with dask_scheduler(tmp_path, workers=2, environment=stale) as address:
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=60)
+            loaded = client.run(lambda: importlib.import_module("analysis").__version__)
+        assert set(loaded.values()) == {"0.0.1"}
         for _ in range(2):
             result = on(scheduler_settings(address), small)
             assert_same(result, reference)
         assert result.ledger.executor["cluster"]["address"] == address
-        from distributed import Client
-
         with Client(address) as client:
             plugins = client.run(lambda dask_worker: list(dask_worker.plugins))
     assert not [names for names in plugins.values() if "ttbar-opendata" in names]
