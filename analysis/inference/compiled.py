@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LEAST_RATE = 1e-3
+"""Of the events of a bin: below, their Poisson distribution is continued by a parabola."""
+
 # Value, slope and curvature of a1 x + .. + a6 x⁶ at x = 1 (even rows) and x = -1 (odd rows).
 _POWERS = np.arange(1, 7)
 _AT_ONE = np.array(
@@ -177,7 +180,7 @@ def _scale(parameters, cells, events):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def twice_nll(parameters, cells, terms, main, auxiliary):  # type: ignore[no-untyped-def]
-    """-2 ln L of the main data, shape (bins,), and the auxiliary ones; NaN for a negative rate."""
+    """-2 ln L of the main data, shape (bins,), and the auxiliary ones; finite for any rate."""
     total = 0.0
     rates = expected(parameters, cells, len(main))
     for i in range(len(main)):
@@ -195,11 +198,22 @@ def twice_nll(parameters, cells, terms, main, auxiliary):  # type: ignore[no-unt
 
 @numba.njit(cache=True)
 def _poisson(n, rate):  # type: ignore[no-untyped-def]
-    """-ln of a Poisson distribution continued to fractions of events."""
+    """-ln of a Poisson distribution continued to fractions of events.
+
+    Extrapolated variations can make rates negative, where a fit that comes upon a NaN is lost. There
+    the curve goes on as a parabola, from a rate so small that no minimum is beyond it.
+    """
     if n <= 0.0:
-        return rate
-    if rate <= 0.0:
-        return math.inf if rate == 0.0 else math.nan
+        return abs(rate)
+    least = LEAST_RATE * n
+    if rate < least:
+        beyond = (rate - least) / least
+        return _poisson_inside(n, least) + beyond * (least - n) + 0.5 * beyond * beyond * n
+    return _poisson_inside(n, rate)
+
+
+@numba.njit(cache=True)
+def _poisson_inside(n, rate):  # type: ignore[no-untyped-def]
     # rate - n ln(rate) + ln n! is a small difference of terms of 10⁶ in bins of 10⁵ events: their
     # rounding hides the changes that HESSE's small steps make.
     change = (rate - n) / n
