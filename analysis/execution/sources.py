@@ -20,28 +20,34 @@ MAX_TREES = 4
 class KeptOpen(FSSpecSource):
     """One source for all who open the same file in this process; uproot's own in all else.
 
-    It is closed when another file is opened and nobody uses it, or when an error ended its use. A file
-    that was written anew in between is read anew: uproot knows the trees by the file's identifier.
+    It is closed when another file is opened and nobody uses it, or when an error ended its use. A thread
+    uses one file at a time: opening the next one ends the use of those before, also of a file that could
+    not be opened to the end. A file that was written anew in between is read anew: uproot knows the trees
+    by the file's identifier.
     """
 
     _sources: ClassVar[dict[Any, KeptOpen]] = {}
     _lock: ClassVar[Any] = threading.RLock()
-    _users: int
+    _users: set[int]
+    """Threads."""
     _counted: int
 
     def __new__(cls, file_path: str, **options: Any) -> Self:
         key = (cls, file_path, repr(sorted(options.items(), key=str)))
         with cls._lock:
+            me = threading.get_ident()
             for other, source in list(cls._sources.items()):
-                if other != key and source._users == 0:
+                if other != key:
+                    source._users.discard(me)
+                if other != key and not source._users:
                     source._close()
                     del cls._sources[other]
             if key not in cls._sources:
                 source = super().__new__(cls)
-                source._users = source._counted = 0
+                source._users, source._counted = set(), 0
                 FSSpecSource.__init__(source, file_path, **options)
                 cls._sources[key] = source
-            cls._sources[key]._users += 1
+            cls._sources[key]._users.add(me)
             return cls._sources[key]
 
     def __init__(self, file_path: str, **options: Any) -> None:
@@ -49,7 +55,7 @@ class KeptOpen(FSSpecSource):
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with self._lock:
-            self._users -= 1
+            self._users.discard(threading.get_ident())
             if kind is not None:
                 self._close()
                 for key in [key for key, source in self._sources.items() if source is self]:

@@ -19,6 +19,7 @@ import pytest
 
 from analysis.execution.executors import FAIL_FAST
 from analysis.execution.ledger import Ledger
+from analysis.execution.remote import Access
 from tests.conftest import PROJECT
 from tests.execution.processors import Counting
 from tests.execution.small import (
@@ -298,7 +299,7 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
         }
         main = start(
             run_small, out, NAMES, 0.02, server.address, impatient,
-            executor="futures", workers=2, retries=8, retry_delay_s=0.5,
+            executor="futures", workers=2, retries=8, retry_delay_s=0.5, access=Access(attempts=1),
         )  # fmt: skip
         while computed(out / "trace").total() < 20:
             assert main.is_alive()

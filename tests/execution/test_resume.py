@@ -15,7 +15,7 @@ import pytest
 
 from analysis.config import Binning, DimuonConfig
 from analysis.errors import OutputError
-from analysis.execution import archive, checkpoints, provenance
+from analysis.execution import archive, checkpoints, environment, provenance
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Result
 from tests.execution.processors import Counting
@@ -194,12 +194,12 @@ def test_other_code(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_other_versions(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = provenance.version
+    real = environment.version
     monkeypatch.setattr(
-        provenance, "version", lambda name: "1.0" if name == "awkward" else real(name)
+        environment, "version", lambda name: "1.0" if name == "awkward" else real(name)
     )
     cut_short(folder)
-    monkeypatch.setattr(provenance, "version", real)
+    monkeypatch.setattr(environment, "version", real)
     _, n = again(folder)
     assert n == CHUNKS
     assert "20 finished chunks are not used: other versions (awkward 1.0)" in unused(log)[0]

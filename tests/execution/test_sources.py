@@ -86,3 +86,14 @@ def test_threads_do_not_close_each_others_files(paths: tuple[Path, Path]) -> Non
     with ThreadPoolExecutor(4) as pool:
         last = list(pool.map(read, range(200)))
     assert last == [999, 1999] * 100
+
+
+def test_files_that_cannot_be_opened_do_not_stay(paths: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in ("missing.root", "empty.root", "noise.root"):
+        if name != "missing.root":
+            (tmp_path / name).write_bytes(b"" if name == "empty.root" else b"x" * 1000)
+        with pytest.raises((OSError, ValueError)):
+            opened(tmp_path / name)
+    with opened(paths[0]) as file:
+        assert file["events"].num_entries == 1000
+    assert len(KeptOpen._sources) == 1
