@@ -64,8 +64,8 @@ class Access:
     """
 
     replicas: tuple[str, ...] = ()
-    """Servers (`root://HOST//`, `https://HOST/PATH`) or folders that have the files too, tried in
-    turn instead of the catalogue's own `root://HOST//`, which is the last."""
+    """Servers (root and https prefixes) or folders that have the files too, tried in
+    turn instead of the catalogue's own server, which is the last."""
     cache: Path | None = None
     """Folder for whole files, copied there when first read."""
     timeout_s: float = 60.0
