@@ -9,7 +9,6 @@ The defaults are those of the CMS Open Data workshop's ttbar lesson, which follo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from analysis.digests import short_digest
 from analysis.errors import ConfigError, did_you_mean
 from analysis.validation import Strict, faults
 
@@ -173,7 +173,7 @@ class Configuration(Strict):
     def digest(self) -> str:
         """Short hash of all values: two runs with the same digest had the same configuration."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return short_digest(canonical)
 
 
 class AnalysisConfig(Configuration):

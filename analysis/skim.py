@@ -7,7 +7,6 @@ event was read, so that there is no incomplete one to be used.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from coffea.processor import ProcessorABC
 
 from analysis.catalogue import Catalogue, Dataset
 from analysis.config import AnalysisConfig
+from analysis.digests import short_digest
 from analysis.errors import CatalogueError
 from analysis.execution.ledger import Ledger
 from analysis.execution.runner import Execution, run
@@ -127,7 +127,7 @@ def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:
 
 
 def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
-    return parts / dataset / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}_{start:012d}.root"
+    return parts / dataset / f"{short_digest(url)}_{start:012d}.root"
 
 
 def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> layout.Columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import platform
 import zipfile
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from analysis import __version__
+from analysis.digests import short_digest
 
 PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 """What the numbers may depend on."""
@@ -61,10 +61,9 @@ def source_files() -> dict[str, bytes]:
 
 def source_digest(files: Mapping[str, bytes]) -> str:
     """Short hash of the modules: the same digest is the same code."""
-    digest = hashlib.sha256()
-    for name, content in files.items():
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:16]
+    return short_digest(
+        b"".join(f"{name}\0{len(content)}\0".encode() + content for name, content in files.items())
+    )
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -14,6 +13,7 @@ from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
 from analysis.catalogue import Catalogue, NtupleFile, metadata
+from analysis.digests import short_digest
 from analysis.execution.chunk import FILE_EVENTS
 
 CHUNK_EVENTS = 150_000
@@ -68,9 +68,7 @@ def identity(file: NtupleFile, catalogue: Catalogue) -> str:
     if "://" not in file.url and path.is_file():
         with path.open("rb") as stream:
             known += [path.stat().st_size, stream.read(_HEADER_BYTES).hex()]
-    return hashlib.sha256(
-        json.dumps(to_jsonable_python(known), sort_keys=True).encode()
-    ).hexdigest()[:16]
+    return short_digest(json.dumps(to_jsonable_python(known), sort_keys=True))
 
 
 def chunks(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from coffea.processor import ProcessorABC
 
 from analysis.config import Configuration
+from analysis.digests import short_digest
 from analysis.errors import ConfigError
 from analysis.execution.environment import versions
 from analysis.validation import Strict
@@ -63,11 +63,6 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
         code=_code(kind, schema),
         versions=versions(),
     )
-
-
-def short_digest(text: str | bytes) -> str:
-    content = text.encode() if isinstance(text, str) else text
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _code(*kinds: type[Any]) -> dict[str, str]:

@@ -6,7 +6,6 @@ catalogue's in everything that is written of a run.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import Any, TypeVar, cast
 import fsspec
 from uproot.source.chunk import Source
 
+from analysis.digests import short_digest
 from analysis.errors import ConfigError, OutputError
 from analysis.execution.failures import ChunkError, describe
 from analysis.execution.sources import CACHES, KeptOpen
@@ -208,7 +208,7 @@ def _cached(url: str, access: Access) -> Path:
     Raises OutputError if it cannot be written, or what reading the file raises.
     """
     assert access.cache is not None
-    name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rpartition('/')[2]}"
+    name = f"{short_digest(url)}-{url.rpartition('/')[2]}"
     path = access.cache / name
     if not path.exists():
         with _locked(access.cache / f".{name}.lock"):

@@ -15,12 +15,12 @@ Units: GeV, cm for impact parameters. All models are frozen and reject unknown n
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 from pydantic import Field, ValidationError
 
+from analysis.digests import short_digest
 from analysis.errors import did_you_mean
 from analysis.simulation.errors import SimulationError
 from analysis.validation import Strict
@@ -249,7 +249,7 @@ class DetectorConfig(Strict):
 def digest(content: Any) -> str:
     """A short fingerprint of JSON-like settings: equal settings, equal fingerprint."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_digest(text)
 
 
 def detector_with(assignments: list[str]) -> DetectorConfig:
