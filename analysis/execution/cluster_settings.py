@@ -67,7 +67,7 @@ class ClusterSettings(Strict):
     """What every kind of cluster has."""
 
     workers: Workers = (2, None)
-    """Worker processes: `4`, or `"2:20"` for as many as there is work for; an option overrides it."""
+    """Worker processes: 4, or "2:20" for as many as there is work for; an option overrides it."""
     wait_s: PositiveFloat = 60.0
     """For the first worker."""
 
