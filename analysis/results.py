@@ -149,15 +149,9 @@ def load_normalised(folder: Path) -> Normalised:
     Raises OutputError if it has not been run there.
     """
     ledger = Ledger.load(folder)
-    path = folder / NORMALISATION
-    try:
-        scaling = Normalisation.model_validate_json(path.read_bytes())
-    except OSError as error:
-        msg = f"{folder} has no normalised histograms: run 'normalise' on it first"
-        raise OutputError(msg) from error
-    except ValidationError as error:
-        msg = f"{path}: not a normalisation of this version: run 'normalise' again"
-        raise OutputError(msg) from error
+    scaling = load_stored(
+        folder, NORMALISATION, Normalisation, "normalise", what="normalised histograms"
+    )
     return Normalised(histograms.load(folder / NORMALISED), scaling, _labelled(ledger, scaling))
 
 
@@ -165,32 +159,38 @@ def load_top_peak(folder: Path) -> TopPeakResult:
     """What `top_peak` left. Raises OutputError if it has not been run there."""
     from analysis.postprocess import top_peak
 
-    return _load(folder, TOP_PEAK, top_peak.TopPeakResult, "toppeak")
+    return load_stored(folder, TOP_PEAK, top_peak.TopPeakResult, "toppeak")
 
 
 def load_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     """What `estimate_multijet` left. Raises OutputError if it has not been run there."""
-    return _load(folder, MULTIJET, dict[str, multijet.RegionEstimate], "abcd")
+    return load_stored(folder, MULTIJET, dict[str, multijet.RegionEstimate], "abcd")
 
 
 def load_peak(folder: Path) -> PeakReport:
     """What `save_peak` left. Raises OutputError if there is none."""
     from analysis.postprocess import resonances
 
-    return _load(folder, SIDEBAND, resonances.PeakReport, "sideband")
+    return load_stored(folder, SIDEBAND, resonances.PeakReport, "sideband")
 
 
 def load_cutflow(folder: Path) -> dict[str, Any]:
     """Dataset -> channel -> step -> events, as `save_run` left it. Raises OutputError without it."""
-    return _load(folder, CUTFLOW, dict[str, Any], "process")
+    return load_stored(folder, CUTFLOW, dict[str, Any], "process")
 
 
-def _load(folder: Path, name: str, model: type[_Stored], command: str) -> _Stored:
+def load_stored(
+    folder: Path, name: str, model: type[_Stored], command: str, *, what: str | None = None
+) -> _Stored:
+    """What `command` left in the file `name` of a results folder; `what` is its name in words.
+
+    Raises OutputError if there is none of this version.
+    """
     path = folder / name
     try:
         return TypeAdapter(model).validate_json(path.read_bytes())
     except OSError as error:
-        msg = f"{folder} has no {name}: run '{command}' on it first"
+        msg = f"{folder} has no {what or name}: run '{command}' on it first"
         raise OutputError(msg) from error
     except ValidationError as error:
         msg = f"{path}: not of this version: run '{command}' again"

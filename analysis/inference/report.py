@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from analysis.errors import OutputError
 from analysis.files import write_json, write_text
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.results import FIT, FIT_TABLES
+from analysis.results import FIT, FIT_TABLES, load_stored
 from analysis.tables import Row, markdown
 
 Table = tuple[str, Row, list[Row]]
@@ -30,15 +27,7 @@ def write(measurement: Measurement, folder: Path) -> list[Path]:
 
 def load(folder: Path) -> Measurement:
     """What `write` left. Raises OutputError if there is none of this version."""
-    path = folder / FIT
-    try:
-        return Measurement.model_validate_json(path.read_bytes())
-    except OSError as error:
-        msg = f"{folder} has no {FIT}: run 'fit' on it first"
-        raise OutputError(msg) from error
-    except ValidationError as error:
-        msg = f"{path}: not a measurement of this version: run 'fit' again"
-        raise OutputError(msg) from error
+    return load_stored(folder, FIT, Measurement, "fit")
 
 
 def summary(measurement: Measurement) -> Table:
