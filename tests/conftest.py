@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from analysis.catalogue import Catalogue
 from analysis.inventory import build
 from tests.ntuples import write_random
+
+# The same examples each time: a change that is innocent does not fail. `--hypothesis-profile=explore`
+# draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 PROJECT = Path(__file__).parents[1]
 SHARED = PROJECT.parent / "shared"

@@ -8,6 +8,7 @@ opening takes. So here a file is closed only when its process opens another one.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import uproot
@@ -57,6 +58,9 @@ class KeptOpen(FSSpecSource):
         with self._lock:
             self._users.discard(threading.get_ident())
             if kind is not None:
+                # Else the file system of XRootD gives the dead connection's handle to who opens it anew.
+                with suppress(Exception):
+                    self._fs.invalidate_cache(self._file_path)
                 self._close()
                 for key in [key for key, source in self._sources.items() if source is self]:
                     del self._sources[key]

@@ -38,6 +38,13 @@ from tests.servers import xrootd
 
 NAMES = [f"file{i}.root" for i in range(50)]
 KILLS = 20
+IMPATIENT = {
+    "XRD_CONNECTIONWINDOW": "1",
+    "XRD_CONNECTIONRETRY": "1",
+    "XRD_TIMEOUTRESOLUTION": "1",
+    "XRD_STREAMERRORWINDOW": "1",
+}
+"""Seconds and tries of the XRootD client, less than a server is away in the tests."""
 
 needs_dask = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")
 
@@ -291,14 +298,8 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
     with xrootd(folder, tmp_path / "server") as server:
         out = tmp_path / "out"
         out.mkdir()
-        impatient = {
-            "XRD_CONNECTIONWINDOW": "1",
-            "XRD_CONNECTIONRETRY": "1",
-            "XRD_TIMEOUTRESOLUTION": "1",
-            "XRD_STREAMERRORWINDOW": "1",
-        }
         main = start(
-            run_small, out, NAMES, 0.02, server.address, impatient,
+            run_small, out, NAMES, 0.02, server.address, IMPATIENT,
             executor="futures", workers=2, retries=8, retry_delay_s=0.5, access=Access(attempts=1),
         )  # fmt: skip
         while computed(out / "trace").total() < 20:
@@ -321,3 +322,47 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
     assert result.ledger.chunks.resumed == len(NAMES) * EVENTS // CHUNK
     assert_accounted(result, catalogue)
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def test_a_file_of_a_server_that_came_back_is_read_again(folder: Path, tmp_path: Path) -> None:
+    """By a process that had it open when the server went: the client's dead handle is forgotten."""
+    script = """
+import os, sys, time, uproot
+from contextlib import suppress
+from analysis.execution.remote import Access
+address, stopped, started = sys.argv[1:]
+def read():
+    with uproot.open(address, **Access(attempts=1, timeout_s=5).options()) as file:
+        return file["Events"]["Muon_pt"].array(entry_stop=1)
+def wait(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+read()
+print("read", flush=True)
+wait(stopped)
+with suppress(OSError, ValueError):
+    read()
+print("failed", flush=True)
+wait(started)
+for _ in range(20):
+    with suppress(OSError, ValueError):
+        read()
+        print("again", flush=True)
+        break
+    time.sleep(0.5)
+"""
+    (tmp_path / "server").mkdir()
+    with xrootd(folder, tmp_path / "server") as server:
+        signs = [tmp_path / "stopped", tmp_path / "started"]
+        command = [sys.executable, "-c", script, f"{server.address}/{NAMES[0]}", *map(str, signs)]
+        with subprocess.Popen(
+            command, cwd=PROJECT, env=os.environ | IMPATIENT, stdout=subprocess.PIPE, text=True
+        ) as reader:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "read\n"
+            server.stop()
+            signs[0].touch()
+            assert reader.stdout.readline() == "failed\n"
+            server.start()
+            signs[1].touch()
+            assert reader.stdout.readline() == "again\n"
