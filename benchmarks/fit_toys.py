@@ -24,6 +24,7 @@ logger = logging.getLogger("toys")
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("pyhf").setLevel(logging.WARNING)
     toys, seed = (int(x) for x in (sys.argv[2:] + ["200", str(SEED)][len(sys.argv) - 2 :])[:2])
     begin = time.process_time()
     found = pulls(Likelihood(load(Path(sys.argv[1]))), toys, seed)

@@ -111,15 +111,18 @@ def breakdown(best: BestFit, groups: Mapping[str, Sequence[str]] = GROUPS) -> di
     """Part of each group of parameters in the error of the parameter of interest.
 
     A group's part is the quadratic difference of the error and the one with the group held at the
-    best fit; `statistical` is what is left with all constrained parameters held, `systematic` the
-    quadratic rest without luminosity. Because of correlations the groups need not add up to it.
+    best fit; `statistical` is what is left with all constrained parameters held and a luminosity that
+    is fitted without a prior, `systematic` the quadratic rest without luminosity. Because of
+    correlations the groups need not add up to it.
     """
-    total = best.result.error
-    constrained = set(_constrained(best))
-    parts = {STATISTICAL: _conditional_error(best, constrained)}
+    total, names = best.result.error, best.likelihood.names
+    free = set(np.flatnonzero(best.errors > 0).tolist()) - {best.likelihood.poi}
+    fitted = {i for i in free if _group(names[i], groups) == LUMINOSITY}
+    nuisances = fitted.union(_constrained(best))
+    parts = {STATISTICAL: _conditional_error(best, nuisances)}
     by_group: dict[str, set[int]] = {}
-    for index in sorted(constrained):
-        by_group.setdefault(_group(best.likelihood.names[index], groups), set()).add(index)
+    for index in sorted(nuisances):
+        by_group.setdefault(_group(names[index], groups), set()).add(index)
     for name in (*groups, OTHER):
         if name in by_group:
             parts[name] = _rest(total, _conditional_error(best, by_group[name]))

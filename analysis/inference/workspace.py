@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from analysis.inference.config import InferenceConfig, Variation
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.templates import Template, Templates
+from analysis.inference.validator import NO_DIFFERENCE
 
 Array = NDArray[np.float64]
 Observed = Literal["data", "pseudodata", "asimov"]
@@ -147,13 +148,22 @@ def _modifiers(
 ) -> Iterator[Spec]:
     """Normalisation and shape of a variation, each if it is above the pruning threshold."""
     factors, shapes = _separated(nominal.values, pair, config)
-    if (factors[0] - 1) * (factors[1] - 1) > 0:
-        half = (factors[0] - factors[1]) / 2
+    same_side = (factors[0] - 1) * (factors[1] - 1) > 0
+    if same_side:
         notes.append(
             f"{place}: up and down on the same side ({factors[0]:.4g}, {factors[1]:.4g}), "
             f"half their difference taken for the normalisation"
         )
-        factors = 1 + half, 1 - half
+    # What is the same in both directions is left to the validator, which calls it an error.
+    symmetric = config.two_sided == "symmetric" and _differ(pair)
+    if same_side or symmetric:
+        factors = _symmetric_factors(factors)
+    if symmetric:
+        half = (shapes[0] - shapes[1]) / 2
+        shapes = (
+            np.maximum(nominal.values + half, 0.0),
+            np.maximum(nominal.values - half, 0.0),
+        )
     largest = max(abs(factor - 1) for factor in factors)
     if largest > config.pruning:
         data: Spec = {"hi": factors[0], "lo": factors[1]}
@@ -167,6 +177,15 @@ def _modifiers(
         yield {"name": name, "type": "histosys", "data": data}
     else:
         notes.append(f"{place}: shape pruned ({change:.2g})")
+
+
+def _differ(pair: tuple[Array, Array | None]) -> bool:
+    return pair[1] is not None and not np.allclose(*pair, rtol=NO_DIFFERENCE, atol=0)
+
+
+def _symmetric_factors(factors: tuple[float, float]) -> tuple[float, float]:
+    up = float(np.sqrt(factors[0] / factors[1]))
+    return up, 1 / up
 
 
 def _separated(

@@ -13,6 +13,7 @@ from analysis.config import Binning
 from analysis.inference.config import InferenceConfig
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.fit import fit
+from analysis.inference.impacts import breakdown
 from analysis.inference.templates import Templates, from_root
 from analysis.inference.validator import validate
 from analysis.inference.workspace import FRACTION, Built, build, load
@@ -55,13 +56,32 @@ def test_bins_are_added_up_between_the_models_edges(templates: Templates) -> Non
     np.testing.assert_allclose(nominal.variances, _pairs(0.5 * TTBAR))
 
 
-def test_normalisation_and_shape_make_the_varied_template(built: Built) -> None:
+def test_normalisation_and_shape_make_the_varied_template(templates: Templates) -> None:
+    built = build(templates, InferenceConfig(two_sided="asymmetric"))
     modifiers = _modifiers(built, "ttbar")
     tilt = np.linspace(0.9, 1.1, 25)
     factor = modifiers["Jet energy scale", "normsys"]["hi"]
     shape = np.array(modifiers["Jet energy scale", "histosys"]["hi_data"])
     np.testing.assert_allclose(factor * shape, _pairs(TTBAR * tilt))
     assert np.sum(shape) == pytest.approx(np.sum(_pairs(TTBAR)))
+
+
+def test_half_the_difference_of_both_directions_is_taken(built: Built) -> None:
+    factors = _modifiers(built, "wjets")["Jet energy scale", "normsys"]
+    ratio = (1.05 / 0.96) ** 0.5
+    assert factors == pytest.approx({"hi": ratio, "lo": 1 / ratio})
+    tilt = np.linspace(0.9, 1.1, 25)
+    nominal, up, down = (_pairs(t) for t in (TTBAR, TTBAR * tilt, TTBAR / tilt))
+    half = (up / np.sum(up) - down / np.sum(down)) / 2 * np.sum(nominal)
+    shapes = _modifiers(built, "ttbar")["Jet energy scale", "histosys"]
+    np.testing.assert_allclose(shapes["hi_data"], nominal + half)
+    np.testing.assert_allclose(shapes["lo_data"], nominal - half)
+
+
+def test_the_same_template_in_both_directions_is_an_error(tmp_path: Path) -> None:
+    same = {f"4j1b_wjets_pt_scale_{side}": WJETS[::-1] for side in ("up", "down")}
+    (finding,) = validate(build(_templates(tmp_path, **same), CONFIG).spec)
+    assert (finding.severity, finding.rule) == ("error", "both-directions")
 
 
 def test_a_variation_of_one_direction_is_mirrored_or_flat(templates: Templates) -> None:
@@ -112,7 +132,8 @@ def test_variations_on_one_side_give_half_their_difference(tmp_path: Path) -> No
     one_side = {"4j1b_wjets_pt_scale_up": 1.05 * WJETS, "4j1b_wjets_pt_scale_down": 1.01 * WJETS}
     built = build(_templates(tmp_path, **one_side), CONFIG)
     factors = _modifiers(built, "wjets")["Jet energy scale", "normsys"]
-    assert factors == pytest.approx({"hi": 1.02, "lo": 0.98})
+    ratio = (1.05 / 1.01) ** 0.5
+    assert factors == pytest.approx({"hi": ratio, "lo": 1 / ratio})
     assert any("up and down on the same side (1.05, 1.01)" in note for note in built.notes)
 
 
@@ -158,6 +179,10 @@ def test_the_luminosity_fraction_is_given_or_fitted(templates: Templates, tmp_pa
     free = build(templates, InferenceConfig(luminosity_fraction="free"))
     assert (FRACTION, "normfactor") in _modifiers(free, "wjets")
     assert ("Luminosity", "normsys") not in _modifiers(free, "wjets")
+    given, fitted = (breakdown(fit(b.spec)) for b in (build(templates, CONFIG), free))
+    # Not to know the luminosity is no want of statistics.
+    assert fitted["statistical"] == pytest.approx(given["statistical"], rel=0.1)
+    assert fitted["luminosity"] > 3 * given["luminosity"]
 
 
 @pytest.mark.parametrize(
