@@ -180,7 +180,8 @@ def _modifiers(
 
 
 def _differ(pair: tuple[Array, Array | None]) -> bool:
-    return pair[1] is not None and not np.allclose(*pair, rtol=NO_DIFFERENCE, atol=0)
+    up, down = pair
+    return down is not None and not np.allclose(up, down, rtol=NO_DIFFERENCE, atol=0)
 
 
 def _symmetric_factors(factors: tuple[float, float]) -> tuple[float, float]:
