@@ -27,8 +27,7 @@ def simplify_minor_ticks(figure: Figure) -> None:
     for axis, at in zip(bare, places, strict=True):
         (tick,) = axis.get_minor_ticks(1)[:1]
         for one in (tick.tick1line, tick.tick2line):
-            if one.get_visible():
-                axis.axes.add_artist(_line(one, axis, at))
+            axis.axes.add_artist(_line(one, axis, at))
     for axis in bare:
         axis.set_minor_locator(NullLocator())
 
