@@ -56,9 +56,10 @@ def write(
     tree: str = TREE,
     level: int = ZSTD_LEVEL,
     basket_events: int | None = None,
+    codec: str = "ZSTD",
 ) -> None:
-    """Write one file with a TTree: complete under its name, or absent. `level`: of zstd;
-    `basket_events`: at most so many in a basket, all in one by default.
+    """Write one file with a TTree: complete under its name, or absent. `level`: of the codec, which is
+    one of uproot's; `basket_events`: at most so many in a basket, all in one by default.
 
     Raises OutputError where it cannot be written (no space, no permission).
     """
@@ -71,7 +72,7 @@ def write(
     }
     with (
         atomic(path) as temporary,
-        uproot.recreate(temporary, compression=uproot.ZSTD(level)) as file,
+        uproot.recreate(temporary, compression=getattr(uproot, codec)(level)) as file,
     ):
         written = file.mktree(tree, types)
         events = size(columns)

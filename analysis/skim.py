@@ -33,6 +33,9 @@ EVENTS_PER_FILE = 500_000
 EVENTS_PER_BASKET = 50_000
 """Larger than in the ntuples: to read few large baskets takes less time than many small ones."""
 
+CODEC, LEVEL = "LZ4", 4
+"""A quarter larger than with zstd, and read in less than half of the time."""
+
 _PARTS = ".parts"
 
 
@@ -58,7 +61,8 @@ class SkimWriter(ProcessorABC):
         told = events.metadata
         used, early_steps = self._analysis.used_events(events)
         path = _part(self._folder, told["dataset"], told["filename"], told["entrystart"])
-        ntuples.write(path, _columns(events, self.columns(told), np.flatnonzero(used)))
+        columns = _columns(events, self.columns(told), np.flatnonzero(used))
+        ntuples.write(path, columns, codec=CODEC, level=LEVEL)
         counts = {"events": len(events), "sum_of_weights": float(len(events))}
         return {told["dataset"]: {"counts": counts, "cutflow": early_steps}}
 
@@ -110,7 +114,7 @@ def make_skim(
         }
     )
     made.write(path)
-    return Skimmed(made, path, result.ledger)
+    return Skimmed(Catalogue.load(path), path, result.ledger)
 
 
 def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:
@@ -146,7 +150,13 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dat
     files: dict[str, int] = {}
     for number, columns in enumerate(_in_files(name, catalogue, folder / _PARTS)):
         file = f"{name}_{number}.root"
-        ntuples.write(folder / name / file, columns, basket_events=EVENTS_PER_BASKET)
+        ntuples.write(
+            folder / name / file,
+            columns,
+            codec=CODEC,
+            level=LEVEL,
+            basket_events=EVENTS_PER_BASKET,
+        )
         files[file] = ntuples.size(columns)
     dataset = catalogue.datasets[name]
     before = SkimmedDataset(

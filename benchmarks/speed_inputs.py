@@ -24,12 +24,18 @@ EVENTS_PER_CLUSTER = 10_000
 SEED = 7
 
 
-def catalogue(folder: Path, files: int, events: int) -> Catalogue:
+def folder_of(folder: Path, mean_jets: float) -> Path:
+    """Where the files with so many jets are."""
+    return folder if mean_jets == MEAN_JETS else folder / f"jets_{mean_jets:g}"
+
+
+def catalogue(folder: Path, files: int, events: int, mean_jets: float = MEAN_JETS) -> Catalogue:
     """A dataset of `files` files with `events` each, made where they are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
     names = {f"ttbar_{events}_{i}.root": events for i in range(files)}
     first = folder / next(iter(names))
     if not first.exists():
-        write_file(first, events)
+        write_file(first, events, mean_jets)
     content = None
     for name in names:
         if not (folder / name).exists():
@@ -41,10 +47,10 @@ def catalogue(folder: Path, files: int, events: int) -> Catalogue:
     return Catalogue(base=str(folder), luminosity=1000, datasets={"ttbar__nominal": dataset})
 
 
-def write_file(path: Path, events: int) -> None:
+def write_file(path: Path, events: int, mean_jets: float) -> None:
     distinct = min(events, DISTINCT_EVENTS)
     # Half of the random events are pre-selected.
-    made = make_events(2 * distinct + 100, SEED, mean_jets=MEAN_JETS)
+    made = make_events(2 * distinct + 100, SEED, mean_jets=mean_jets)
     places = np.resize(np.flatnonzero(_preselected(made))[:distinct], events)
     temporary = path.with_suffix(".part")
     write(

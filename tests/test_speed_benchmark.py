@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import speed
+from analysis.catalogue import Catalogue
+from benchmarks import skim, speed
 
 
 def test_the_benchmark_measures_and_its_yardstick_agrees(
@@ -34,3 +35,21 @@ def test_a_difference_would_be_seen(tmp_path: Path) -> None:
     changed.view(flow=True)["value"][1] *= 1 + 1e-6
     histograms.save(tmp_path / "yardstick.zip", {"a": changed})
     assert speed.compare_histograms(tmp_path) == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_the_benchmark_of_skims_compares_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def a_second_a_thousand_events(_: str, path: Path, __: Path) -> dict[str, float]:
+        return {"cpu_seconds": Catalogue.load(path).events / 1000}
+
+    monkeypatch.setattr(speed, "measure_apart", a_second_a_thousand_events)
+    monkeypatch.setattr(skim, "_command", lambda *_: (1.0, 2.0))
+    options = ["--data", str(tmp_path), "--mean-jets", "7.5", "--events", "1000", "--files", "2"]
+    (row,) = skim.main(options)
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2] == "2,000"
+    kept = float(cells[3].rstrip("%")) / 100
+    assert 0.4 < kept < 0.6
+    assert float(cells[8].strip("*")) == pytest.approx(1 / kept, abs=0.06)
+    assert float(cells[5]) < float(cells[4])  # MB
