@@ -25,7 +25,7 @@ sys.path.insert(0, str(PROJECT))
 from analysis.catalogue import Catalogue
 from analysis.execution.runner import Execution
 from analysis.skim import make_skim
-from benchmarks import speed, speed_inputs
+from benchmarks import speed, speed_inputs, system
 
 logger = logging.getLogger("speed")
 
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> list[str]:
         folder = speed_inputs.folder_of(options.data, mean_jets)
         full = speed_inputs.catalogue(folder, options.files, options.events, mean_jets)
         rows.append(_row(mean_jets, full, folder / "skim", options.repeats))
-    logger.info("%s\n%s\n%s", speed.machine(), HEADER, "\n".join(rows))
+    logger.info("%s\n%s\n%s", system.machine(), HEADER, "\n".join(rows))
     return rows
 
 

@@ -36,11 +36,13 @@ def catalogue(folder: Path, files: int, events: int, mean_jets: float = MEAN_JET
     first = folder / next(iter(names))
     if not first.exists():
         write_file(first, events, mean_jets)
-    content = None
-    for name in names:
-        if not (folder / name).exists():
-            content = content or first.read_bytes()
-            (folder / name).write_bytes(_with_own_identifier(content, first))
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        content, identifier = first.read_bytes(), _identifier(first)
+        for name in missing:
+            # A copy would have the identifier by which uproot knows a file.
+            copy = content.replace(identifier, uuid.uuid4().bytes)
+            (folder / name).write_bytes(copy)
     dataset = Dataset(
         process="ttbar", kind="signal", cross_section=831.76, sum_of_weights=1e6, files=names
     )
@@ -75,7 +77,7 @@ def _preselected(events: dict[str, ak.Array]) -> np.ndarray:
     return np.asarray(passing[0] | passing[1])
 
 
-def _with_own_identifier(content: bytes, path: Path) -> bytes:
-    """A copy would have the identifier by which uproot knows a file."""
+def _identifier(path: Path) -> bytes:
     with uproot.open(path) as file:
-        return content.replace(file.file.uuid.bytes, uuid.uuid4().bytes)
+        identifier: bytes = file.file.uuid.bytes
+    return identifier
