@@ -16,6 +16,7 @@ import awkward as ak
 import numpy as np
 from coffea.processor import ProcessorABC
 
+from analysis import ntuples
 from analysis.catalogue import Catalogue, Dataset
 from analysis.config import AnalysisConfig
 from analysis.digests import short_digest
@@ -24,7 +25,6 @@ from analysis.execution.ledger import Ledger
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
-from analysis.simulation import layout
 from analysis.skimmed import Skim, SkimmedDataset
 from schemas import AGCSchema
 
@@ -32,6 +32,9 @@ CATALOGUE = "ntuples.json"
 EVENTS_PER_FILE = 500_000
 EVENTS_PER_BASKET = 50_000
 """Larger than in the ntuples: to read few large baskets takes less time than many small ones."""
+
+CODEC, LEVEL = "LZ4", 4
+"""A quarter larger than with zstd, and read in less than half of the time."""
 
 _PARTS = ".parts"
 
@@ -58,7 +61,8 @@ class SkimWriter(ProcessorABC):
         told = events.metadata
         used, early_steps = self._analysis.used_events(events)
         path = _part(self._folder, told["dataset"], told["filename"], told["entrystart"])
-        layout.write(path, _columns(events, self.columns(told), np.flatnonzero(used)))
+        columns = _columns(events, self.columns(told), np.flatnonzero(used))
+        ntuples.write(path, columns, codec=CODEC, level=LEVEL)
         counts = {"events": len(events), "sum_of_weights": float(len(events))}
         return {told["dataset"]: {"counts": counts, "cutflow": early_steps}}
 
@@ -103,14 +107,14 @@ def make_skim(
     made = catalogue.model_copy(
         update={
             "base": ".",
-            "tree": layout.TREE,
+            "tree": ntuples.TREE,
             "label": catalogue.figure_label,
             "datasets": datasets,
             "skim": Skim(source=source, config=config.model_dump(mode="json")),
         }
     )
     made.write(path)
-    return Skimmed(made, path, result.ledger)
+    return Skimmed(Catalogue.load(path), path, result.ledger)
 
 
 def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:
@@ -130,7 +134,7 @@ def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
     return parts / dataset / f"{short_digest(url)}_{start:012d}.root"
 
 
-def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> layout.Columns:
+def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> ntuples.Columns:
     """Branches with the values of `columns`, of the events of an index array."""
     chosen = {}
     for column in sorted(columns):
@@ -146,8 +150,14 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dat
     files: dict[str, int] = {}
     for number, columns in enumerate(_in_files(name, catalogue, folder / _PARTS)):
         file = f"{name}_{number}.root"
-        layout.write(folder / name / file, columns, basket_events=EVENTS_PER_BASKET)
-        files[file] = layout.size(columns)
+        ntuples.write(
+            folder / name / file,
+            columns,
+            codec=CODEC,
+            level=LEVEL,
+            basket_events=EVENTS_PER_BASKET,
+        )
+        files[file] = ntuples.size(columns)
     dataset = catalogue.datasets[name]
     before = SkimmedDataset(
         events=output["counts"]["events"],
@@ -161,15 +171,15 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dat
     return dataset.model_copy(update=update)
 
 
-def _in_files(name: str, catalogue: Catalogue, parts: Path) -> Iterator[layout.Columns]:
+def _in_files(name: str, catalogue: Catalogue, parts: Path) -> Iterator[ntuples.Columns]:
     """The events of a dataset in pieces of whole parts, at most one part above EVENTS_PER_FILE."""
-    waiting: list[layout.Columns] = []
+    waiting: list[ntuples.Columns] = []
     for file in catalogue.files_of(name):
         first = _part(parts, name, file.url, 0)
         for path in sorted(first.parent.glob(f"{first.stem.partition('_')[0]}_*.root")):
-            waiting.append(layout.read(path))
-            if sum(map(layout.size, waiting)) >= EVENTS_PER_FILE:
-                yield layout.concatenate(waiting)
+            waiting.append(ntuples.read(path))
+            if sum(map(ntuples.size, waiting)) >= EVENTS_PER_FILE:
+                yield ntuples.concatenate(waiting)
                 waiting = []
     if waiting:
-        yield layout.concatenate(waiting)
+        yield ntuples.concatenate(waiting)

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from analysis import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.generator import generate, silenced
@@ -28,7 +29,7 @@ def main(count: int) -> None:
     with silenced():
         columns = truth(record, detector)
     marks.append(time.process_time())
-    selected = layout.size(layout.branches(respond(columns, rng, detector)))
+    selected = ntuples.size(layout.branches(respond(columns, rng, detector)))
     marks.append(time.process_time())
     steps = np.diff(marks)
     total = steps.sum()

@@ -1,7 +1,6 @@
 """Speed and memory: how far the chain is from reading the columns alone.
 
     python benchmarks/speed.py --data FOLDER --json now.json [--compare earlier.json]
-    python benchmarks/speed.py --data FOLDER --scaling
     python benchmarks/speed.py --catalogue ntuples.json    # real files
 
 Every measurement is a process of its own that first does the same with few events (imports, compiled
@@ -15,9 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -39,7 +35,7 @@ from analysis.config import AnalysisConfig
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
-from benchmarks import speed_inputs
+from benchmarks import speed_inputs, system
 from benchmarks.yardstick import Yardstick
 from schemas import AGCSchema
 
@@ -59,9 +55,6 @@ b-tag weights; nominal: without variations."""
 
 ONE_CORE = ("read all", "chain all", "read lean", "chain lean", "yardstick", "chain shifts",
             "chain nominal")  # fmt: skip
-WORKERS = ("futures 1", "futures 2", "dask 1", "dask 2")
-SMALL_FILES = "100,1000,10000"
-SMALL_FILE_EVENTS = 200
 WARM_UP_EVENTS = 2000
 
 
@@ -105,18 +98,22 @@ def work(case: str, catalogue: Catalogue, limits: Limits) -> Any:
 
 def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measurement:
     """Seconds, bytes and peak memory of one case in this process, after a warm-up."""
-    start_up = _seconds(lambda: work(case, catalogue, Limits(max_events=WARM_UP_EVENTS)))
-    begin, begin_cpu = time.perf_counter(), time.process_time()
-    result = work(case, catalogue, Limits())
-    seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+    few = Limits(max_events=WARM_UP_EVENTS)
+    work(case, catalogue, few)
+    with_workers = case.partition(" ")[0] in ("futures", "dask")
+    start_up = _seconds(lambda: work(case, catalogue, few)) if with_workers else 0.0
+    with system.Children() as children:
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        result = work(case, catalogue, Limits())
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     measured: Measurement = {
         "seconds": seconds,
         "cpu_seconds": cpu,
         "events": catalogue.events,
-        "peak_mb": peak_mb(),
-        "peak_mb_of_workers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
+        "peak_mb": system.peak_mb(),
+        "peak_mb_of_workers": children.peak_mb,
     }
-    if case.partition(" ")[0] in ("futures", "dask"):
+    if with_workers:
         measured["workers"] = int(case.partition(" ")[2])
         measured["start_up_seconds"] = start_up
     if result is not None:
@@ -124,15 +121,6 @@ def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measur
         if keep is not None:
             histograms.save(keep, histograms.flatten(result.output))
     return measured
-
-
-def peak_mb() -> float:
-    """Peak memory of this process. `ru_maxrss` has that of the process it was started from too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return float(line.split()[1]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def measure_apart(case: str, catalogue_file: Path, keep: Path) -> Measurement:
@@ -229,29 +217,6 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def speed_up(results: dict[str, Measurement], kind: str) -> str:
-    """Of two workers over one: of the whole run, and of what lasts longer with more events."""
-    one, two = (results[f"{kind} {workers}"] for workers in (1, 2))
-    works = [m["seconds"] - m["start_up_seconds"] for m in (one, two)]
-    return (
-        f"{kind}: two workers {one['seconds'] / two['seconds']:.2f} times as fast as one, "
-        f"{works[0] / works[1]:.2f} without their start ({two['start_up_seconds']:.1f} s)"
-    )
-
-
-def machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, help="folder for the generated files, kept")
@@ -260,10 +225,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", help="these only: 'read all,chain all'")
-    parser.add_argument("--scaling", action="store_true", help="workers and small files instead")
-    parser.add_argument(
-        "--small-files", default=SMALL_FILES, help="of --scaling: so many with 200 events each"
-    )
     parser.add_argument("--quick", action="store_true", help="few events, once, in this process")
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--compare", type=Path, help="with those of an earlier run")
@@ -288,7 +249,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _all(options: argparse.Namespace, folder: Path, temporary: Path) -> dict[str, Any]:
     repeats: dict[str, list[Measurement]] = {}
-    cases = options.cases.split(",") if options.cases else WORKERS if options.scaling else ONE_CORE
+    cases = options.cases.split(",") if options.cases else ONE_CORE
     if options.catalogue:
         catalogue = Catalogue.load(options.catalogue)
     else:
@@ -304,24 +265,14 @@ def _all(options: argparse.Namespace, folder: Path, temporary: Path) -> dict[str
                 else measure_apart(case, path, temporary)
             )
             repeats.setdefault(case, []).append(measured)
-    if options.scaling and not options.catalogue:
-        for files in map(int, options.small_files.split(",")):
-            small = speed_inputs.catalogue(folder / "small", files, SMALL_FILE_EVENTS)
-            small.write(path)
-            name = f"futures 2 on {files} files"
-            repeats[name] = [measure_apart("futures 2", path, temporary)]
-            logger.info("%s: %.1f s", name, repeats[name][0]["seconds"])
     results = summarise(repeats)
-    report: dict[str, Any] = {"machine": machine(), "results": results}
+    report: dict[str, Any] = {"machine": system.machine(), "results": results}
     earlier = json.loads(options.compare.read_text())["results"] if options.compare else {}
     logger.info("%s\n%s", report["machine"], table(results, earlier))
-    for kind in ("futures", "dask"):
-        if f"{kind} 1" in results and f"{kind} 2" in results:
-            logger.info("%s", speed_up(results, kind))
     if "yardstick" in results and "chain lean" in results:
         report["difference"] = compare_histograms(temporary)
         logger.info("chain and yardstick differ by at most %.1e", report["difference"])
-    if not (options.quick or options.scaling or options.cases):
+    if not (options.quick or options.cases):
         report["commands"] = commands(temporary)
         for name, seconds in report["commands"].items():
             logger.info("run.py %s: %.2f s", name, seconds)

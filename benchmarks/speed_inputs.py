@@ -24,27 +24,35 @@ EVENTS_PER_CLUSTER = 10_000
 SEED = 7
 
 
-def catalogue(folder: Path, files: int, events: int) -> Catalogue:
+def folder_of(folder: Path, mean_jets: float) -> Path:
+    """Where the files with so many jets are."""
+    return folder if mean_jets == MEAN_JETS else folder / f"jets_{mean_jets:g}"
+
+
+def catalogue(folder: Path, files: int, events: int, mean_jets: float = MEAN_JETS) -> Catalogue:
     """A dataset of `files` files with `events` each, made where they are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
     names = {f"ttbar_{events}_{i}.root": events for i in range(files)}
     first = folder / next(iter(names))
     if not first.exists():
-        write_file(first, events)
-    content = None
-    for name in names:
-        if not (folder / name).exists():
-            content = content or first.read_bytes()
-            (folder / name).write_bytes(_with_own_identifier(content, first))
+        write_file(first, events, mean_jets)
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        content, identifier = first.read_bytes(), _identifier(first)
+        for name in missing:
+            # A copy would have the identifier by which uproot knows a file.
+            copy = content.replace(identifier, uuid.uuid4().bytes)
+            (folder / name).write_bytes(copy)
     dataset = Dataset(
         process="ttbar", kind="signal", cross_section=831.76, sum_of_weights=1e6, files=names
     )
     return Catalogue(base=str(folder), luminosity=1000, datasets={"ttbar__nominal": dataset})
 
 
-def write_file(path: Path, events: int) -> None:
+def write_file(path: Path, events: int, mean_jets: float) -> None:
     distinct = min(events, DISTINCT_EVENTS)
     # Half of the random events are pre-selected.
-    made = make_events(2 * distinct + 100, SEED, mean_jets=MEAN_JETS)
+    made = make_events(2 * distinct + 100, SEED, mean_jets=mean_jets)
     places = np.resize(np.flatnonzero(_preselected(made))[:distinct], events)
     temporary = path.with_suffix(".part")
     write(
@@ -69,7 +77,7 @@ def _preselected(events: dict[str, ak.Array]) -> np.ndarray:
     return np.asarray(passing[0] | passing[1])
 
 
-def _with_own_identifier(content: bytes, path: Path) -> bytes:
-    """A copy would have the identifier by which uproot knows a file."""
+def _identifier(path: Path) -> bytes:
     with uproot.open(path) as file:
-        return content.replace(file.file.uuid.bytes, uuid.uuid4().bytes)
+        identifier: bytes = file.file.uuid.bytes
+    return identifier

@@ -7,25 +7,58 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
+from analysis.errors import did_you_mean
 
 SUMMARY = "make the figures of a finished run"
+
+FORMATS = ("png", "pdf")
+PROCESSES = 2
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
+    parser.add_argument(
+        "--formats",
+        type=_formats,
+        default=FORMATS,
+        metavar="A,B",
+        help="of png and pdf (default: png,pdf; one alone takes half of the time)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=options.positive,
+        default=PROCESSES,
+        metavar="N",
+        help=f"that draw (default: {PROCESSES})",
+    )
     options.add_verbosity(parser)
 
 
+def _formats(text: str) -> tuple[str, ...]:
+    chosen = tuple(options.names(text))
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown or not chosen:
+        word = unknown[0] if unknown else text
+        msg = f"unknown format {word!r}: {did_you_mean(word, FORMATS)}"
+        raise argparse.ArgumentTypeError(msg)
+    return chosen
+
+
 def run(arguments: argparse.Namespace) -> None:
-    plot(arguments.results)
+    plot(arguments.results, arguments.formats, arguments.processes)
 
 
-def plot(folder: Path) -> None:
+def plot(folder: Path, formats: tuple[str, ...] = FORMATS, processes: int = PROCESSES) -> None:
+    if processes > 1:
+        from analysis.plotting import pool
+
+        pool.prepare()
     from analysis import results
     from analysis.plotting.figures import make_figures
 
-    paths = make_figures(results.load_normalised(folder), folder / results.FIGURES)
+    normalised = results.load_normalised(folder)
+    paths = make_figures(normalised, folder / results.FIGURES, formats, processes)
     figures = {path.stem for path in paths}
     logger.info("%d figures in %s", len(figures), folder / results.FIGURES)

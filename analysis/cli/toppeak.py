@@ -27,13 +27,13 @@ def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:
     """Fit, write and draw; print the table."""
     from analysis import results
     from analysis.config import load_config
-    from analysis.plotting.figures import make_top_peak_figures
+    from analysis.plotting.top_peak import make_figures
     from analysis.postprocess.top_peak import remarks, top_peak_table
     from analysis.tables import show
 
     normalised = results.load_normalised(folder)
     result = results.top_peak(folder, normalised, load_config(config) if config else None)
-    make_top_peak_figures(normalised, result, folder / results.FIGURES)
+    make_figures(normalised, result, folder / results.FIGURES)
     if not tables:
         return
     if result.fits and logger.isEnabledFor(logging.INFO):

@@ -17,7 +17,7 @@ from analysis.config import AnalysisConfig
 from analysis.files import writable_folder
 from analysis.histograms import MULTIJET
 from analysis.multijet import CHANNEL, PLANE
-from analysis.plotting.figures import annotate_run
+from analysis.plotting.annotations import annotate_run
 from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figure, style
 from analysis.postprocess.abcd import Closure, Sides, count_plane
 from analysis.postprocess.multijet import RegionEstimate, sides, subtracted

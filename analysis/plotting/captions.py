@@ -42,5 +42,7 @@ class Caption(NamedTuple):
             binning,
         )
 
-    def annotate(self, axes: Axes) -> None:
-        annotate(axes, self.label, self.luminosity, self.centre_of_mass)
+    def annotate(self, axes: Axes, *, labelled_above: bool = False) -> None:
+        annotate(
+            axes, self.label, self.luminosity, self.centre_of_mass, labelled_above=labelled_above
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,17 +20,17 @@ from numpy.typing import NDArray
 from analysis.files import writable_folder
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.metadata import CHANNELS, NOMINAL
-from analysis.plotting.peaks import Caption, peak_figure, sideband_figure
+from analysis.plotting import pool
+from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, with_nominal
 from analysis.plotting.style import (
+    FORMATS,
     PANEL_HEIGHT,
     PANEL_WIDTH,
-    annotate,
     colours,
     save_figure,
     style,
 )
 from analysis.postprocess.normalisation import summed
-from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.results import Normalised
@@ -39,7 +40,8 @@ logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-_CHANNELS = {"electron": "e", "muon": r"$\mu$"}
+_Drawing = tuple[str, Callable[[], Figure]]
+"""The name of a figure and what draws it."""
 
 RATIO_LIMITS = (0.5, 1.5)
 
@@ -51,50 +53,40 @@ class _Column(NamedTuple):
     ratio: Axes
 
 
-def make_figures(results: Normalised, folder: Path) -> list[Path]:
-    """Write every figure of the run to the folder; return the files."""
+def make_figures(
+    results: Normalised, folder: Path, formats: Sequence[str] = FORMATS, processes: int = 1
+) -> list[Path]:
+    """Write every figure of the run to the folder, by so many processes; return the files."""
     writable_folder(folder)
-    paths = []
+    write = partial(_write, folder=folder, formats=formats)
+    return [path for paths in pool.mapped(write, _drawings(results), processes) for path in paths]
+
+
+def _write(drawing: _Drawing, folder: Path, formats: Sequence[str]) -> list[Path]:
+    name, draw = drawing
     with style():
-        for name, figure in _all_figures(results):
-            paths += save_figure(figure, folder, name)
-    return paths
+        return save_figure(draw(), folder, name, formats)
 
 
-def make_top_peak_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:
-    """Write the figures of the top peak's fits to the folder; return the files."""
-    writable_folder(folder)
-    paths = []
-    luminosity = _luminosity(results, list(CHANNELS))
-    observable = summed(results.histograms[OBSERVABLE])
-    with style():
-        for name, fits in result.fits.items():
-            label = _label(results) if name == DATA else _simulation(results.ledger.figure_label)
-            points = results.ledger.labels.get(name, name.title())
-            caption = Caption(REGIONS[REGION].axis_label, label, luminosity, points=points)
-            if fits.peak is not None:
-                paths += save_figure(peak_figure(fits.peak, caption), folder, f"top_peak_{name}")
-            if fits.bands is not None:
-                content = distribution(observable, name)
-                figure = sideband_figure(content, fits.bands, caption)
-                paths += save_figure(figure, folder, f"top_peak_bands_{name}")
-    return paths
-
-
-def _all_figures(results: Normalised) -> Iterator[tuple[str, Figure]]:
-    observable = summed(results.histograms[OBSERVABLE])
-    processes = _with_nominal(results)
+def _drawings(results: Normalised) -> list[_Drawing]:
+    processes = with_nominal(results)
     if not processes:
         logger.warning("no figures: the run has neither data nor a nominal sample")
-        return
-    for region in observable.axes["region"]:
-        yield region, region_figure(results, region)
-        for process in processes:
-            if len(results.normalisation.variations[process]) > 1:
-                yield f"variations_{region}_{process}", variations_figure(results, region, process)
-    for name in results.histograms:
-        if name.startswith(CONTROL):
-            yield name.replace("/", "_"), control_figure(results, name)
+        return []
+    drawings: list[_Drawing] = []
+    for region in results.histograms[OBSERVABLE].axes["region"]:
+        drawings.append((region, partial(region_figure, results, region)))
+        drawings += [
+            (f"variations_{region}_{name}", partial(variations_figure, results, region, name))
+            for name in processes
+            if len(results.normalisation.variations[name]) > 1
+        ]
+    drawings += [
+        (name.replace("/", "_"), partial(control_figure, results, name))
+        for name in results.histograms
+        if name.startswith(CONTROL)
+    ]
+    return drawings
 
 
 def region_figure(results: Normalised, region: str) -> Figure:
@@ -103,7 +95,7 @@ def region_figure(results: Normalised, region: str) -> Figure:
     figure, (column,) = _columns(1)
     by_process = {
         process: observable[{"region": region, "process": process, "variation": NOMINAL}]
-        for process in _with_nominal(results)
+        for process in with_nominal(results)
     }
     definition = REGIONS[region]
     title = f"{_jets(results)}, {definition.tags}"
@@ -119,10 +111,10 @@ def control_figure(results: Normalised, name: str) -> Figure:
     for column, channel in zip(columns, CHANNELS, strict=True):
         by_process = {
             process: histogram[{"channel": channel, "process": process}]
-            for process in _with_nominal(results)
+            for process in with_nominal(results)
         }
         axis_label = histogram.axes["value"].label
-        title = f"{_CHANNELS[channel]}, {_jets(results)}"
+        title = f"{CHANNEL_LABELS[channel]}, {_jets(results)}"
         _stack(column, by_process, results, axis_label, title, _entries(name))
         annotate_run(column.main, results, [channel])
     return figure
@@ -149,12 +141,6 @@ def _jets(results: Normalised) -> str:
 def _entries(name: str) -> str:
     """What a control histogram counts."""
     return "Jets" if name == f"{CONTROL}jet_pt" else "Events"
-
-
-def _with_nominal(results: Normalised) -> list[str]:
-    """Processes that have a nominal prediction, or are data, in the order of the labels."""
-    variations = results.normalisation.variations
-    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
 
 
 def _groups(variations: list[str]) -> list[list[str]]:
@@ -326,28 +312,3 @@ def _finish(
     ratio.set_ylim(*RATIO_LIMITS)
     ratio.set_ylabel(ratio_label, loc="center")
     ratio.set_xlabel(axis_label)
-
-
-def annotate_run(axes: Axes, results: Normalised, channels: list[str]) -> None:
-    """Whose events they are, and the luminosity of `channels`, above the axes."""
-    annotate(axes, _label(results), _luminosity(results, channels))
-
-
-def _label(results: Normalised) -> str:
-    label = results.ledger.figure_label
-    if DATA not in _with_nominal(results):
-        label = _simulation(label)
-    return label if results.normalisation.complete else f"{label}, incomplete"
-
-
-def _simulation(label: str) -> str:
-    return label if "Simulation" in label else f"{label} Simulation"
-
-
-def _luminosity(results: Normalised, channels: list[str]) -> str:
-    """Text in 1/pb; of each channel, where they differ."""
-    known = results.normalisation.luminosity
-    values = {name: f"{known[name]:.4g}" for name in channels if name in known}
-    if len(set(values.values())) > 1:
-        values = {name: f"{value} ({_CHANNELS[name]})" for name, value in values.items()}
-    return ", ".join(dict.fromkeys(values.values()))

@@ -70,7 +70,7 @@ def ranking_figure(measurement: Measurement, caption: Caption, most: int = 20) -
     handles = [*axes.get_legend_handles_labels()[0], *pulls.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, ncols=3, loc="upper center", fontsize=11)
     axes.tick_params(axis="x", which="both", top=False)
-    caption.annotate(axes)
+    caption.annotate(axes, labelled_above=True)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.files import atomic
+from analysis.plotting.ticks import simplify_minor_ticks
 
 if TYPE_CHECKING:
     from IPython.display import Image
@@ -55,26 +56,41 @@ def style() -> Iterator[None]:
         plt.switch_backend(backend)
 
 
-def annotate(axes: Axes, label: str, luminosity: str, centre_of_mass: str = CENTRE_OF_MASS) -> None:
+def annotate(
+    axes: Axes,
+    label: str,
+    luminosity: str,
+    centre_of_mass: str = CENTRE_OF_MASS,
+    *,
+    labelled_above: bool = False,
+) -> None:
     """Above the axes: whose events they are on the left, luminosity and energy on the right.
 
     `luminosity` is a text in 1/pb, empty if it is not known; so is `centre_of_mass`, with its unit.
+    `labelled_above`: the numbers of another axis are there too.
     """
+    # To look for a place where nothing is lays out all tick labels several times.
+    y = None if labelled_above else 1.0
     # mplhep's own label draws the whole figure to place two words, which takes most of the time.
     experiment, _, text = label.partition(" ")
     if experiment != "CMS":
         experiment, text = "", label
     italic = text.replace(" ", r"\ ").replace("_", r"\_")
-    axes.set_title(rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16)
+    axes.set_title(
+        rf"$\mathbf{{{experiment}}}$ $\mathit{{{italic}}}$", loc="left", fontsize=16, y=y
+    )
     right = [f"{luminosity} pb$^{{-1}}$"] if luminosity else []
     if centre_of_mass:
         right.append(f"({centre_of_mass})")
-    axes.set_title(" ".join(right), loc="right", fontsize=14)
+    axes.set_title(" ".join(right), loc="right", fontsize=14, y=y)
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+def save_figure(
+    figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS
+) -> list[Path]:
     """Write the figure in every format, and close it."""
-    paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
+    simplify_minor_ticks(figure)
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
     for path in paths:
         # Without a date in it, the same histograms give the same file.
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else None

@@ -1,7 +1,8 @@
 """Shapes of peaks and backgrounds on an interval: densities and integrals, not normalised.
 
 A fit divides them by their integral over the interval, so a shape only needs the right form. The
-signal shapes are those of `numba_stats`.
+signal shapes are those of `numba_stats`, each imported when it is asked for: that compiles it, 3 s for
+all of them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba_stats import bernstein as bernstein_polynomial
-from numba_stats import crystalball, crystalball_ex, norm, voigt
 from numpy.polynomial import chebyshev as chebyshev_series
 from numpy.typing import NDArray
 from scipy.integrate import cumulative_simpson
@@ -108,6 +107,8 @@ def _from_low(
 
 
 def _gaussian(start: PeakStart, window: Window) -> Shape:
+    from numba_stats import norm
+
     return Shape(
         "gaussian",
         _position_and_width(start, window),
@@ -118,6 +119,7 @@ def _gaussian(start: PeakStart, window: Window) -> Shape:
 
 def _double_gaussian(start: PeakStart, window: Window) -> Shape:
     """Two of the same position: `core_fraction` of it with `width`, the rest wider by a factor."""
+    from numba_stats import norm
 
     def both(function: Callable[..., Array]) -> Callable[[Array, Array], Array]:
         def weighted(x: Array, p: Array) -> Array:
@@ -141,6 +143,8 @@ def _double_gaussian(start: PeakStart, window: Window) -> Shape:
 
 def _crystal_ball(start: PeakStart, window: Window) -> Shape:
     """A Gaussian core with a power-law tail below, as of radiation (SLAC-R-236, appendix D)."""
+    from numba_stats import crystalball
+
     parameters = (
         *_position_and_width(start, window),
         Parameter("tail_start", 1.5, (0.3, 6.0)),
@@ -156,6 +160,7 @@ def _crystal_ball(start: PeakStart, window: Window) -> Shape:
 
 def _double_crystal_ball(start: PeakStart, window: Window) -> Shape:
     """A Gaussian core with a power-law tail on either side."""
+    from numba_stats import crystalball_ex
 
     def both(function: Callable[..., Array]) -> Callable[[Array, Array], Array]:
         return lambda x, p: function(x, p[2], p[3], p[1], p[4], p[5], p[1], p[0])
@@ -179,6 +184,7 @@ def _double_crystal_ball(start: PeakStart, window: Window) -> Shape:
 
 def _voigt(start: PeakStart, window: Window) -> Shape:
     """A Breit-Wigner of half width `gamma`, smeared by a Gaussian of `width`."""
+    from numba_stats import voigt
 
     def density(x: Array, _: Window, p: Array) -> Array:
         result: Array = voigt.pdf(x, p[2], p[0], p[1])
@@ -246,6 +252,7 @@ def _chebyshev(order: int) -> Shape:
 
 def _bernstein(order: int) -> Shape:
     """Bernstein polynomial with non-negative coefficients, so never negative; the first one is 1."""
+    from numba_stats import bernstein as bernstein_polynomial
 
     def density(x: Array, window: Window, p: Array) -> Array:
         result: Array = bernstein_polynomial.density(x, np.append(1.0, p), *window)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from analysis import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import require_generator
@@ -123,7 +124,7 @@ class Made:
     @property
     def found(self) -> int:
         """Events with two muons."""
-        return layout.size(self.columns)
+        return ntuples.size(self.columns)
 
 
 def make(name: str, events: int, seed: int) -> Made:
@@ -139,10 +140,10 @@ def make(name: str, events: int, seed: int) -> Made:
         parts.append(muon_columns(record, rng, DetectorConfig()))
         tried += counts.tried
         sigma += counts.cross_section_pb
-        found += layout.size(parts[-1])
+        found += ntuples.size(parts[-1])
         if found >= events:
             break
-    return Made(process, layout.concatenate(parts), tried, sigma / len(parts))
+    return Made(process, ntuples.concatenate(parts), tried, sigma / len(parts))
 
 
 def _write(
@@ -152,8 +153,8 @@ def _write(
     if bits is not None:
         columns = {key: layout.truncated(values, bits) for key, values in columns.items()}
     file = f"{name}_0.root"
-    layout.write(output / name / file, columns, tree=TREE, level=19)
-    entry |= {"path": name, "files": {file: layout.size(columns)}}
+    ntuples.write(output / name / file, columns, tree=TREE, level=19)
+    entry |= {"path": name, "files": {file: ntuples.size(columns)}}
     write_catalogue(output, {name: entry}, tree=TREE)
     return entry
 
@@ -192,9 +193,9 @@ def write_mixture(
     samples: list[Made], output: Path, seed: int, bits: int | None = None
 ) -> dict[str, Any]:
     """Write all events of `samples`, shuffled, as data to take apart; its entry."""
-    columns = layout.concatenate([made.columns for made in samples])
+    columns = ntuples.concatenate([made.columns for made in samples])
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, len(samples)])))
-    columns = layout.select(columns, rng.permutation(layout.size(columns)))
+    columns = ntuples.select(columns, rng.permutation(ntuples.size(columns)))
     numbers = ", ".join(f"{made.process.process} {made.found}" for made in samples)
     return _write(
         output,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from analysis import ntuples
 from analysis.errors import OutputError
 from analysis.files import write_json, write_text
 from analysis.simulation import layout
@@ -31,7 +32,7 @@ from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.simulation.layout import Columns
+    from analysis.ntuples import Columns
     from analysis.simulation.particles import TruthEvents
     from analysis.simulation.processes import Process
 
@@ -150,7 +151,7 @@ def detected(order: Order, columns: TruthEvents, rng: np.random.Generator) -> Co
     """POET branches of the pre-selected events: every response drawn for the truth columns."""
     from analysis.simulation.response import respond
 
-    return layout.concatenate(
+    return ntuples.concatenate(
         [
             layout.branches(respond(columns, rng, order.detector))
             for _ in range(order.process.responses)
@@ -167,8 +168,8 @@ def _work(order: Order, block: int, folder: Path) -> Block:
     start = time.process_time()
     data, record = _block_paths(folder, block)
     columns, counts = make_block(order, block)
-    selected = layout.size(columns)
-    layout.write(data, columns)
+    selected = ntuples.size(columns)
+    ntuples.write(data, columns)
     result = Block(block, data, counts, selected, time.process_time() - start)
     content = {"counts": asdict(counts), "selected": selected, "seconds": result.seconds}
     write_text(record, json.dumps(content))
@@ -266,15 +267,15 @@ def _merge(order: Order, blocks: list[Block], output: Path) -> dict[str, int]:
     parts: list[Columns] = []
 
     def flush() -> None:
-        columns = layout.concatenate(parts)
+        columns = ntuples.concatenate(parts)
         file = f"{name}_{len(files)}.root"
-        layout.write(output / name / file, columns)
-        files[file] = layout.size(columns)
+        ntuples.write(output / name / file, columns)
+        files[file] = ntuples.size(columns)
         parts.clear()
 
     for block in blocks:
-        parts.append(layout.read(block.path))
-        if sum(layout.size(part) for part in parts) >= EVENTS_PER_FILE:
+        parts.append(ntuples.read(block.path))
+        if sum(ntuples.size(part) for part in parts) >= EVENTS_PER_FILE:
             flush()
     if parts:
         flush()
@@ -384,7 +385,7 @@ def write_catalogue(
     output: Path,
     entries: dict[str, dict[str, Any]],
     luminosity_ipb: float = LUMINOSITY_IPB,
-    tree: str = layout.TREE,
+    tree: str = ntuples.TREE,
 ) -> Path:
     """Add `entries` to the catalogue of `output` (made if absent). Raises OutputError."""
     path = output / CATALOGUE

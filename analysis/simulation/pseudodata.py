@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import ntuples
 from analysis.postprocess.normalisation import scale_factor
 from analysis.simulation import layout
 from analysis.simulation.errors import SimulationError
@@ -17,7 +18,7 @@ from analysis.simulation.errors import SimulationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.simulation.layout import Columns
+    from analysis.ntuples import Columns
     from analysis.simulation.production import Dataset
 
 
@@ -47,10 +48,10 @@ def mix(
             )
             raise SimulationError(msg)
         # Without replacement: which of the generated events happened.
-        keep = rng.choice(dataset.sum_of_weights, happened, replace=False) < layout.size(columns)
+        keep = rng.choice(dataset.sum_of_weights, happened, replace=False) < ntuples.size(columns)
         count = int(np.count_nonzero(keep))
-        chosen.append(layout.select(columns, rng.permutation(layout.size(columns))[:count]))
+        chosen.append(ntuples.select(columns, rng.permutation(ntuples.size(columns))[:count]))
         drawn[dataset.process.name] = drawn.get(dataset.process.name, 0) + count
-    events = layout.concatenate(chosen)
-    order = rng.permutation(layout.size(events))
-    return layout.as_collisions(layout.select(events, order)), drawn
+    events = ntuples.concatenate(chosen)
+    order = rng.permutation(ntuples.size(events))
+    return layout.as_collisions(ntuples.select(events, order)), drawn

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from analysis import ntuples
 from analysis.simulation import dimuon, layout, processes
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import require_generator
@@ -32,7 +33,7 @@ from analysis.simulation.pseudodata import mix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.simulation.layout import Columns
+    from analysis.ntuples import Columns
 
 SEED = 2015
 PSEUDODATA_SEED = 20150603  # first collisions at 13 TeV
@@ -114,20 +115,20 @@ def _orders(column: int, seed: int) -> list[Order]:
 
 def _all_events(folder: Path, dataset: Dataset) -> Columns:
     paths = [folder / dataset.process.name / file for file in dataset.files]
-    return layout.concatenate([layout.read(path) for path in paths])
+    return ntuples.concatenate([ntuples.read(path) for path in paths])
 
 
 def _write_skimmed(output: Path, name: str, columns: Columns) -> dict[str, int]:
     """Skim, reduce and write the files of one dataset; {file: events}."""
-    chosen = layout.select(columns, may_be_selected(columns))
+    chosen = ntuples.select(columns, may_be_selected(columns))
     columns = layout.reduced(without_soft_jets(chosen))
     shutil.rmtree(output / name, ignore_errors=True)  # an earlier sample may have had more files
     files = {}
-    for number, start in enumerate(range(0, max(layout.size(columns), 1), EVENTS_PER_FILE)):
-        part = layout.select(columns, slice(start, start + EVENTS_PER_FILE))
+    for number, start in enumerate(range(0, max(ntuples.size(columns), 1), EVENTS_PER_FILE)):
+        part = ntuples.select(columns, slice(start, start + EVENTS_PER_FILE))
         file = f"{name}_{number}.root"
-        layout.write(output / name / file, part, level=ZSTD_LEVEL)
-        files[file] = layout.size(part)
+        ntuples.write(output / name / file, part, level=ZSTD_LEVEL)
+        files[file] = ntuples.size(part)
     return files
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import ntuples
 from analysis.errors import CatalogueError
 from analysis.files import write_text
 from analysis.postprocess.normalisation import scale_factor
@@ -24,7 +25,7 @@ from analysis.units import cross_section_pb
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.simulation.layout import Columns
+    from analysis.ntuples import Columns
 
 IMPORTANT = 0.02
 """Bins with more than this share of the yield are asked to agree within 10 %."""
@@ -96,7 +97,7 @@ def event_weight(entry: dict[str, Any], luminosity_ipb: float) -> float:
 def _read(folder: Path, entry: dict[str, Any]) -> Columns:
     names = layout.SAMPLE_BRANCHES
     files = [folder / entry["path"] / file for file in entry["files"]]
-    return layout.concatenate([layout.read(file, names) for file in files])
+    return ntuples.concatenate([ntuples.read(file, names) for file in files])
 
 
 def _reference_name(process: str, variation: str, region: str) -> str | None:

@@ -86,6 +86,17 @@ def test_multijet_estimate_that_is_none_replaces_nothing(
     assert (folder / "normalised.zip").read_bytes() == before
 
 
+def test_figures_in_one_format_only(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("figures"))
+    assert main(["plot", "--quiet", "--formats", "pdf", str(folder)]) == 0
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".pdf"}
+    error = error_of(capsys, "plot", "--formats", "png,pfd", folder)
+    assert "unknown format 'pfd': did you mean 'pdf'?" in error
+
+
 def test_root_histograms_have_the_tutorials_names(results: Path) -> None:
     with uproot.open(results / "histograms.root") as file:
         names = set(file.keys(cycle=False))

@@ -10,8 +10,9 @@ from dataclasses import replace
 import awkward as ak
 import pytest
 
+from analysis import ntuples
 from analysis.errors import OutputError
-from analysis.simulation import layout, production
+from analysis.simulation import production
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import SimulationError, require_generator
 from analysis.simulation.generator import generate
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("generator")
 
 
 def content(folder):
-    return layout.read(folder / NAME / f"{NAME}_0.root")
+    return ntuples.read(folder / NAME / f"{NAME}_0.root")
 
 
 def same(one, other):
@@ -68,7 +69,7 @@ def test_the_catalogue_says_what_the_generator_did(made):
     assert entry["filter_efficiency"] == pytest.approx(dataset.generated / dataset.tried)
     assert sum(entry["files"].values()) == dataset.selected >= SMALL["events"]
     assert dataset.generated % SMALL["block_events"] == 0
-    assert sum(entry["files"].values()) == layout.size(content(folder))
+    assert sum(entry["files"].values()) == ntuples.size(content(folder))
 
 
 def test_files_have_the_poet_layout(made):
@@ -160,7 +161,7 @@ def test_a_full_disk_leaves_no_file(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(uproot, "recreate", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        layout.write(tmp_path / "x.root", columns)
+        ntuples.write(tmp_path / "x.root", columns)
     assert not list(tmp_path.iterdir())
 
 

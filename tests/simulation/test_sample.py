@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import analysis
+from analysis import ntuples
 from analysis.simulation import dimuon, layout, production, sample
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import SimulationError
@@ -40,8 +41,8 @@ def test_the_sample_is_at_most_ten_megabytes():
 def test_files_hold_the_events_that_the_catalogue_says(catalogue):
     for name, entry in catalogue["datasets"].items():
         for file, count in entry["files"].items():
-            events = layout.read(SAMPLE / entry["path"] / file, ["PV_npvs"])
-            assert layout.size(events) == count, (name, file)
+            events = ntuples.read(SAMPLE / entry["path"] / file, ["PV_npvs"])
+            assert ntuples.size(events) == count, (name, file)
 
 
 def test_every_process_and_variation_is_there(catalogue):
@@ -67,8 +68,8 @@ def test_simulated_datasets_are_normalised_to_what_the_generator_did(catalogue):
 def test_no_w_event_is_there_twice(catalogue, name):
     """Detector responses to one generated event share the direction of its lepton."""
     entry = catalogue["datasets"][name]
-    events = layout.concatenate(
-        [layout.read(SAMPLE / entry["path"] / file) for file in entry["files"]]
+    events = ntuples.concatenate(
+        [ntuples.read(SAMPLE / entry["path"] / file) for file in entry["files"]]
     )
     leptons = {
         x: ak.concatenate([events[f"{y}_{x}"] for y in ("electron", "muon")], axis=1)
@@ -82,7 +83,7 @@ def test_no_w_event_is_there_twice(catalogue, name):
 def test_the_jpsi_stands_on_a_visible_background():
     """Pairs of opposite charge beside the peak: the sideband lesson needs some."""
     file = SAMPLE / "dimuon" / "data__dimuon" / "data__dimuon_0.root"
-    events = layout.read(file, [f"Muon_{x}" for x in ("pt", "eta", "phi", "charge")], dimuon.TREE)
+    events = ntuples.read(file, [f"Muon_{x}" for x in ("pt", "eta", "phi", "charge")], dimuon.TREE)
     pt, eta, phi, charge = (values[:, :2] for values in events.values())
     angles = np.cosh(eta[:, 0] - eta[:, 1]) - np.cos(phi[:, 0] - phi[:, 1])
     mass = np.sqrt(2 * pt[:, 0] * pt[:, 1] * angles)[charge[:, 0] != charge[:, 1]]
@@ -95,17 +96,17 @@ def test_the_jpsi_stands_on_a_visible_background():
 def test_pseudodata_have_no_truth(catalogue):
     entry = catalogue["datasets"]["data__pseudo"]
     for file in entry["files"]:
-        events = layout.read(SAMPLE / entry["path"] / file)
+        events = ntuples.read(SAMPLE / entry["path"] / file)
         assert ak.all(events["jet_hflav"] == 0)
         assert ak.all(events["btag_WeightUp"] == 1)
         assert ak.all(events["jet_corrptSmearUp"] == events["jet_corrpt"])
 
 
 def test_the_first_block_of_ttbar_is_remade_from_the_seed(first_block):
-    skimmed = layout.select(first_block, sample.may_be_selected(first_block))
+    skimmed = ntuples.select(first_block, sample.may_be_selected(first_block))
     remade = layout.reduced(sample.without_soft_jets(skimmed))
-    stored = layout.read(SAMPLE / TTBAR / f"{TTBAR}_0.root")
-    count = layout.size(remade)
+    stored = ntuples.read(SAMPLE / TTBAR / f"{TTBAR}_0.root")
+    count = ntuples.size(remade)
     assert count > 100
     for name, values in remade.items():
         there = stored[name][:count]
@@ -123,7 +124,7 @@ def test_the_first_block_of_ttbar_is_remade_from_the_seed(first_block):
 
 def test_the_skim_loses_no_selected_event(first_block):
     skimmed = sample.without_soft_jets(
-        layout.select(first_block, sample.may_be_selected(first_block))
+        ntuples.select(first_block, sample.may_be_selected(first_block))
     )
     for name in ("jet_corrpt", "jet_corrptUp", "jet_corrptDown", "jet_corrptSmearUp"):
         before, after = (observables({**e, "jet_corrpt": e[name]}) for e in (first_block, skimmed))
@@ -171,7 +172,7 @@ def test_mixing_draws_the_expected_number_once_each():
     dataset, columns = fake_dataset(100_000, 50_000)
     # 831.76 pb x filter 0.5 x 100 /pb = 41588 generated, half of them selected.
     events, drawn = mix([(dataset, columns, 1.0)], 100.0, seed=5)
-    count = layout.size(events)
+    count = ntuples.size(events)
     assert drawn == {TTBAR: count}
     assert count == pytest.approx(41588 / 2, abs=5 * np.sqrt(41588 / 2))
     assert len(np.unique(events["id"])) == count

@@ -1,0 +1,43 @@
+"""What the figures of a run say of it: whose events, and of what luminosity."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from analysis.metadata import NOMINAL
+from analysis.plotting.style import annotate
+from analysis.processes import DATA
+from analysis.results import Normalised
+
+CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}
+
+
+def with_nominal(results: Normalised) -> list[str]:
+    """Processes that have a nominal prediction, or are data, in the order of the labels."""
+    variations = results.normalisation.variations
+    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
+
+
+def annotate_run(axes: Axes, results: Normalised, channels: list[str]) -> None:
+    """Whose events they are, and the luminosity of `channels`, above the axes."""
+    annotate(axes, run_label(results), run_luminosity(results, channels))
+
+
+def run_label(results: Normalised) -> str:
+    label = results.ledger.figure_label
+    if DATA not in with_nominal(results):
+        label = of_simulation(label)
+    return label if results.normalisation.complete else f"{label}, incomplete"
+
+
+def of_simulation(label: str) -> str:
+    return label if "Simulation" in label else f"{label} Simulation"
+
+
+def run_luminosity(results: Normalised, channels: list[str]) -> str:
+    """Text in 1/pb; of each channel, where they differ."""
+    known = results.normalisation.luminosity
+    values = {name: f"{known[name]:.4g}" for name in channels if name in known}
+    if len(set(values.values())) > 1:
+        values = {name: f"{value} ({CHANNEL_LABELS[name]})" for name, value in values.items()}
+    return ", ".join(dict.fromkeys(values.values()))

@@ -1,0 +1,44 @@
+"""Processes that draw: matplotlib draws one figure at a time in a process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from typing import TypeVar
+
+from analysis.errors import OutputError
+
+_PRELOADED = ["analysis.plotting.figures"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def prepare() -> None:
+    """Let the server of new processes import the figures already now, while the caller does."""
+    multiprocessing.set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
+
+
+def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) -> list[_R]:
+    """`function` of every item, in their order; in this process if it is only one.
+
+    Raises OutputError if a process dies.
+    """
+    if processes == 1:
+        return [function(item) for item in items]
+    context = multiprocessing.get_context("forkserver")
+    try:
+        with ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent) as executor:
+            return list(executor.map(function, items))
+    except BrokenProcessPool as error:
+        msg = "a process that draws figures died (killed, or out of memory)"
+        raise OutputError(msg) from error
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

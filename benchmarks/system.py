@@ -1,0 +1,69 @@
+"""What the benchmarks say of the machine, and the memory of processes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+STATUS = Path("/proc/self/status")
+LOOK_EVERY_S = 0.5
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+class Children:
+    """Looks now and then at the memory of the worker processes: the largest that was seen.
+
+    Those that a fork server makes are not counted for this process by the system.
+    """
+
+    def __init__(self) -> None:
+        self.peak_mb = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        here = psutil.Process()
+        while not self._end.wait(LOOK_EVERY_S):
+            for child in here.children(recursive=True):
+                with suppress(psutil.Error):
+                    self.peak_mb = max(self.peak_mb, child.memory_info().rss / 1e6)
+
+
+def peak_mb() -> float:
+    """Peak memory of this process. `ru_maxrss` has that of the process it was started from too."""
+    if STATUS.exists():
+        return memory_mb("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def memory_mb(key: str) -> float:
+    """Of this process, from Linux: `VmRSS` now, `VmHWM` at most."""
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(key)]
+    return float(line.split()[1]) / 1e3

@@ -1,0 +1,39 @@
+"""Processes that draw."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from analysis.errors import OutputError
+from analysis.plotting import pool
+from tests.conftest import PROJECT
+
+
+def _square(number: int) -> tuple[int, int]:
+    return number**2, os.getpid()
+
+
+def test_results_come_in_their_order() -> None:
+    for processes in (1, 2):
+        results = pool.mapped(_square, range(5), processes)
+        assert [value for value, _ in results] == [0, 1, 4, 9, 16]
+        here = {process for _, process in results} == {os.getpid()}
+        assert here == (processes == 1)
+
+
+def test_a_process_that_dies_is_an_error_of_ours() -> None:
+    with pytest.raises(OutputError, match="a process that draws figures died"):
+        pool.mapped(os._exit, [1], 2)
+
+
+def test_figures_do_not_import_the_shapes_of_peaks() -> None:
+    """That compiles them, for seconds."""
+    script = (
+        "import sys, analysis.plotting.figures, analysis.plotting.top_peak\n"
+        "sys.exit('numba_stats' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True)
