@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    plot(arguments.results)
+    plot(options.results_folder(arguments))
 
 
 def plot(folder: Path) -> None:
