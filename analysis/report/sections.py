@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from analysis.inference import report as fit_report
-from analysis.inference.config import InferenceConfig
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -175,8 +174,8 @@ def _measurement(run: Run) -> Section:
     title = "Measurement of σ(tt̄)"
     if measurement is None:
         return Section("measurement", title, missing=run.missing["measurement"])
-    config = InferenceConfig()
-    charts = [fit_chart(yields, run.labels, config) for yields in measurement.fit.yields]
+    binning = measurement.binning
+    charts = [fit_chart(yields, run.labels, binning) for yields in measurement.fit.yields]
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
@@ -185,7 +184,7 @@ def _measurement(run: Run) -> Section:
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
         tables.append(Table("Findings of the check, and changes of the templates", [""], rows))
-    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {measurement.observed}."]
+    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {summary.observed(run)}."]
     return Section("measurement", title, text, tables, charts)
 
 

@@ -106,6 +106,12 @@ def luminosity(run: Run) -> str:
     return f"{', '.join(dict.fromkeys(values))} /pb" if values else ""
 
 
+def observed(run: Run) -> str:
+    """What was fitted, in words: pseudo-data of a catalogue are not to be taken for data."""
+    name = "" if run.measurement is None else run.measurement.observed
+    return run.labels.get(DATA, name).lower() if name == DATA else name
+
+
 def status(run: Run) -> str:
     """One line: how much was processed, and how long it took."""
     ledger = run.ledger

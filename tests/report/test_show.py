@@ -21,6 +21,8 @@ def test_show_prints_every_stage_and_where_the_files_are(
         f"histograms: {finished / 'histograms.root'}",
     ):  # fmt: skip
         assert text in out
+    last = out.strip().splitlines()[-4:]
+    assert any(line.startswith("σ(tt̄) = ") and line.endswith(", fitted to data") for line in last)
     assert "\x1b" not in out
     assert "results.json" not in out
 
@@ -66,6 +68,11 @@ def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert main([command, str(tmp_path)]) == 2
         line = capsys.readouterr().err
         assert line.startswith(f"error: {tmp_path} is no results folder of a finished run")
+    near = tmp_path.with_name(f"{tmp_path.name}2")
+    near.mkdir()
+    (near / "run.json").write_text("{}")
+    assert main(["show", str(tmp_path)]) == 2
+    assert f"did you mean '{near.name}'?" in capsys.readouterr().err
     (tmp_path / "run.json").write_text("{}")
     assert main(["report", str(tmp_path)]) == 2
     assert not (tmp_path / "report.html").exists()
