@@ -81,6 +81,7 @@ def _data(run: Run) -> Section:
         "dataset", "kind", "files", "events", "processed", "part", "σ [pb]", "k-factor", "scale factor",
     ]  # fmt: skip
     text = [f"{summary.status(run)[0].upper()}{summary.status(run)[1:]}."]
+    text.append(f"{summary.speed(run)}.")
     if known := summary.luminosity(run):
         text.append(f"Integrated luminosity of the processed data: {known}.")
     if scaling is not None:

@@ -120,6 +120,18 @@ def status(run: Run) -> str:
     return f"{text} in {ledger.duration_s:.1f} s; {word}"
 
 
+def speed(run: Run) -> str:
+    """One line: rate, bytes, columns, executor; of chunks from checkpoints no rate is known."""
+    ledger = run.ledger
+    parts = [f"{ledger.bytes_read / 1e6:,.1f} MB read", f"{len(ledger.columns_read)} columns"]
+    resumed = ledger.chunks is not None and ledger.chunks.resumed > 0
+    if ledger.duration_s > 0 and not resumed:
+        parts.insert(0, f"{ledger.events_processed / ledger.duration_s:,.0f} events/s")
+    workers = ledger.executor.get("workers", 1)
+    executor = ledger.executor.get("executor", "")
+    return f"{', '.join(parts)}, {executor}, {workers} worker{'s' if workers != 1 else ''}"
+
+
 def files(folder: Path) -> dict[str, Path]:
     """What a reader may want to open -> where it is; of what there is."""
     candidates = {

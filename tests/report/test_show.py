@@ -8,7 +8,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.report.run import load
-from analysis.report.summary import cutflow, tables
+from analysis.report.summary import cutflow, speed, tables
 
 
 def test_show_prints_every_stage_and_where_the_files_are(
@@ -25,6 +25,19 @@ def test_show_prints_every_stage_and_where_the_files_are(
     assert any(line.startswith("σ(tt̄) = ") and line.endswith(", fitted to data") for line in last)
     assert "\x1b" not in out
     assert "results.json" not in out
+
+
+def test_the_speed_is_that_of_the_run(finished: Path) -> None:
+    run = load(finished)
+    changes = {"duration_s": 4.0, "bytes_read": 2_500_000, "columns_read": ["a", "b"]}
+    ledger = run.ledger.model_copy(update=changes)
+    rate = f"{ledger.events_processed / 4:,.0f} events/s"
+    assert speed(run._replace(ledger=ledger)).startswith(
+        f"{rate}, 2.5 MB read, 2 columns, iterative"
+    )
+    assert ledger.chunks is not None
+    resumed = ledger.model_copy(update={"chunks": ledger.chunks.model_copy(update={"resumed": 1})})
+    assert "events/s" not in speed(run._replace(ledger=resumed))
 
 
 def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
