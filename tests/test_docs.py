@@ -106,3 +106,10 @@ def test_the_workspace_is_read_by_pyhf(tmp_path: Path, monkeypatch: pytest.Monke
     channels, parameters = code["found"]  # type: ignore[misc]
     assert channels == ["A", "B"]
     assert "ttbar_norm" in parameters
+
+
+def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    names: dict[str, object] = {}
+    exec(marked("python"), names)  # noqa: S102
+    assert names["histogram"].sum(flow=True).value > 0  # type: ignore[attr-defined]
