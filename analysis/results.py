@@ -25,7 +25,7 @@ from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.processes import PROCESS_LABELS
 from analysis.tables import markdown
 
-# The shapes of peaks are compiled when they are imported: four seconds that no other stage needs.
+# Of fits of peaks: what no other stage needs to import.
 if TYPE_CHECKING:
     from analysis.postprocess.resonances import PeakReport
     from analysis.postprocess.top_peak import TopPeakResult

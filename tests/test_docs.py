@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import uproot
 
-from analysis import __version__
+from analysis import __version__, systematics
+from analysis.catalogue import Catalogue
+from analysis.cli import main
+from analysis.execution.runner import run
+from analysis.inference.config import InferenceConfig
+from analysis.postprocess.normalisation import summed
+from analysis.processor import TtbarAnalysis
+from analysis.results import load_normalised
 from tests.conftest import PROJECT
+from tests.inference.models import shapes
+from tests.ntuples import write_random
 
 DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -25,3 +37,79 @@ def test_links_and_names_of_a_page(path: Path) -> None:
 
 def test_the_version_is_one() -> None:
     assert f"version: {__version__}\n" in (PROJECT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def marked(mark: str) -> str:
+    """The block after a comment in the page for other analyses."""
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, flags=re.DOTALL)
+    assert found is not None, mark
+    return found[1]
+
+
+def test_a_kinematic_variation_of_ones_own_is_filled(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifts = dict(systematics.JET_SHIFTS)
+    monkeypatch.setattr(systematics, "JET_SHIFTS", shifts)
+    exec(marked("kinematic variation"), {"JET_SHIFTS": shifts})  # noqa: S102 - our own page
+    output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
+    observable = summed(output["ttbar__nominal"]["observable"])
+    nominal, varied = (
+        observable[{"region": "4j2b", "process": "ttbar", "variation": name}].values()
+        for name in ("nominal", "uncorrected")
+    )
+    assert varied.sum() > 0
+    assert (varied != nominal).any()
+
+
+def test_the_model_of_the_page_is_valid() -> None:
+    model = InferenceConfig.model_validate(tomllib.loads(marked("model")))
+    assert list(model.variations) == ["no jet corrections"]
+    assert "no jet corrections" not in InferenceConfig().variations
+
+
+def test_renamed_ntuples_give_the_same(tmp_path: Path) -> None:
+    """With every branch that a run says it reads, under another name."""
+    original = tmp_path / "poet" / "ttbar__nominal" / "a.root"
+    write_random(original, 400, seed=5)
+
+    def yields(folder: Path) -> float:
+        catalogue, output = str(folder / "c.json"), folder / "results"
+        build = ["catalogue", "build", str(folder), "--output", catalogue, "--quiet"]
+        assert main([*build, "--cross-section", "ttbar=800", "--luminosity", "1 /fb"]) == 0
+        command = ["process", "--catalogue", catalogue, "--output", str(output), "--quiet"]
+        assert main(command) == 0
+        return float(load_normalised(output).histograms["observable"].sum(flow=True).value)
+
+    expected = yields(tmp_path / "poet")
+    columns = load_normalised(tmp_path / "poet" / "results").ledger.columns_read
+    names = {f"My_{i}": branch for i, branch in enumerate(columns)}
+    with uproot.open(original) as file, uproot.recreate(tmp_path / "mine.root") as mine:
+        events = file["events"].arrays(columns)
+        mine.mktree("Events", {name: events[branch] for name, branch in names.items()})
+    code: dict[str, object] = {}
+    exec(marked("rename"), code)  # noqa: S102
+    code["NAMES"] = names
+    target = tmp_path / "renamed" / "ttbar__nominal" / "a.root"
+    target.parent.mkdir(parents=True)
+    code["rename"](tmp_path / "mine.root", target)  # type: ignore[operator]
+    assert yields(tmp_path / "renamed") == expected > 0
+
+
+def test_the_workspace_is_read_by_pyhf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "workspace.json").write_text(json.dumps(shapes()), encoding="utf-8")
+    code: dict[str, object] = {}
+    exec(marked("workspace").replace("print(", "found = ("), code)  # noqa: S102
+    channels, parameters = code["found"]  # type: ignore[misc]
+    assert channels == ["A", "B"]
+    assert "ttbar_norm" in parameters
+
+
+def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    names: dict[str, object] = {}
+    exec(marked("python"), names)  # noqa: S102
+    assert names["histogram"].sum(flow=True).value > 0  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    abcd(arguments.results)
+    abcd(options.results_folder(arguments))
 
 
 def abcd(folder: Path, tables: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from analysis.cli import process, toppeak
+from analysis.cli import options, process, toppeak
 from analysis.cli.abcd import abcd_if_possible
 from analysis.cli.fit import fit_if_possible
 from analysis.cli.plot import plot
@@ -22,13 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The stages say little; their tables come together at the end."""
+    """Each stage says when it begins; the tables of all come together at the end."""
     folder = arguments.output
+    logger.info("processing %s ...", options.catalogue_path(arguments))
     process.process(arguments, tables=False)
+    logger.info("drawing the regions, their variations, control plots ...")
     plot(folder)
+    logger.info("fitting the top peak ...")
     toppeak.fit(folder, tables=False)
+    logger.info("estimating the multijet background ...")
     abcd_if_possible(folder, tables=False)
+    logger.info("fitting the cross section ...")
     fit_if_possible(folder)
+    logger.info("writing the report ...")
     report(folder)
     if logger.isEnabledFor(logging.INFO):
         show_results(folder)

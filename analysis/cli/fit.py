@@ -116,6 +116,7 @@ def fit(
         observed="workspace" if is_workspace else observed,
         notes=built.notes,
         processes=None if is_workspace else config.processes,
+        binning=caption.binning,
         force=force,
         with_ranking=with_ranking,
     )

@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     choices = options.normalisation_choices(arguments)
+    folder = options.results_folder(arguments)
 
     from analysis import results
 
-    report(results.normalise(arguments.results, **choices))
+    report(results.normalise(folder, **choices))

@@ -47,7 +47,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    plot(arguments.results, arguments.formats, arguments.processes)
+    plot(options.results_folder(arguments), arguments.formats, arguments.processes)
 
 
 def plot(folder: Path, formats: tuple[str, ...] = FORMATS, processes: int = PROCESSES) -> None:

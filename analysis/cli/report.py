@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    report(arguments.results)
+    report(options.results_folder(arguments))
 
 
 def report(folder: Path) -> None:

@@ -15,13 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    show_results(arguments.results)
+    show_results(options.results_folder(arguments))
 
 
 def show_results(folder: Path) -> None:
     """Print the tables of every stage that the folder has, what is missing, and where the files are."""
     from analysis.report.run import load
-    from analysis.report.summary import files, status, tables
+    from analysis.report.summary import files, observed, speed, status, tables
     from analysis.tables import say, show
 
     run = load(folder)
@@ -32,5 +32,8 @@ def show_results(folder: Path) -> None:
     for reason in run.missing.values():
         say(reason)
     say(f"{status(run)}.")
+    say(f"{speed(run)}.")
+    if run.measurement is not None:
+        say(f"σ(tt̄) = {run.measurement.cross_section}, fitted to {observed(run)}")
     for what, path in files(folder).items():
         say(f"{what}: {path}")

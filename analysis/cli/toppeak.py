@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    fit(arguments.results, arguments.config)
+    fit(options.results_folder(arguments), arguments.config)
 
 
 def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:

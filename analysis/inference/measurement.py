@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from analysis.config import Binning
 from analysis.inference.fit import BestFit, FitResult, fit
 from analysis.inference.impacts import (
     LUMINOSITY,
@@ -65,6 +66,8 @@ class Measurement(Strict):
     """How the templates were mended and pruned."""
     remarks: list[str]
     """What makes the errors doubtful."""
+    binning: Binning | None = None
+    """Of every channel, in GeV; None where nobody knows it."""
 
 
 def measure(
@@ -75,6 +78,7 @@ def measure(
     observed: str = "data",
     notes: Sequence[str] = (),
     processes: Sequence[str] | None = None,
+    binning: Binning | None = None,
     force: bool = False,
     with_ranking: bool = True,
 ) -> Measurement:
@@ -99,6 +103,7 @@ def measure(
         findings=findings,
         notes=list(notes),
         remarks=list(_remarks(best.result)),
+        binning=binning,
     )
 
 

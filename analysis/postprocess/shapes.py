@@ -1,14 +1,15 @@
 """Shapes of peaks and backgrounds on an interval: densities and integrals, not normalised.
 
 A fit divides them by their integral over the interval, so a shape only needs the right form. The
-signal shapes are those of `numba_stats`, each imported when it is asked for: that compiles it, 3 s for
-all of them.
+signal shapes are those of `numba_stats`, which are compiled when they are imported: up to three seconds
+each, so that is left to the first evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev as chebyshev_series
@@ -87,6 +88,11 @@ def background_shape(name: str, window: Window, order: int | None = None) -> Sha
     return _SIMPLE[name]
 
 
+def _compiled(name: str) -> Any:
+    """The module of `numba_stats` of that name."""
+    return import_module(f"numba_stats.{name}")
+
+
 def _position_and_width(start: PeakStart, window: Window) -> tuple[Parameter, Parameter]:
     return (
         Parameter("position", start.position, (window.low, window.high)),
@@ -107,22 +113,20 @@ def _from_low(
 
 
 def _gaussian(start: PeakStart, window: Window) -> Shape:
-    from numba_stats import norm
-
     return Shape(
         "gaussian",
         _position_and_width(start, window),
-        lambda x, _, p: norm.pdf(x, p[0], p[1]),
-        _from_low(lambda x, p: norm.cdf(x, p[0], p[1])),
+        lambda x, _, p: _compiled("norm").pdf(x, p[0], p[1]),
+        _from_low(lambda x, p: _compiled("norm").cdf(x, p[0], p[1])),
     )
 
 
 def _double_gaussian(start: PeakStart, window: Window) -> Shape:
     """Two of the same position: `core_fraction` of it with `width`, the rest wider by a factor."""
-    from numba_stats import norm
 
-    def both(function: Callable[..., Array]) -> Callable[[Array, Array], Array]:
+    def both(name: str) -> Callable[[Array, Array], Array]:
         def weighted(x: Array, p: Array) -> Array:
+            function = getattr(_compiled("norm"), name)
             position, width, fraction, ratio = p
             core, tail = function(x, position, width), function(x, position, ratio * width)
             result: Array = fraction * core + (1 - fraction) * tail
@@ -130,21 +134,19 @@ def _double_gaussian(start: PeakStart, window: Window) -> Shape:
 
         return weighted
 
-    density = both(norm.pdf)
+    density = both("pdf")
     parameters = (
         *_position_and_width(start, window),
         Parameter("core_fraction", 0.7, (0.2, 1.0)),
         Parameter("width_ratio", 2.0, (1.2, 8.0)),
     )
     return Shape(
-        "double_gaussian", parameters, lambda x, _, p: density(x, p), _from_low(both(norm.cdf))
+        "double_gaussian", parameters, lambda x, _, p: density(x, p), _from_low(both("cdf"))
     )
 
 
 def _crystal_ball(start: PeakStart, window: Window) -> Shape:
     """A Gaussian core with a power-law tail below, as of radiation (SLAC-R-236, appendix D)."""
-    from numba_stats import crystalball
-
     parameters = (
         *_position_and_width(start, window),
         Parameter("tail_start", 1.5, (0.3, 6.0)),
@@ -153,19 +155,23 @@ def _crystal_ball(start: PeakStart, window: Window) -> Shape:
     return Shape(
         "crystal_ball",
         parameters,
-        lambda x, _, p: crystalball.pdf(x, p[2], p[3], p[0], p[1]),
-        _from_low(lambda x, p: crystalball.cdf(x, p[2], p[3], p[0], p[1])),
+        lambda x, _, p: _compiled("crystalball").pdf(x, p[2], p[3], p[0], p[1]),
+        _from_low(lambda x, p: _compiled("crystalball").cdf(x, p[2], p[3], p[0], p[1])),
     )
 
 
 def _double_crystal_ball(start: PeakStart, window: Window) -> Shape:
     """A Gaussian core with a power-law tail on either side."""
-    from numba_stats import crystalball_ex
 
-    def both(function: Callable[..., Array]) -> Callable[[Array, Array], Array]:
-        return lambda x, p: function(x, p[2], p[3], p[1], p[4], p[5], p[1], p[0])
+    def both(name: str) -> Callable[[Array, Array], Array]:
+        def function(x: Array, p: Array) -> Array:
+            of_two_tails = getattr(_compiled("crystalball_ex"), name)
+            result: Array = of_two_tails(x, p[2], p[3], p[1], p[4], p[5], p[1], p[0])
+            return result
 
-    density = both(crystalball_ex.pdf)
+        return function
+
+    density = both("pdf")
     tails = [
         parameter
         for side in ("low", "high")
@@ -178,16 +184,15 @@ def _double_crystal_ball(start: PeakStart, window: Window) -> Shape:
         "double_crystal_ball",
         (*_position_and_width(start, window), *tails),
         lambda x, _, p: density(x, p),
-        _from_low(both(crystalball_ex.cdf)),
+        _from_low(both("cdf")),
     )
 
 
 def _voigt(start: PeakStart, window: Window) -> Shape:
     """A Breit-Wigner of half width `gamma`, smeared by a Gaussian of `width`."""
-    from numba_stats import voigt
 
     def density(x: Array, _: Window, p: Array) -> Array:
-        result: Array = voigt.pdf(x, p[2], p[0], p[1])
+        result: Array = _compiled("voigt").pdf(x, p[2], p[0], p[1])
         return result
 
     parameters = (
@@ -252,14 +257,13 @@ def _chebyshev(order: int) -> Shape:
 
 def _bernstein(order: int) -> Shape:
     """Bernstein polynomial with non-negative coefficients, so never negative; the first one is 1."""
-    from numba_stats import bernstein as bernstein_polynomial
 
     def density(x: Array, window: Window, p: Array) -> Array:
-        result: Array = bernstein_polynomial.density(x, np.append(1.0, p), *window)
+        result: Array = _compiled("bernstein").density(x, np.append(1.0, p), *window)
         return result
 
     def integral(x: Array, window: Window, p: Array) -> Array:
-        result: Array = bernstein_polynomial.integral(x, np.append(1.0, p), *window)
+        result: Array = _compiled("bernstein").integral(x, np.append(1.0, p), *window)
         return result
 
     parameters = tuple(Parameter(f"b{i}", 1.0, (0.0, 1e3)) for i in range(1, order + 1))

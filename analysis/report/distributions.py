@@ -8,8 +8,8 @@ import numpy as np
 from hist import Hist
 from numpy.typing import NDArray
 
+from analysis.config import Binning
 from analysis.histograms import CONTROL, OBSERVABLE
-from analysis.inference.config import InferenceConfig
 from analysis.inference.fit import Yields
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.plotting.style import colours
@@ -128,9 +128,9 @@ def control_chart(results: Normalised) -> Chart | None:
     )
 
 
-def fit_chart(yields: Yields, labels: Mapping[str, str], config: InferenceConfig) -> Chart:
+def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None) -> Chart:
     """Prediction and data of a fitted channel, before and after the fit."""
-    edges, axis = _axis(yields, config)
+    edges, axis = _axis(yields, binning)
     specs = {}
     known = [name for name in labels if name in yields.samples]
     palette = colours([*known, *(name for name in yields.samples if name not in known)])
@@ -174,11 +174,11 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], config: InferenceConfig
     )
 
 
-def _axis(yields: Yields, config: InferenceConfig) -> tuple[Array, str]:
+def _axis(yields: Yields, binning: Binning | None) -> tuple[Array, str]:
     """Edges and label of a fitted channel; bins are only numbered in a model of others."""
-    binning, bins = config.binning, len(yields.data)
+    bins = len(yields.data)
     region = next((name for name in REGIONS if yields.channel.startswith(name)), None)
-    if region is None or bins != binning.bins:
+    if region is None or binning is None or bins != binning.bins:
         return np.linspace(0.5, bins + 0.5, bins + 1), "Bin"
     edges = np.linspace(binning.low, binning.high, binning.bins + 1)
     return edges, plain(REGIONS[region].axis_label)

@@ -16,13 +16,13 @@ from analysis.files import write_text
 from analysis.report.charts import GROUPS
 from analysis.report.run import Run, load
 from analysis.report.sections import Section, sections
-from analysis.report.summary import luminosity, status
+from analysis.report.summary import luminosity, observed, status
 from analysis.report.text import plain
 from analysis.results import REPORT
 
 TITLE = "tt̄ → lepton + jets, CMS Open Data 2015"
 
-LONGEST_TABLE = 15
+LONGEST_TABLE = 14
 """Rows of a table that is shown without being asked for."""
 
 _TEMPLATES = resources.files("analysis.report") / "page"
@@ -64,7 +64,10 @@ def render(run: Run) -> str:
 
 def _facts(run: Run) -> dict[str, str]:
     """What a reader wants to see first: name -> value."""
-    facts = {"Events processed": f"{run.ledger.events_processed:,}"}
+    facts = {}
+    if run.measurement is not None:
+        facts[f"σ(tt̄), {observed(run)}"] = str(run.measurement.cross_section)
+    facts["Events processed"] = f"{run.ledger.events_processed:,}"
     if known := luminosity(run):
         facts["Luminosity"] = known
     fits = {} if run.top_peak is None else run.top_peak.fits
@@ -73,9 +76,6 @@ def _facts(run: Run) -> dict[str, str]:
             position = fit.peak.parameters["position"]
             label = plain(run.labels.get(name, name)).lower()
             facts[f"Top peak, {label}"] = f"{position.value:.1f} ± {position.error:.1f} GeV"
-    if run.measurement is not None:
-        section = run.measurement.cross_section
-        facts["σ(tt̄)"] = f"{section.value:.0f} ± {section.error:.0f} pb"
     return facts
 
 

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from analysis.inference import report as fit_report
-from analysis.inference.config import InferenceConfig
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -82,6 +81,7 @@ def _data(run: Run) -> Section:
         "dataset", "kind", "files", "events", "processed", "part", "σ [pb]", "k-factor", "scale factor",
     ]  # fmt: skip
     text = [f"{summary.status(run)[0].upper()}{summary.status(run)[1:]}."]
+    text.append(f"{summary.speed(run)}.")
     if known := summary.luminosity(run):
         text.append(f"Integrated luminosity of the processed data: {known}.")
     if scaling is not None:
@@ -175,8 +175,8 @@ def _measurement(run: Run) -> Section:
     title = "Measurement of σ(tt̄)"
     if measurement is None:
         return Section("measurement", title, missing=run.missing["measurement"])
-    config = InferenceConfig()
-    charts = [fit_chart(yields, run.labels, config) for yields in measurement.fit.yields]
+    binning = measurement.binning
+    charts = [fit_chart(yields, run.labels, binning) for yields in measurement.fit.yields]
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
@@ -185,7 +185,7 @@ def _measurement(run: Run) -> Section:
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
         tables.append(Table("Findings of the check, and changes of the templates", [""], rows))
-    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {measurement.observed}."]
+    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {summary.observed(run)}."]
     return Section("measurement", title, text, tables, charts)
 
 

@@ -106,12 +106,30 @@ def luminosity(run: Run) -> str:
     return f"{', '.join(dict.fromkeys(values))} /pb" if values else ""
 
 
+def observed(run: Run) -> str:
+    """What was fitted, in words: pseudo-data of a catalogue are not to be taken for data."""
+    name = "" if run.measurement is None else run.measurement.observed
+    return run.labels.get(DATA, name).lower() if name == DATA else name
+
+
 def status(run: Run) -> str:
     """One line: how much was processed, and how long it took."""
     ledger = run.ledger
     text = f"{ledger.events_processed:,} of {ledger.events_expected:,} events processed"
     word = "complete" if ledger.complete else f"incomplete: {ledger.what_is_missing()}"
     return f"{text} in {ledger.duration_s:.1f} s; {word}"
+
+
+def speed(run: Run) -> str:
+    """One line: rate, bytes, columns, executor; of chunks from checkpoints no rate is known."""
+    ledger = run.ledger
+    parts = [f"{ledger.bytes_read / 1e6:,.1f} MB read", f"{len(ledger.columns_read)} columns"]
+    resumed = ledger.chunks is not None and ledger.chunks.resumed > 0
+    if ledger.duration_s > 0 and not resumed:
+        parts.insert(0, f"{ledger.events_processed / ledger.duration_s:,.0f} events/s")
+    workers = ledger.executor.get("workers", 1)
+    executor = ledger.executor.get("executor", "")
+    return f"{', '.join(parts)}, {executor}, {workers} worker{'s' if workers != 1 else ''}"
 
 
 def files(folder: Path) -> dict[str, Path]:

@@ -17,10 +17,12 @@ import vl_convert
 
 from analysis import results
 from analysis.cli import main
-from analysis.config import AnalysisConfig
+from analysis.config import AnalysisConfig, Binning
+from analysis.inference.measurement import Measurement
 from analysis.postprocess.normalisation import summed
 from analysis.postprocess.resonances import PRESETS, analyse
 from analysis.report.configuration import Difference, differences, toml
+from analysis.report.distributions import fit_chart
 from analysis.report.page import render, write
 from analysis.report.run import Run, load
 from analysis.report.text import plain
@@ -117,6 +119,33 @@ def test_the_charts_are_valid_and_show_the_histograms(page: str, run: Run) -> No
     assert [row["scaleup"] for row in rows] == [row["events"] for row in rows]
     counts = observable[{"region": "4j2b", "process": "data", "variation": "nominal"}].values()
     assert [row["events"] for row in data["data"]] == [n for n in counts if n > 0]
+
+
+def test_fitted_bins_are_those_of_the_fit(run: Run) -> None:
+    """Not those of the default model; without any, bins are numbered."""
+    assert run.measurement is not None
+    (bins,) = {len(yields.data) for yields in run.measurement.fit.yields}
+    yields = run.measurement.fit.yields[0].model_copy(update={"channel": "4j2b"})
+    for binning, edges in (
+        (Binning(bins=bins, low=130, high=530), (130, 530)),
+        (None, (0.5, bins + 0.5)),
+    ):
+        points = fit_chart(yields, run.labels, binning).specs["after the fit"]["datasets"][
+            "prediction"
+        ]
+        assert (points[0]["low"], points[bins - 1]["high"]) == edges
+    stored = run.measurement.model_copy(update={"binning": Binning(bins=bins, low=130, high=530)})
+    assert Measurement.model_validate_json(stored.model_dump_json()).binning == stored.binning
+
+
+def test_pseudo_data_are_called_so(run: Run) -> None:
+    assert run.normalised is not None
+    ledger = run.normalised.ledger
+    labels = ledger.labels | {"data": "Pseudo-data"}
+    other = run.normalised._replace(ledger=ledger.model_copy(update={"labels": labels}))
+    page = render(run._replace(normalised=other))
+    assert "<dt>σ(tt̄), pseudo-data</dt>" in page
+    assert "fitted to pseudo-data." in page
 
 
 def test_the_text_has_the_numbers_of_the_run(page: str, run: Run) -> None:

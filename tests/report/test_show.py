@@ -8,7 +8,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.report.run import load
-from analysis.report.summary import cutflow, tables
+from analysis.report.summary import cutflow, speed, tables
 
 
 def test_show_prints_every_stage_and_where_the_files_are(
@@ -21,8 +21,23 @@ def test_show_prints_every_stage_and_where_the_files_are(
         f"histograms: {finished / 'histograms.root'}",
     ):  # fmt: skip
         assert text in out
+    last = out.strip().splitlines()[-4:]
+    assert any(line.startswith("σ(tt̄) = ") and line.endswith(", fitted to data") for line in last)
     assert "\x1b" not in out
     assert "results.json" not in out
+
+
+def test_the_speed_is_that_of_the_run(finished: Path) -> None:
+    run = load(finished)
+    changes = {"duration_s": 4.0, "bytes_read": 2_500_000, "columns_read": ["a", "b"]}
+    ledger = run.ledger.model_copy(update=changes)
+    rate = f"{ledger.events_processed / 4:,.0f} events/s"
+    assert speed(run._replace(ledger=ledger)).startswith(
+        f"{rate}, 2.5 MB read, 2 columns, iterative"
+    )
+    assert ledger.chunks is not None
+    resumed = ledger.model_copy(update={"chunks": ledger.chunks.model_copy(update={"resumed": 1})})
+    assert "events/s" not in speed(run._replace(ledger=resumed))
 
 
 def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +81,11 @@ def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert main([command, str(tmp_path)]) == 2
         line = capsys.readouterr().err
         assert line.startswith(f"error: {tmp_path} is no results folder of a finished run")
+    near = tmp_path.with_name(f"{tmp_path.name}2")
+    near.mkdir()
+    (near / "run.json").write_text("{}")
+    assert main(["show", str(tmp_path)]) == 2
+    assert f"did you mean '{near.name}'?" in capsys.readouterr().err
     (tmp_path / "run.json").write_text("{}")
     assert main(["report", str(tmp_path)]) == 2
     assert not (tmp_path / "report.html").exists()
