@@ -37,7 +37,14 @@ def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) ->
     context = multiprocessing.get_context("forkserver")
     try:
         with ProcessPoolExecutor(processes, context) as executor:
-            return list(executor.map(function, items))
+            # The processes start here; those of a parent that is gone by then complain.
+            try:
+                with shielded():
+                    results = executor.map(function, items)
+                return list(results)
+            except KeyboardInterrupt:
+                executor.shutdown(cancel_futures=True)
+                raise
     except BrokenProcessPool as error:
         msg = "a process that draws figures died (killed, or out of memory)"
         raise OutputError(msg) from error
