@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +10,7 @@ from multiprocessing import forkserver
 from typing import TypeVar
 
 from analysis.errors import OutputError
+from analysis.execution.signals import shielded
 
 _PRELOADED = ["analysis.plotting.figures"]
 
@@ -21,7 +21,9 @@ _R = TypeVar("_R")
 def prepare() -> None:
     """Let the server of new processes import the figures already now, while the caller does."""
     multiprocessing.set_forkserver_preload(_PRELOADED)
-    forkserver.ensure_running()
+    # What it makes does not get Ctrl-C either.
+    with shielded():
+        forkserver.ensure_running()
 
 
 def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) -> list[_R]:
@@ -31,14 +33,18 @@ def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) ->
     """
     if processes == 1:
         return [function(item) for item in items]
+    prepare()
     context = multiprocessing.get_context("forkserver")
     try:
-        with ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent) as executor:
-            return list(executor.map(function, items))
+        with ProcessPoolExecutor(processes, context) as executor:
+            # The processes start here; those of a parent that is gone by then complain.
+            try:
+                with shielded():
+                    results = executor.map(function, items)
+                return list(results)
+            except KeyboardInterrupt:
+                executor.shutdown(cancel_futures=True)
+                raise
     except BrokenProcessPool as error:
         msg = "a process that draws figures died (killed, or out of memory)"
         raise OutputError(msg) from error
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

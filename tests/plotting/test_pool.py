@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -28,6 +30,29 @@ def test_results_come_in_their_order() -> None:
 def test_a_process_that_dies_is_an_error_of_ours() -> None:
     with pytest.raises(OutputError, match="a process that draws figures died"):
         pool.mapped(os._exit, [1], 2)
+
+
+def test_an_interrupt_is_for_the_parent_alone() -> None:
+    """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
+    script = (
+        "import sys, time\n"
+        "from analysis.plotting import pool\n"
+        "print('ready', flush=True)\n"
+        "try:\n"
+        "    pool.mapped(time.sleep, [1] * 20, 2)\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=PROJECT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "")
 
 
 def test_figures_do_not_import_the_shapes_of_peaks() -> None:
