@@ -215,10 +215,7 @@ def _reproduce(run: Run) -> Section:
         if name not in ("python", "ttbar-opendata")
     )
     code["Versions"] = f"pip install {pins}"
-    text = (
-        f"Started {ledger.started}, catalogue {ledger.catalogue}, "
-        f"{', '.join(f'{key} {value}' for key, value in ledger.executor.items())}."
-    )
+    text = f"Started {ledger.started}, catalogue {ledger.catalogue}. All settings of the execution are in run.json."
     rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
     tables = [Table("Versions", ["package", "version"], rows)]
     return Section("reproduce", "How to make it again", [text], tables, code=code)
