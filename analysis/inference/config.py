@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from analysis.config import Binning, Fraction
-from analysis.regions import REGIONS
 from analysis.validation import Strict
 
 
@@ -61,8 +60,8 @@ class InferenceConfig(Strict):
         "ttbar", "single_top_t_chan", "single_atop_t_chan", "single_top_tW", "wjets"
     )  # fmt: skip
     """What every region must have; others are taken where there are any."""
-    regions: tuple[str, ...] = tuple(REGIONS)
-    """What must be there."""
+    regions: tuple[str, ...] = ("4j1b", "4j2b")
+    """What is fitted: no event may be in two of them."""
     signal_cross_section_pb: PositiveFloat = 831.76
     """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV); what the catalogue scales tt̄ to."""
     binning: Binning = Binning(bins=11, low=110, high=550)

@@ -120,17 +120,18 @@ def _key(name: str) -> Key | None:
 
 
 def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templates:
-    regions = list(dict.fromkeys(region for region, _, _ in histograms))
+    there = dict.fromkeys(region for region, _, _ in histograms)
     for region in config.regions:
-        if region not in regions:
-            msg = f"no histogram of region {region!r}: there are {', '.join(regions)}"
+        if region not in there:
+            msg = f"no histogram of region {region!r}: there are {', '.join(there)}"
             raise WorkspaceError(msg)
+    notes = [f"region {name}: not in the model" for name in there if name not in config.regions]
+    histograms = {key: h for key, h in histograms.items() if key[0] in config.regions}
     simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
     if config.signal not in simulated:
         msg = f"no nominal histogram of the signal {config.signal!r}: "
         raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
     fraction = 1.0 if config.luminosity_fraction == "free" else config.luminosity_fraction
-    notes: list[str] = []
     by_key: dict[Key, Template] = {}
     for key, histogram in histograms.items():
         template = _rebinned(key, histogram, config.binning)
@@ -140,7 +141,7 @@ def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templ
     notes += _dropped(by_key)
     processes = sorted(simulated, key=lambda process: process != config.signal)
     edges = np.linspace(config.binning.low, config.binning.high, config.binning.bins + 1)
-    return Templates(edges, regions, processes, by_key, notes)
+    return Templates(edges, list(config.regions), processes, by_key, notes)
 
 
 def _rebinned(key: Key, histogram: Hist, binning: Binning) -> Template:

@@ -217,6 +217,14 @@ def test_missing_histograms_are_named(tmp_path: Path) -> None:
         build(made, CONFIG, "pseudodata")
 
 
+def test_only_the_regions_of_the_model_are_fitted(tmp_path: Path) -> None:
+    """Regions may share events, and an event counts once."""
+    config = InferenceConfig(regions=("4j2b",))
+    built = build(_templates(tmp_path, config), config)
+    assert [channel["name"] for channel in built.spec["channels"]] == ["4j2b"]
+    assert "region 4j1b: not in the model" in built.notes
+
+
 def test_files_that_are_no_workspace_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "workspace.json"
     for text, said in (("{", "not JSON"), ("[]", "there is list"), ('{"a": 1}', "there is a")):
