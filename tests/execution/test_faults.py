@@ -241,7 +241,8 @@ def scheduler_and_workers(
         for _ in range(workers)
     ]  # fmt: skip
     try:
-        while not told.exists():
+        # It is there before it is written.
+        while not (told.exists() and told.stat().st_size):
             assert scheduler.poll() is None
             time.sleep(0.05)
         yield json.loads(told.read_text(encoding="utf-8"))["address"], scheduler
