@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 CLOSING_S = 10
 """How long a cluster may take to close, before its processes are killed."""
 PLUGIN = "ttbar-opendata"
+_LOGS = {"distributed.admin.low-level-log-length": 10}
+"""Dask keeps so many of the last messages and transitions, of each connection, for its developers. Its own
+number, 1000, would make this process grow for the first ten thousand chunks, by 50 MB."""
 _PATIENCE: dict[str, Any] = {"interval": "5 s", "wait_count": 12}
 """An idle worker is given back after a minute: another one would have to queue and to compile."""
 _TRIAL: dict[type[Batch], list[str]] = {
@@ -56,6 +59,16 @@ def connected(
     no worker comes in time, or a worker has other versions.
     """
     _require("distributed", "the executor 'dask'", "dask")
+    import dask
+
+    with dask.config.set(_LOGS), _opened(settings, workers, max_workers, retries) as client:
+        yield client
+
+
+@contextmanager
+def _opened(
+    settings: Cluster, workers: int, max_workers: int | None, retries: int
+) -> Iterator[Any]:
     if isinstance(settings, Local):
         with _local(settings, workers, max_workers, retries) as client:
             yield client

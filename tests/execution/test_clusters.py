@@ -19,6 +19,7 @@ from analysis.execution.cluster_settings import (
     Cluster,
     Gateway,
     HTCondor,
+    Local,
     Scheduler,
     Slurm,
     Tls,
@@ -111,6 +112,18 @@ def test_an_encrypted_scheduler(small: Catalogue, reference: Result, tmp_path: P
             on(settings(address, broken, mine), small)
         with pytest.raises(ConfigError, match=r"certificate .*gone.pem: no such file"):
             on(settings(address, tmp_path / "gone.pem", mine), small)
+
+
+def test_dask_s_logs_of_messages_do_not_grow_with_the_chunks() -> None:
+    """They are for its developers, and would be most of what the client's memory grows by."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    with connected(Local(), 1) as client:
+        assert client.scheduler_comm.recent_message_log.maxlen <= 10
+        scheduler = client.cluster.scheduler
+        comms = [*scheduler.stream_comms.values(), *scheduler.client_comms.values()]
+        assert len(comms) == 2
+        assert all(comm.recent_message_log.maxlen <= 10 for comm in comms)
+        assert scheduler.transition_log.maxlen <= 10
 
 
 def test_a_worker_with_other_versions_is_named(small: Catalogue, tmp_path: Path) -> None:
