@@ -23,6 +23,14 @@ _NETWORK = {
 }  # fmt: skip
 
 
+_WITHOUT_WORDS = {
+    "FSTimeoutError": "no answer of the server in time (--timeout)",
+    "TimeoutError": "no answer in time",
+    "MemoryError": "out of memory",
+}
+"""What to say of exceptions that may say nothing themselves."""
+
+
 class ChunkError(AnalysisError):
     """What was found in a file is not what the catalogue or the analysis needs."""
 
@@ -36,6 +44,8 @@ def describe(error: BaseException) -> str:
         keys = dict.fromkeys(str(key).split(";")[0] for key in cause.keys or [])
         return f"no object {cause.key!r}, there: {', '.join(keys) or 'nothing'}"
     text = _line(cause)
+    if not text:
+        return _WITHOUT_WORDS.get(type(cause).__name__, type(cause).__name__)
     if _is_short(cause):
         return f"truncated: {text}"
     if (from_server := _XROOTD.search(text)) is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uproot
+from fsspec.exceptions import FSTimeoutError
 
 from analysis.execution.failures import ChunkError, describe, is_transient
 
@@ -60,3 +61,18 @@ def test_only_what_may_pass(error: Exception, transient: bool) -> None:
     assert is_transient(wrapped) is transient
     assert "\n" not in describe(wrapped)
     assert describe(wrapped) == describe(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FSTimeoutError(), "no answer of the server in time (--timeout)"),
+        (TimeoutError(), "no answer in time"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError(), "RuntimeError"),
+        (ValueError(" \n"), "ValueError"),
+        (TimeoutError("late"), "TimeoutError: late"),
+    ],
+)
+def test_an_error_without_words_has_a_reason(error: Exception, reason: str) -> None:
+    assert describe(error) == reason

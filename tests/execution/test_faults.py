@@ -16,7 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uproot
 
+from analysis.catalogue import Catalogue
+from analysis.checksums import checksum
 from analysis.execution.executors import FAIL_FAST
 from analysis.execution.ledger import Ledger
 from analysis.execution.remote import Access
@@ -57,30 +60,65 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def _no_checksums_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_no_checksums_from_before")
+@pytest.mark.parametrize("verify", [False, True])
 @pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
 @needs_dask
-def test_bad_files_among_fifty(tmp_path: Path, executor: str) -> None:
-    """Truncated, emptied and missing: each chunk of them fails at once, once; the others are done."""
-    catalogue = make_files(tmp_path, NAMES)
+def test_bad_files_among_fifty(tmp_path: Path, executor: str, verify: bool) -> None:
+    """Each chunk of them fails at once, once; the others are done.
+
+    They are truncated, emptied and missing; where checksums are compared, one has a flipped bit too,
+    which is not seen otherwise.
+    """
+    catalogue = with_checksums(make_files(tmp_path, NAMES))
     content = (tmp_path / NAMES[3]).read_bytes()
     (tmp_path / NAMES[3]).write_bytes(content[:1000])
     (tmp_path / NAMES[20]).write_bytes(b"")
     (tmp_path / NAMES[41]).unlink()
-    result = process(catalogue, executor=executor, workers=2)
+    bad = {3: "truncated", 20: "truncated", 41: "no such file"}
+    if verify:
+        flip_a_bit(tmp_path / NAMES[30])
+        assert process(catalogue_of(tmp_path, [NAMES[30]])).ledger.complete
+        bad = {3: "damaged", 20: "damaged", 30: "damaged", 41: "no such file"}
+    result = process(catalogue, executor=executor, workers=2, verify=verify)
     assert_accounted(result, catalogue)
     failures = result.ledger.failures
-    assert {Path(f.file).name for f in failures} == {NAMES[3], NAMES[20], NAMES[41]}
-    assert [failure.attempts for failure in failures] == [1] * 3 * (EVENTS // CHUNK)
-    assert {failure.reason.partition(":")[0] for failure in failures} == {
-        "truncated",
-        "no such file",
-    }
-    rest = catalogue_of(tmp_path, [n for i, n in enumerate(NAMES) if i not in (3, 20, 41)])
+    assert [failure.attempts for failure in failures] == [1] * len(bad) * (EVENTS // CHUNK)
+    reasons = {Path(f.file).name: f.reason.partition(":")[0] for f in failures}
+    assert reasons == {NAMES[i]: reason for i, reason in bad.items()}
+    rest = catalogue_of(tmp_path, [name for i, name in enumerate(NAMES) if i not in bad])
     want = process(rest)
     # The files of the rest are in other datasets: what counts is the sum.
     totals = [sum(o["observable"] for o in r.output.values()) for r in (result, want)]
-    assert totals[0].values(flow=True) == pytest.approx(totals[1].values(flow=True), rel=1e-12)
+    for part in ("values", "variances"):
+        got, wanted = (getattr(total, part)(flow=True) for total in totals)
+        assert got == pytest.approx(wanted, rel=1e-12)
     assert totals[0].sum(flow=True).value > 0
+
+
+def with_checksums(catalogue: Catalogue) -> Catalogue:
+    datasets = {
+        name: dataset.model_copy(
+            update={"checksums": {f: checksum(f"{catalogue.base}/{f}") for f in dataset.files}}
+        )
+        for name, dataset in catalogue.datasets.items()
+    }
+    return catalogue.model_copy(update={"datasets": datasets})
+
+
+def flip_a_bit(path: Path) -> None:
+    """In the values of an uncompressed basket."""
+    with uproot.open(path) as file:
+        branch = file["Events"]["Muon_pt"]
+        middle = branch.member("fBasketSeek")[0] + branch.member("fBasketBytes")[0] // 2
+    content = bytearray(path.read_bytes())
+    content[middle] ^= 1
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("executor", ["futures", "dask"])
