@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import logging
 import os
 import platform
@@ -119,18 +120,23 @@ def _local(settings: Local, workers: int, max_workers: int | None, retries: int)
         close(client, cluster)
 
 
-def close(client: Any, cluster: Any) -> None:
-    """Close both, as far as they were started, in a bounded time; what is left here is killed."""
+def close(*parts: Any) -> None:
+    """Close what was started, in that order and in a bounded time; what is left here is killed."""
 
     def in_order() -> None:
-        for part in (client, cluster):
+        for part in parts:
             with suppress(Exception):
-                part.close(timeout=CLOSING_S / 2)
+                if "timeout" in inspect.signature(part.close).parameters:
+                    part.close(timeout=CLOSING_S / len(parts))
+                else:
+                    part.close()
 
     with shielded():
         closing = threading.Thread(target=in_order, daemon=True)
         closing.start()
     closing.join(CLOSING_S)
+    if closing.is_alive():
+        logger.warning("the cluster does not close within %g s: look for its workers", CLOSING_S)
     kill_children()
 
 
@@ -216,16 +222,20 @@ def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[A
         # With one idle process the job would be taken from the others in the middle of their work.
         msg = f"an adaptive number of workers needs jobs of one core, got cores = {settings.cores}"
         raise ConfigError(msg)
-    with batch_cluster(settings) as cluster, Client(cluster) as client:
-        try:
-            _require_accepted(settings, cluster.job_script())
-            _scale(cluster, workers, max_workers, **_PATIENCE)
-            yield client
-        finally:
-            # It would leave the certificate's files until it is disposed of.
-            for name in ("ca_file", "cert", "key"):
-                if (file := getattr(cluster, f"_job_{name}", None)) is not None:
-                    file.close()
+    started = [batch_cluster(settings)]
+    (cluster,) = started
+    try:
+        client = Client(cluster)
+        started.insert(0, client)
+        _require_accepted(settings, cluster.job_script())
+        _scale(cluster, workers, max_workers, **_PATIENCE)
+        yield client
+    finally:
+        close(*started)
+        # It would leave the certificate's files until it is disposed of.
+        for name in ("ca_file", "cert", "key"):
+            if (file := getattr(cluster, f"_job_{name}", None)) is not None:
+                file.close()
 
 
 def _require_accepted(settings: Batch, script: str) -> None:
@@ -305,11 +315,14 @@ def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterat
         raise ConfigError(msg) from error
     finally:
         _close(gateway)
+    started = [cluster]
     try:
-        with cluster, cluster.get_client() as client:
-            _scale(cluster, workers, max_workers)
-            yield client
+        client = cluster.get_client()
+        started.insert(0, client)
+        _scale(cluster, workers, max_workers)
+        yield client
     finally:
+        close(*started)
         _close(cluster.gateway)
 
 
@@ -355,6 +368,7 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
     _require_same_python(client)
     try:
         plugin, equip_scheduler = _equipment()
+        environment.SHIPPED = plugin.code
         try:
             client.register_plugin(plugin)
             if scheduler_too:
@@ -363,6 +377,7 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
             raise ExecutionError(str(error)) from error
         yield
     finally:
+        environment.SHIPPED = ""
         # The scheduler may go on without this run.
         with suppress(Exception):
             client.unregister_worker_plugin(PLUGIN)
@@ -412,13 +427,16 @@ def _equipment() -> tuple[Any, Any]:
             for module in list(sys.modules):
                 if module.partition(".")[0] in names:
                     del sys.modules[module]
-        found = importlib.import_module("analysis.execution.environment").differences(here)
+        there: Any = importlib.import_module("analysis.execution.environment")
+        there.SHIPPED = folder
+        found = there.differences(here)
         if found:
             msg = f"{who}: {'; '.join(found)}"
             raise RuntimeError(msg)
 
     class Equip(WorkerPlugin):
         name = PLUGIN
+        code = folder
 
         def setup(self, worker: Any) -> None:
             equip(f"worker {worker.name} ({worker.address})", worker.local_directory)

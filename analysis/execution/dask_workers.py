@@ -11,6 +11,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
+from analysis.execution import environment
 from analysis.execution.answers import Answer, Fault, attempt, merge
 from analysis.execution.failures import describe, is_transient
 from analysis.execution.workers import Function, WorkersLost
@@ -60,7 +61,7 @@ class DaskWorkers:
         return self._most - len(self._chunk_of) - len(self._finished) - merging
 
     def give(self, chunk: int, item: Any) -> None:
-        future = self._submit("chunk", attempt, self._function, chunk, item)
+        future = self._submit("chunk", _attempt, environment.SHIPPED, self._function, chunk, item)
         self._chunk_of[future] = chunk
         future.add_done_callback(self._arrived.put)
 
@@ -146,6 +147,14 @@ def _fault(chunk: int, error: BaseException | None) -> Fault:
 
 def _itself(function: Function) -> Function:
     return function
+
+
+def _attempt(shipped: str, function: Function, chunk: int, item: Any) -> Answer:
+    """Process a chunk, unless another run on the same scheduler has sent its code in between."""
+    if shipped != environment.SHIPPED:
+        reason = "its worker has got other code, of another run on the same scheduler"
+        return Answer([], [Fault(chunk, reason, transient=False)])
+    return attempt(function, chunk, item)
 
 
 def _merge(answers: Sequence[Answer]) -> Answer:

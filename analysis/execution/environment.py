@@ -15,6 +15,9 @@ from analysis.digests import short_digest
 PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 """What the numbers may depend on."""
 
+SHIPPED = ""
+"""Of this process: which code its run sent to the workers, or that it got as a worker; empty for none."""
+
 _OWN = ("analysis", "schemas")
 _ROOT = Path(__file__).parents[2]
 

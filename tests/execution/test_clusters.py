@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.dimuon import DimuonAnalysis
 from analysis.errors import ConfigError, ExecutionError
+from analysis.execution import clusters
 from analysis.execution.cluster_settings import (
     Cluster,
     Gateway,
@@ -88,6 +90,52 @@ def test_a_running_scheduler_gets_the_code_and_gives_the_same(
         with Client(address) as client:
             plugins = client.run(lambda dask_worker: list(dask_worker.plugins))
     assert not [names for names in plugins.values() if "ttbar-opendata" in names]
+
+
+def test_code_of_another_run_on_the_same_scheduler_is_not_used(
+    small: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    from analysis.execution.dask_workers import DaskWorkers
+
+    def replace() -> None:
+        importlib.import_module("analysis.execution.environment").SHIPPED = "another"
+
+    class Replaced(DaskWorkers):
+        def start(self, function: Any) -> None:
+            super().start(function)
+            self._client.run(replace)
+
+    monkeypatch.setattr("analysis.execution.dask_workers.DaskWorkers", Replaced)
+    with dask_scheduler(tmp_path) as address:
+        ledger = on(scheduler_settings(address), small).ledger
+    assert ledger.events_processed == 0
+    assert {failure.reason for failure in ledger.failures} == {
+        "its worker has got other code, of another run on the same scheduler"
+    }
+
+
+def test_a_cluster_that_does_not_close_is_left_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    released, closed = threading.Event(), []
+
+    class Client:
+        def close(self, timeout: float) -> None:
+            closed.append(timeout)
+            raise OSError
+
+    class Hanging:
+        def close(self) -> None:
+            released.wait()
+
+    monkeypatch.setattr(clusters, "CLOSING_S", 0.2)
+    try:
+        clusters.close(Client(), Hanging())
+    finally:
+        released.set()
+    assert closed == [0.1]
+    assert "the cluster does not close within 0.2 s" in caplog.text
 
 
 def test_an_encrypted_scheduler(small: Catalogue, reference: Result, tmp_path: Path) -> None:
