@@ -13,11 +13,15 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import pytest
 import uproot
 
 from analysis.catalogue import Catalogue, Dataset
 from analysis.execution.runner import Execution, Result, run
 from tests.execution.processors import Counting
+
+needs_dask = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")
+"""For a test with a Dask cluster."""
 
 EVENTS = 40
 CHUNK = 20

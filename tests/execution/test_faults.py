@@ -33,6 +33,7 @@ from tests.execution.small import (
     catalogue_of,
     computed,
     make_files,
+    needs_dask,
     process,
     run_small,
     start,
@@ -48,8 +49,6 @@ IMPATIENT = {
     "XRD_STREAMERRORWINDOW": "1",
 }
 """Seconds and tries of the XRootD client, less than a server is away in the tests."""
-
-needs_dask = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")
 
 
 @pytest.fixture(scope="module")
