@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from analysis.config import Binning
 from analysis.metadata import CHANNELS
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
-from analysis.processes import PROCESS_LABELS
+from analysis.processes import DATA, PROCESS_LABELS
 from analysis.results import Normalised
 
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
@@ -32,13 +32,16 @@ class Caption(NamedTuple):
     def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
         known = results.normalisation.luminosity
         values = {f"{known[name]:.4g}" for name in CHANNELS if name in known}
+        labels = results.ledger.labels
+        # A catalogue of simulation says that its data are pseudo-data.
+        seen = OBSERVED | {"data": labels.get(DATA, OBSERVED["data"])}
         return cls(
             results.ledger.figure_label,
             "–".join(sorted(values)),
             CENTRE_OF_MASS,
             rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
-            results.ledger.labels,
-            OBSERVED[observed],
+            labels,
+            seen[observed],
             binning,
         )
 

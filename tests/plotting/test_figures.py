@@ -11,6 +11,8 @@ from matplotlib import pyplot as plt
 from analysis import results
 from analysis.catalogue import Catalogue
 from analysis.execution.runner import run
+from analysis.inference.config import InferenceConfig
+from analysis.plotting.captions import Caption
 from analysis.plotting.figures import (
     control_figure,
     make_figures,
@@ -57,6 +59,22 @@ def test_a_region_shows_prediction_data_and_ratio(normalised: Normalised) -> Non
     seen = ratio.containers[-1].lines[0].get_ydata()
     np.testing.assert_allclose(seen, (data / total)[data > 0])
     assert main.get_ylim()[1] > total.max()
+
+
+@pytest.mark.parametrize(
+    ("labels", "observed", "said"),
+    [
+        ({}, "data", "Data"),
+        ({"data": "Pseudo-data"}, "data", "Pseudo-data"),
+        ({"data": "Pseudo-data"}, "asimov", "Asimov data"),
+    ],
+)
+def test_figures_of_a_fit_say_what_was_observed(
+    normalised: Normalised, labels: dict[str, str], observed: str, said: str
+) -> None:
+    ledger = normalised.ledger.model_copy(update={"labels": labels})
+    caption = Caption.of(normalised._replace(ledger=ledger), InferenceConfig().binning, observed)
+    assert caption.observed == said
 
 
 def test_variations_stand_in_groups_with_their_ratio(normalised: Normalised) -> None:
