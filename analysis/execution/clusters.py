@@ -128,10 +128,13 @@ def _local(settings: Local, workers: int, max_workers: int | None, retries: int)
 
 
 def close(*parts: Any) -> None:
-    """Close what was started, in that order and in a bounded time; what is left here is killed."""
+    """Close the parts, None for what was not started, in order and in a bounded time.
+
+    What is left here is killed.
+    """
 
     def in_order() -> None:
-        for part in parts:
+        for part in (known for known in parts if known is not None):
             with suppress(Exception):
                 if "timeout" in inspect.signature(part.close).parameters:
                     part.close(timeout=CLOSING_S / len(parts))
@@ -229,16 +232,14 @@ def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[A
         # With one idle process the job would be taken from the others in the middle of their work.
         msg = f"an adaptive number of workers needs jobs of one core, got cores = {settings.cores}"
         raise ConfigError(msg)
-    started = [batch_cluster(settings)]
-    (cluster,) = started
+    cluster, client = batch_cluster(settings), None
     try:
         client = Client(cluster)
-        started.insert(0, client)
         _require_accepted(settings, cluster.job_script())
         _scale(cluster, workers, max_workers, **_PATIENCE)
         yield client
     finally:
-        close(*started)
+        close(client, cluster)
         # It would leave the certificate's files until it is disposed of.
         for name in ("ca_file", "cert", "key"):
             if (file := getattr(cluster, f"_job_{name}", None)) is not None:
@@ -322,14 +323,13 @@ def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterat
         raise ConfigError(msg) from error
     finally:
         _close(gateway)
-    started = [cluster]
+    client = None
     try:
         client = cluster.get_client()
-        started.insert(0, client)
         _scale(cluster, workers, max_workers)
         yield client
     finally:
-        close(*started)
+        close(client, cluster)
         _close(cluster.gateway)
 
 
