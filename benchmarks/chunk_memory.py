@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import awkward as ak
 
 from analysis.catalogue import Catalogue
+from analysis.execution import usage
 from analysis.execution.plan import CHUNK_EVENTS
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
-from benchmarks import speed_inputs, system
+from benchmarks import speed_inputs
 
 logger = logging.getLogger("speed")
 
@@ -38,7 +39,7 @@ class _Watched(TtbarAnalysis):
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         output = super().process(events)
-        self.megabytes.append(system.memory_mb("VmRSS"))
+        self.megabytes.append(usage.memory_mb("VmRSS"))
         return output
 
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> list[float]:
     found = [_Watched.megabytes[place] for place in places]
     steps = ", ".join(f"{mb:.0f} after {at + 1}" for at, mb in zip(places, found, strict=True))
     logger.info("%d chunks of %d events; MB: %s", n, options.chunk_size, steps)
-    logger.info("at most %.0f MB", system.memory_mb("VmHWM"))
+    logger.info("at most %.0f MB", usage.memory_mb("VmHWM"))
     return found
 
 

@@ -32,6 +32,7 @@ import uproot
 from analysis import histograms
 from analysis.catalogue import Catalogue, metadata
 from analysis.config import AnalysisConfig
+from analysis.execution import usage
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
@@ -110,7 +111,7 @@ def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measur
         "seconds": seconds,
         "cpu_seconds": cpu,
         "events": catalogue.events,
-        "peak_mb": system.peak_mb(),
+        "peak_mb": usage.peak_mb(),
         "peak_mb_of_workers": children.peak_mb,
     }
     if with_workers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Self
 
 import psutil
 
-STATUS = Path("/proc/self/status")
 LOOK_EVERY_S = 0.5
 
 
@@ -54,16 +52,3 @@ class Children:
             for child in here.children(recursive=True):
                 with suppress(psutil.Error):
                     self.peak_mb = max(self.peak_mb, child.memory_info().rss / 1e6)
-
-
-def peak_mb() -> float:
-    """Peak memory of this process. `ru_maxrss` has that of the process it was started from too."""
-    if STATUS.exists():
-        return memory_mb("VmHWM")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-def memory_mb(key: str) -> float:
-    """Of this process, from Linux: `VmRSS` now, `VmHWM` at most."""
-    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(key)]
-    return float(line.split()[1]) / 1e3

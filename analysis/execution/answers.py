@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from coffea.processor import accumulate
 
 from analysis.execution.failures import describe, is_transient
+from analysis.execution.usage import peak_mb
 
 Output = dict[str, Any]
-"""`out` (of the processor) and `metrics` (of the reading), as coffea's Runner wants them."""
+"""`out` (of the processor) and `metrics` (of the reading), as coffea's Runner wants them.
+
+To its metrics `cpu_s` is added, the processor time of the chunks, in all threads of their workers.
+"""
 
 
 class Fault(NamedTuple):
@@ -34,18 +39,22 @@ class Answer(NamedTuple):
     output: Output | None = None
     """Of all chunks that are done, merged."""
     warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
+    peak_mb: float = 0.0
+    """The most memory that one of the processes had that did this."""
 
 
 def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
     """Process a chunk; whatever it raises is its fault, not the run's."""
+    started = time.process_time()
     try:
         wrapped = function(item)
     except Exception as error:  # noqa: BLE001 - recorded, whatever it is
         return Answer([], [Fault(chunk, describe(error), is_transient(error))])
     told = wrapped["out"]
-    output = {"out": told["output"], "metrics": wrapped["metrics"]}
+    metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}
+    output = {"out": told["output"], "metrics": metrics}
     warnings = {chunk: told["warning"]} if told["warning"] else {}
-    return Answer([chunk], [], output, warnings)
+    return Answer([chunk], [], output, warnings, peak_mb())
 
 
 def merge(answers: Sequence[Answer]) -> Answer:
@@ -58,6 +67,7 @@ def merge(answers: Sequence[Answer]) -> Answer:
         [fault for answer in answers for fault in answer.faults],
         accumulate(answer.output for answer in answers),
         warnings,
+        max(answer.peak_mb for answer in answers),
     )
 
 

@@ -14,6 +14,7 @@ from distributed import Client, Future, KilledWorker
 from analysis.execution import environment
 from analysis.execution.answers import Answer, Fault, attempt, merge
 from analysis.execution.failures import describe, is_transient
+from analysis.execution.usage import keep_what_is_loaded
 from analysis.execution.workers import Function, WorkersLost
 
 FAN_IN = 16
@@ -154,6 +155,7 @@ def _attempt(shipped: str, function: Function, chunk: int, item: Any) -> Answer:
     if shipped != environment.SHIPPED:
         reason = "its worker has got other code, of another run on the same scheduler"
         return Answer([], [Fault(chunk, reason, transient=False)])
+    keep_what_is_loaded()
     return attempt(function, chunk, item)
 
 

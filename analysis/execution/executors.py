@@ -37,6 +37,8 @@ class Account:
     """Reasons."""
     warnings: dict[int, str] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
+    peak_mb: float = 0.0
+    """The most memory that a worker had."""
     stopped: str = ""
     """Why chunks were not reached."""
 
@@ -152,6 +154,7 @@ class ChunkLoop(ExecutorBase):
             account.done.update(answer.done)
             account.attempts.update(answer.done)
             account.warnings |= answer.warnings
+            account.peak_mb = max(account.peak_mb, answer.peak_mb)
             self.keep(answer)
             self.total = add(self.total, answer.output)
         self._progress.show(answer, len(account.failed))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from analysis.catalogue import Catalogue, Dataset
 from analysis.errors import IncompleteError, OutputError
@@ -138,6 +138,10 @@ class Ledger(Strict):
     config_digest: str
     columns_read: list[str]
     bytes_read: NonNegativeInt
+    cpu_s: NonNegativeFloat = 0.0
+    """Processor time of the workers for the chunks, reading included, start and merging not."""
+    peak_memory_mb: NonNegativeFloat = 0.0
+    """The most that a worker had in this run; 0 if all chunks are from checkpoints."""
     datasets: dict[str, DatasetRecord]
     failures: list[Failure]
     stopped: str = ""

@@ -168,6 +168,8 @@ def run(
             {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
         ),
         bytes_read=metrics.get("bytesread", 0),
+        cpu_s=round(metrics.get("cpu_s", 0.0), 3),
+        peak_memory_mb=round(account.peak_mb, 1),
         datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
         **ledgers.chunk_fields(items, account, len(restored.done)),
     )

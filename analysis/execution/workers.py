@@ -17,6 +17,7 @@ from analysis.errors import ExecutionError
 from analysis.execution.answers import Answer, Fault, attempt
 from analysis.execution.failures import describe
 from analysis.execution.signals import held, shielded
+from analysis.execution.usage import keep_what_is_loaded
 
 Function = Callable[[Any], Any]
 
@@ -176,6 +177,7 @@ def _serve(pipe: Connection, function: Function) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    keep_what_is_loaded()
     while True:
         try:
             chunk, item = pipe.recv()

@@ -121,9 +121,13 @@ def status(run: Run) -> str:
 
 
 def speed(run: Run) -> str:
-    """One line: rate, bytes, columns, executor; of chunks from checkpoints no rate is known."""
+    """One line: rate, bytes, columns, what the workers used; of chunks from checkpoints no rate is known."""
     ledger = run.ledger
     parts = [f"{ledger.bytes_read / 1e6:,.1f} MB read", f"{len(ledger.columns_read)} columns"]
+    if ledger.cpu_s:
+        parts.append(f"{ledger.cpu_s:,.1f} s of processor time")
+    if ledger.peak_memory_mb:
+        parts.append(f"at most {ledger.peak_memory_mb:,.0f} MB of memory a worker")
     resumed = ledger.chunks is not None and ledger.chunks.resumed > 0
     if ledger.duration_s > 0 and not resumed:
         parts.insert(0, f"{ledger.events_processed / ledger.duration_s:,.0f} events/s")

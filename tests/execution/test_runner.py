@@ -85,6 +85,9 @@ def test_every_executor_and_chunk_size_gives_the_same(
         pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
     result = execute(catalogue, executor=executor, workers=2, chunk_size=chunk_size)
     assert result.ledger.complete
+    # What the workers used, not this process: their number, and that they have loaded coffea.
+    assert 0.1 < result.ledger.cpu_s < 2 * result.ledger.duration_s + 1
+    assert 100 < result.ledger.peak_memory_mb < 2000
     assert_same(result, reference)
 
 

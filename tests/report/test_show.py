@@ -29,11 +29,15 @@ def test_show_prints_every_stage_and_where_the_files_are(
 
 def test_the_speed_is_that_of_the_run(finished: Path) -> None:
     run = load(finished)
-    changes = {"duration_s": 4.0, "bytes_read": 2_500_000, "columns_read": ["a", "b"]}
+    changes = {
+        "duration_s": 4.0, "bytes_read": 2_500_000, "columns_read": ["a", "b"],
+        "cpu_s": 3.25, "peak_memory_mb": 480.4,
+    }  # fmt: skip
     ledger = run.ledger.model_copy(update=changes)
     rate = f"{ledger.events_processed / 4:,.0f} events/s"
     assert speed(run._replace(ledger=ledger)).startswith(
-        f"{rate}, 2.5 MB read, 2 columns, iterative"
+        f"{rate}, 2.5 MB read, 2 columns, 3.2 s of processor time, "
+        "at most 480 MB of memory a worker, iterative"
     )
     assert ledger.chunks is not None
     resumed = ledger.model_copy(update={"chunks": ledger.chunks.model_copy(update={"resumed": 1})})
