@@ -37,6 +37,7 @@ class DaskWorkers:
         self._client = client
         self._name = uuid.uuid4().hex[:8]
         self._numbers = count()
+        self._file: str | None = None
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._chunk_of: dict[Future[Any], int] = {}
         self._finished: dict[Future[Any], int] = {}
@@ -61,7 +62,12 @@ class DaskWorkers:
         merging = sum(map(len, self._merges.values()))
         return self._most - len(self._chunk_of) - len(self._finished) - merging
 
+    def next_file(self) -> str | None:
+        """Of the chunk before: Dask says where one goes, and takes them in their order."""
+        return self._file
+
     def give(self, chunk: int, item: Any) -> None:
+        self._file = item.filename
         future = self._submit("chunk", _attempt, environment.SHIPPED, self._function, chunk, item)
         self._chunk_of[future] = chunk
         future.add_done_callback(self._arrived.put)

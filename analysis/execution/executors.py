@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -43,11 +43,46 @@ class Account:
     """Why chunks were not reached."""
 
 
+class _Ready:
+    """Chunks to be handed out, by file: the first ones of each first, in the order of the files.
+
+    To open a file takes as long as to process 50,000 events, so that a worker is given the chunks of
+    the file that it has open, before another one is; and those of others' files at the end only.
+    """
+
+    def __init__(self, files: Mapping[int, str]) -> None:
+        self._file_of = files
+        self._untouched: dict[str, deque[int]] = {}
+        self._begun: dict[str, deque[int]] = {}
+        for chunk, file in files.items():
+            self._untouched.setdefault(file, deque()).append(chunk)
+
+    def __bool__(self) -> bool:
+        return bool(self._untouched or self._begun)
+
+    def add(self, chunk: int, *, first: bool = False) -> None:
+        """A chunk that was handed out before."""
+        chunks = self._begun.setdefault(self._file_of[chunk], deque())
+        (chunks.appendleft if first else chunks.append)(chunk)
+
+    def pop(self, file: str | None) -> int:
+        """The next chunk for a worker that has `file` open."""
+        if file not in self._begun:
+            file = next(iter(self._untouched or self._begun))
+            if file in self._untouched:
+                self._begun.setdefault(file, deque()).extend(self._untouched.pop(file))
+        chunk = self._begun[file].popleft()
+        if not self._begun[file]:
+            del self._begun[file]
+        return chunk
+
+
 class _Waiting:
     """Chunks that wait: to be handed out, for the time of their next try, or to be tried alone."""
 
-    def __init__(self, chunks: Sequence[int]) -> None:
-        self._ready = deque(chunks)
+    def __init__(self, files: Mapping[int, str]) -> None:
+        """`files` of the chunks, in their order."""
+        self._ready = _Ready(files)
         self._delayed: list[tuple[float, int]] = []
         self._suspects: deque[int] = deque()
 
@@ -55,7 +90,7 @@ class _Waiting:
         return bool(self._ready or self._delayed or self._suspects)
 
     def at_once(self, chunk: int) -> None:
-        self._ready.appendleft(chunk)
+        self._ready.add(chunk, first=True)
 
     def later(self, chunk: int, delay: float) -> None:
         heapq.heappush(self._delayed, (time.monotonic() + delay, chunk))
@@ -63,12 +98,15 @@ class _Waiting:
     def alone(self, chunk: int) -> None:
         self._suspects.append(chunk)
 
-    def next(self, *, idle: bool) -> int | None:
-        """The next chunk to hand out now, if any; a suspect only where nothing else is under way."""
+    def next(self, file: str | None, *, idle: bool) -> int | None:
+        """The next chunk to hand out now, if any, to a worker that has `file` open.
+
+        A suspect only where nothing else is under way.
+        """
         while self._delayed and self._delayed[0][0] <= time.monotonic():
-            self._ready.append(heapq.heappop(self._delayed)[1])
+            self._ready.add(heapq.heappop(self._delayed)[1])
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop(file)
         if idle and not self._delayed and self._suspects:
             return self._suspects.popleft()
         return None
@@ -117,7 +155,7 @@ class ChunkLoop(ExecutorBase):
         accumulator: Any,  # noqa: ARG002 - the interface
     ) -> tuple[Output, int]:
         self._items = dict(zip(self._numbers, items, strict=True))
-        self._waiting = _Waiting(self._numbers)
+        self._waiting = _Waiting({n: item.filename for n, item in self._items.items()})
         self._under_way: set[int] = set()
         self._tried_alone: set[int] = set()
         self._workers.start(function)
@@ -138,7 +176,7 @@ class ChunkLoop(ExecutorBase):
 
     def _hand_out(self) -> None:
         for _ in range(self._workers.room()):
-            chunk = self._waiting.next(idle=not self._under_way)
+            chunk = self._waiting.next(self._workers.next_file(), idle=not self._under_way)
             if chunk is None:
                 return
             self._under_way.add(chunk)

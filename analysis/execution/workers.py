@@ -39,6 +39,9 @@ class Workers(Protocol):
     def room(self) -> int:
         """How many more chunks can be given now."""
 
+    def next_file(self) -> str | None:
+        """The file that the worker has open to which the next chunk goes, as far as is known."""
+
     def give(self, chunk: int, item: Any) -> None: ...
 
     def collect(self, timeout: float) -> list[Answer]:
@@ -53,6 +56,7 @@ class ThisProcess:
 
     def __init__(self) -> None:
         self._given: deque[tuple[int, Any]] = deque()
+        self._file: str | None = None
 
     def start(self, function: Function) -> None:
         self._function = function
@@ -60,7 +64,11 @@ class ThisProcess:
     def room(self) -> int:
         return 1 - len(self._given)
 
+    def next_file(self) -> str | None:
+        return self._file
+
     def give(self, chunk: int, item: Any) -> None:
+        self._file = item.filename
         self._given.append((chunk, item))
 
     def collect(self, timeout: float) -> list[Answer]:
@@ -76,6 +84,8 @@ class _Process:
     def __init__(self, context: Any, function: Function) -> None:
         self.pipe, theirs = context.Pipe()
         self.given: deque[int] = deque()
+        self.file: str | None = None
+        """Of the last of them."""
         self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         self._process.start()
         theirs.close()
@@ -111,9 +121,13 @@ class Processes:
     def room(self) -> int:
         return sum(_AT_HAND - len(process.given) for process in self._processes)
 
+    def next_file(self) -> str | None:
+        return self._next().file
+
     def give(self, chunk: int, item: Any) -> None:
-        process = min(self._processes, key=lambda candidate: len(candidate.given))
+        process = self._next()
         process.given.append(chunk)
+        process.file = item.filename
         # If it has died, the next `collect` finds that out, and who is to blame.
         with suppress(OSError):
             process.pipe.send((chunk, item))
@@ -126,6 +140,9 @@ class Processes:
         for process in self._processes:
             process.kill()
         self._processes = []
+
+    def _next(self) -> _Process:
+        return min(self._processes, key=lambda process: len(process.given))
 
     def _receive(self, process: _Process) -> Answer:
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,18 @@ from analysis.execution.answers import Answer, Fault, add
 from analysis.execution.executors import Account, ChunkLoop
 from analysis.execution.runner import Execution
 from analysis.execution.workers import WorkersLost
+
+
+class Item(NamedTuple):
+    """As much of coffea's work items as the loop looks at."""
+
+    filename: str
+    number: int
+
+
+def items_of(files: Sequence[str]) -> list[Item]:
+    return [Item(file, number) for number, file in enumerate(files)]
+
 
 OUTCOMES = ["done", "passes", "stays", "suspect", "returned"]
 
@@ -29,15 +42,20 @@ class Scripted:
         self.alone: list[int] = []
         self.suspects: set[int] = set()
         self.lost_after = lost_after
+        self.file: str | None = None
 
     def start(self, function: Any) -> None: ...
 
     def room(self) -> int:
         return self.most - len(self.given)
 
-    def give(self, chunk: int, item: Any) -> None:
+    def next_file(self) -> str | None:
+        return self.file
+
+    def give(self, chunk: int, item: Item) -> None:
         assert self.room() > 0
-        assert item == f"item {chunk}"
+        assert item.number == chunk
+        self.file = item.filename
         self.given.append(chunk)
         if chunk in self.suspects:
             assert self.given == [chunk]
@@ -67,7 +85,7 @@ class Scripted:
 def loop(scripts: list[list[str]], workers: Scripted, **options: Any) -> ChunkLoop:
     execution = Execution(retry_delay_s=0, **options)
     made = ChunkLoop(workers, execution, range(len(scripts)), Account())
-    made([f"item {n}" for n in range(len(scripts))], str, None)
+    made(items_of([f"file {n // 3}" for n in range(len(scripts))]), str, None)
     return made
 
 
@@ -122,7 +140,7 @@ def test_each_retry_waits_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None
     scripts = [["passes"] * 9]
     execution = Execution(retries=3, retry_delay_s=0.5)
     made = ChunkLoop(Scripted(scripts, 1), execution, [0], Account())
-    made(["item 0"], str, None)
+    made(items_of(["file"]), str, None)
     assert waited == [0.5, 1, 2]
     assert made.account.failed == {0: "passes"}
     assert made.account.attempts[0] == 4
@@ -134,3 +152,42 @@ def test_a_sum_changes_only_its_total() -> None:
     assert total == {"out": {"a": {1, 2}}}
     assert first == {"out": {"a": {1}}}
     assert second == {"out": {"a": {2}}}
+
+
+files_of = st.lists(st.integers(1, 5), min_size=1, max_size=6)
+
+
+@given(files_of, st.integers(1, 4), st.data())
+def test_a_file_is_left_for_another_when_none_of_its_chunks_waits(
+    sizes: list[int], workers: int, data: st.DataObject
+) -> None:
+    names = [f"file {n}" for n, size in enumerate(sizes) for _ in range(size)]
+    ready = executors._Ready(dict(enumerate(names)))
+    opened: list[str | None] = [None] * workers
+    waiting = Counter(names)
+    untouched = list(dict.fromkeys(names))
+    while ready:
+        worker = data.draw(st.integers(0, workers - 1))
+        before = opened[worker]
+        file = names[ready.pop(before)]
+        if before is not None and waiting[before]:
+            assert file == before
+        elif untouched:
+            assert file == untouched[0]
+        waiting[file] -= 1
+        untouched = [name for name in untouched if name != file]
+        opened[worker] = file
+    assert not +waiting
+
+
+def test_a_chunk_that_comes_back_is_next_or_last_of_its_file() -> None:
+    ready = executors._Ready(dict.fromkeys(range(3), "a") | {3: "b"})
+    assert ready.pop(None) == 0
+    ready.add(0)
+    assert ready.pop("a") == 1
+    ready.add(1, first=True)
+    assert [ready.pop("a") for _ in range(3)] == [1, 2, 0]
+    assert ready.pop("a") == 3
+    ready.add(3)
+    assert ready.pop("a") == 3
+    assert not ready
