@@ -8,10 +8,10 @@ from pathlib import Path
 
 from analysis.cli import options
 from analysis.errors import did_you_mean
+from analysis.plotting import FORMATS
 
 SUMMARY = "make the figures of a finished run"
 
-FORMATS = ("png", "pdf")
 PROCESSES = 2
 
 logger = logging.getLogger(__name__)

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from analysis.files import writable_folder
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.metadata import CHANNELS, NOMINAL
-from analysis.plotting import pool
+from analysis.plotting import FORMATS, pool
 from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, with_nominal
 from analysis.plotting.style import (
-    FORMATS,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     colours,

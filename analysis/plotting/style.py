@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.files import atomic
+from analysis.plotting import FORMATS
 from analysis.plotting.ticks import simplify_minor_ticks
 
 if TYPE_CHECKING:
     from IPython.display import Image
 
-FORMATS = ("png", "pdf")
 NOTEBOOK_DPI = 50
 
 CENTRE_OF_MASS = "13 TeV"
