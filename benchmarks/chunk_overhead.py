@@ -20,18 +20,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.catalogue import Catalogue
+from analysis.execution import usage
 from analysis.execution.runner import Execution, run
 from tests.execution.processors import Counting
 from tests.execution.small import EVENTS, make_files
 
-MEGABYTE = 1e6
-
 
 def memory() -> tuple[float, float]:
     """Resident memory of this process now, and at its most, in MB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    values = dict(line.split(":", 1) for line in status.splitlines())
-    return tuple(int(values[key].split()[0]) * 1024 / MEGABYTE for key in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+    return usage.memory_mb("VmRSS"), usage.memory_mb("VmHWM")
 
 
 def measure(executor: str, catalogue: Catalogue, chunk_size: int, *, checkpoints: bool) -> None:
