@@ -86,7 +86,7 @@ def test_every_figure_has_a_text_alternative_and_its_numbers(outline: _Outline, 
     pictures = [div for div in outline.of("div") if div.get("role") == "img"]
     assert len(pictures) == len(figures)
     assert all(len(picture["aria-label"] or "") > 40 for picture in pictures)
-    assert page.count("<summary>Numbers of this figure</summary>") == len(figures)
+    assert page.count("<summary>Numbers of this figure<") == len(figures)
 
 
 def test_headings_do_not_skip_a_level_and_links_lead_somewhere(outline: _Outline) -> None:
