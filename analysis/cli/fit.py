@@ -87,8 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
         binning = None if arguments.source.suffix == ".json" else config.binning
         archive = hepdata.write(measurement, _output(arguments) / results.HEPDATA, binning)
         logger.info("HEPData submission: %s", archive)
-    title, header, rows = report.summary(measurement)
-    show(header, rows, title=title)
+    for table in (report.summary, report.uncertainties):
+        title, header, rows = table(measurement)
+        show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 

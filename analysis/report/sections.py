@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.inference import report as fit_report
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -196,7 +195,8 @@ def _measurement(run: Run) -> Section:
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
-    tables = [Table(*fit_report.summary(measurement))._replace(title="Result of the fit")]
+    result, uncertainties = summary.measurement(measurement)
+    tables = [result._replace(title="Result of the fit"), uncertainties]
     remarks = [*map(str, measurement.findings), *measurement.notes]
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
