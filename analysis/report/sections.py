@@ -133,7 +133,7 @@ def _top_peak(run: Run) -> Section:
     text = (
         "The mass of the three jets with the largest summed momentum, in 4j2b. A Gaussian peak over a "
         "polynomial, which wrong combinations and background follow, gives position, width and events of "
-        f"the peak. The bands beside {result.window} GeV, fitted alone, tell what is below it there."
+        f"the peak. The bands beside {result.window} GeV, fitted alone, give the background between them."
     )
     return Section("top-peak", "Top peak and its sidebands", [text], tables, charts)
 
