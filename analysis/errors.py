@@ -42,10 +42,13 @@ class NormalisationError(AnalysisError):
     """A scale factor that cannot be computed from what is known."""
 
 
-def nearest(word: str, valid: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` words of `valid` most like `word`, nearest first; compared without case."""
+def nearest(word: str, valid: Iterable[str], count: int = 3, likeness: float = 0.5) -> list[str]:
+    """The `count` words of `valid` most like `word`, nearest first; compared without case.
+
+    `likeness`, 0 to 1, is the least that is near.
+    """
     by_folded = {name.casefold(): name for name in valid}
-    matches = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=0.5)
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=likeness)
     return [by_folded[match] for match in matches]
 
 

@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from analysis import histograms
 from analysis.config import AnalysisConfig
 from analysis.errors import OutputError
-from analysis.execution.ledger import FILE_NAME as LEDGER
 from analysis.execution.ledger import Ledger
 from analysis.files import writable_folder, write_json, write_text
+from analysis.folders import LEDGER, WORKSPACE
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.metadata import NOMINAL
 from analysis.multijet import CONTROL_SHAPE, PLANE
@@ -51,7 +51,6 @@ SIDEBAND_FOLDER = "sideband"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
 REPORT = "report.html"
-WORKSPACE = "workspace.json"
 FIT = "results.json"
 FIT_TABLES = ("results.md", "results.tex")
 LIMIT = "limit.json"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from analysis.errors import did_you_mean
+from analysis.errors import did_you_mean, nearest
+
+ALIKE = 0.75
+"""Likeness of keys that are taken for each other."""
+SUGGESTED = 4
+"""Keys of other sections in a hint."""
 
 
 class Strict(BaseModel):
@@ -24,7 +30,7 @@ def _fault(finding: Any, model: type[BaseModel]) -> str:
     *parents, last = finding["loc"] or ("input",)
     place = ".".join(str(part) for part in (*parents, last) if part != "[key]")
     if finding["type"] == "extra_forbidden":
-        return f"{place}: unknown key, {did_you_mean(str(last), _keys_at(model, parents))}"
+        return f"{place}: unknown key, {_hint(str(last), _keys_at(model, parents), model)}"
     if finding["type"] == "missing":
         return f"{place}: missing"
     message = str(finding["msg"]).removeprefix("Value error, ")
@@ -33,6 +39,27 @@ def _fault(finding: Any, model: type[BaseModel]) -> str:
     shown = not said and not isinstance(finding["input"], dict | list)
     given = f", got {finding['input']!r}" if shown else ""
     return f"{place}: {message}{given}"
+
+
+def _hint(key: str, here: list[str], model: type[BaseModel]) -> str:
+    """The nearest key of this level, or one like it of another section, by its full name."""
+    elsewhere: dict[str, list[str]] = {}
+    for name in _nested(model):
+        elsewhere.setdefault(name.rpartition(".")[2], []).append(name)
+    for valid in (set(elsewhere) & {key}, here, elsewhere):
+        if close := nearest(key, valid, 3 if valid is here else 1, ALIKE):
+            names = close if valid is here else elsewhere[close[0]]
+            return f"did you mean {' or '.join(map(repr, names[:SUGGESTED]))}?"
+    return did_you_mean(key, here)
+
+
+def _nested(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Full names of all keys in sections below the model."""
+    for key, field in model.model_fields.items():
+        if prefix:
+            yield prefix + key
+        if _is_model(field.annotation):
+            yield from _nested(cast("type[BaseModel]", field.annotation), f"{prefix}{key}.")
 
 
 def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:

@@ -48,6 +48,11 @@ def test_it_cannot_be_changed_in_place() -> None:
     ("text", "message"),
     [
         ("[jet]\nmin_ptt = 25", r"my.toml: jet.min_ptt: unknown key, did you mean 'min_pt'"),
+        ("min_pt = 35", r"'electron.min_pt' or 'muon.min_pt' or 'jet.min_pt'\?"),
+        ("btag_treshold = 0.7", r"btag_treshold: unknown key, did you mean 'jet.btag_threshold'\?"),
+        ("[jet]\nmin_jets = 5", r"jet.min_jets: unknown key, did you mean 'regions.min_jets'\?"),
+        ("[met]\nbins = 3", r"met: unknown key, did you mean 'control.met'\?"),
+        ("[jet]\nqqq = 5", r"jet.qqq: unknown key, valid are: min_pt, max_abs_eta"),
         ("[jets]\nmin_pt = 25", r"jets: unknown key, did you mean 'jet'"),
         ("[control.mett]\nbins=1", r"control.mett: unknown key, did you mean 'met'"),
         ("[jet]\nmin_pt = 'low'", r"jet.min_pt: input should be a valid number.*got 'low'"),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uproot
 
-from analysis import __version__, systematics
+from analysis import __version__, channels, results, systematics
 from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.execution.runner import run
+from analysis.inference import report as fit_report
 from analysis.inference.config import InferenceConfig
+from analysis.inventory import build
+from analysis.plotting import annotations
 from analysis.postprocess.normalisation import summed
 from analysis.processor import TtbarAnalysis
 from analysis.results import load_normalised
@@ -69,7 +74,7 @@ def test_the_model_of_the_page_is_valid() -> None:
     assert "no jet corrections" not in InferenceConfig().variations
 
 
-def test_renamed_ntuples_give_the_same(tmp_path: Path) -> None:
+def test_renamed_ntuples_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every branch that a run says it reads, under another name."""
     original = tmp_path / "poet" / "ttbar__nominal" / "a.root"
     write_random(original, 400, seed=5)
@@ -95,6 +100,70 @@ def test_renamed_ntuples_give_the_same(tmp_path: Path) -> None:
     target.parent.mkdir(parents=True)
     code["rename"](tmp_path / "mine.root", target)  # type: ignore[operator]
     assert yields(tmp_path / "renamed") == expected > 0
+
+    exec(marked("schema"), code)  # noqa: S102
+    schema: Any = code["MySchema"]
+    schema.NAMES = names
+    mine = tmp_path / "as_is" / "ttbar__nominal" / "a.root"
+    mine.parent.mkdir(parents=True)
+    with uproot.open(tmp_path / "mine.root") as file, uproot.recreate(mine) as copy:
+        events = file["Events"].arrays(list(names))
+        copy.mktree("events", {name: events[name] for name in names})
+    written = tmp_path / "as_is" / "c.json"
+    build(tmp_path / "as_is", written, {}).write(written)
+    found = run(TtbarAnalysis(), Catalogue.load(written), schema=schema)
+    monkeypatch.setattr(TtbarAnalysis, "schema", schema, raising=False)
+    assert run(TtbarAnalysis(), Catalogue.load(written)).output == found.output
+    monkeypatch.undo()
+    assert found.ledger.complete
+    assert set(found.ledger.columns_read) == set(names)
+    poet = Catalogue.load(tmp_path / "poet" / "c.json")
+    same = run(TtbarAnalysis(), poet).output["ttbar__nominal"]
+    assert found.output["ttbar__nominal"]["cutflow"] == same["cutflow"]
+    assert found.output["ttbar__nominal"]["observable"] == same["observable"]
+
+
+def test_a_channel_of_ones_own_is_filled(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {
+        "TRIGGERS": dict(channels.TRIGGERS), "CHANNEL_LABELS": dict(annotations.CHANNEL_LABELS)
+    }  # fmt: skip
+    exec(marked("channels"), names)  # noqa: S102
+    # As if the lines stood in their modules, of which others import.
+    for module in [m for name, m in sys.modules.items() if name.startswith("analysis.")]:
+        for name in ("CHANNELS", "TRIGGERS", "CHANNEL_LABELS", "one_lepton"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, names[name])
+    chosen = catalogue.select(["ttbar__nominal", "data__SingleMuon", "data__SingleElectron"])
+    result = run(TtbarAnalysis(), chosen)
+    flow = result.output["ttbar__nominal"]["cutflow"]
+    assert flow["emu"]["one lepton"]["events"] > flow["emu"]["jets"]["events"] > 0
+    where = {"region": "4j1b", "process": "ttbar", "variation": "nominal"}
+    filled = result.output["ttbar__nominal"]["observable"][where]
+    assert list(filled.axes["channel"]) == ["electron", "muon", "emu"]
+    assert filled[{"channel": "emu"}].sum(flow=True).value > 0
+    results.begin_run(tmp_path)
+    results.save_run(tmp_path, result.output, result.ledger)
+    normalised = results.normalise(tmp_path)
+    assert normalised.normalisation.luminosity["muon"] > 0
+    assert normalised.normalisation.luminosity["emu"] == 0
+    assert normalised.histograms["observable"][{"channel": "emu"}].sum(flow=True).value == 0
+
+
+def test_templates_of_ones_own_are_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(marked("templates"), {})  # noqa: S102
+    Path("mine.toml").write_text(marked("templates model"), encoding="utf-8")
+    command = ["fit", "mine.root", "--model", "mine.toml", "--no-ranking", "--output", "out"]
+    assert main([*command, "--quiet"]) == 0
+    fitted = fit_report.load(Path("out")).fit
+    # 4400 events where 4000 were predicted.
+    assert fitted.value == pytest.approx(1.1, abs=2 * fitted.error)
+    assert 0.01 < fitted.error < 0.2
+    assert fitted["Jet energy scale"].pull is not None
+    text = Path("out", "results.md").read_text(encoding="utf-8")
+    assert "ME variation: no histogram 'ME_var', the model has no such parameter" in text
 
 
 def test_the_workspace_is_read_by_pyhf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

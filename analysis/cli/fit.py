@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.cli import options
 from analysis.errors import ConfigError
+from analysis.folders import WORKSPACE, fit_source
 
 if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
@@ -63,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    fit_source(arguments.source)
+
     from analysis.inference import report
     from analysis.tables import show
 
@@ -84,8 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
         binning = None if arguments.source.suffix == ".json" else config.binning
         archive = hepdata.write(measurement, _output(arguments) / results.HEPDATA, binning)
         logger.info("HEPData submission: %s", archive)
-    title, header, rows = report.summary(measurement)
-    show(header, rows, title=title)
+    for table in (report.summary, report.uncertainties):
+        title, header, rows = table(measurement)
+        show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 
@@ -108,7 +112,7 @@ def fit(
     folder = writable_folder(output)
     built, caption = _built(source, config, observed)
     is_workspace = source.suffix == ".json"
-    write_json(folder / results.WORKSPACE, built.spec)
+    write_json(folder / WORKSPACE, built.spec)
     measurement = measure(
         built.spec,
         cross_section_pb=config.signal_cross_section_pb,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.cli import options
 from analysis.errors import ConfigError
+from analysis.folders import workspace_file
 
 SUMMARY = "strength and CLs upper limit of a signal of yours on top of a fitted model"
 
@@ -52,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0.5 < arguments.level < 1:
         msg = f"--level: expected a number between 0.5 and 1, got {arguments.level}"
         raise ConfigError(msg)
+    source: Path = arguments.source
+    file = workspace_file(source)
 
     from analysis import results
     from analysis.files import write_json
@@ -60,8 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     from analysis.plotting.limit import make_figure
     from analysis.tables import show
 
-    source: Path = arguments.source
-    spec = workspace.load(source / results.WORKSPACE if source.is_dir() else source)
+    spec = workspace.load(file)
     signal = read_signal(arguments.signal, spec)
     limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
     output: Path | None = arguments.output

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import ConfigError, OutputError, did_you_mean
+from analysis.errors import ConfigError
+from analysis.folders import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,19 +196,8 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def results_folder(arguments: argparse.Namespace) -> Path:
-    """The results folder that is named.
-
-    Raises OutputError if it is none, before the libraries of a stage are imported.
-    """
-    from analysis.execution.ledger import FILE_NAME
-
-    folder: Path = arguments.results
-    if not (folder / FILE_NAME).exists():
-        beside = [path.parent.name for path in folder.parent.glob(f"*/{FILE_NAME}")]
-        hint = did_you_mean(folder.name, beside) if beside else "'run.py process' makes one"
-        msg = f"{folder} is no results folder of a finished run: {hint}"
-        raise OutputError(msg)
-    return folder
+    """The results folder that is named; raises OutputError if it is none."""
+    return run_folder(arguments.results)
 
 
 def selected_catalogue(arguments: argparse.Namespace) -> Catalogue:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
+from analysis.folders import workspace_file
 
 SUMMARY = "check a pyhf workspace: dead templates, variations that go one way, empty bins"
 
@@ -14,16 +15,23 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workspace", type=Path, metavar="WORKSPACE.json")
+    parser.add_argument(
+        "workspace",
+        type=Path,
+        metavar="SOURCE",
+        help="folder where 'fit' left its workspace, or a .json workspace",
+    )
     options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    file = workspace_file(arguments.workspace)
+
     from analysis.inference.validator import validate
     from analysis.inference.workspace import load
     from analysis.tables import show
 
-    findings = validate(load(arguments.workspace))
+    findings = validate(load(file))
     if findings:
         show(
             ["severity", "rule", "channel", "sample", "modifier", "bins", "what"],

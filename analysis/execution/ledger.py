@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, Valid
 from analysis.catalogue import Catalogue, Dataset
 from analysis.errors import IncompleteError, OutputError
 from analysis.files import write_json
+from analysis.folders import LEDGER, run_folder
 from analysis.validation import Strict, faults
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from analysis.execution.executors import Account
 
 FORMAT = "ttbar-opendata run 1"
-FILE_NAME = "run.json"
 
 
 class Chunk(Strict):
@@ -185,7 +185,7 @@ class Ledger(Strict):
         )
 
     def write(self, folder: Path) -> None:
-        write_json(folder / FILE_NAME, {"complete": self.complete} | self.model_dump(mode="json"))
+        write_json(folder / LEDGER, {"complete": self.complete} | self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -193,11 +193,11 @@ class Ledger(Strict):
 
         Raises OutputError if there is none or it is not one.
         """
-        path = folder / FILE_NAME
+        path = run_folder(folder) / LEDGER
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            msg = f"{folder} is no results folder of a finished run: {path.name}: {error.strerror}"
+            msg = f"cannot read {path}: {error.strerror or error}"
             raise OutputError(msg) from error
         try:
             values = cls.model_validate_json(text, extra="ignore")

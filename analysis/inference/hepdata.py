@@ -15,6 +15,7 @@ from analysis.errors import OutputError
 from analysis.files import writable_folder
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
+from analysis.inference.report import definition
 
 ARCHIVE = "submission.tar.gz"
 
@@ -33,7 +34,10 @@ def write(measurement: Measurement, folder: Path, binning: Binning | None = None
 
     submission = Submission()
     submission.comment = f"Fit of {measurement.source} to {measurement.observed}"
-    tables = [_result(measurement), _parameters(measurement), _correlations(measurement)]
+    tables = [
+        _result(measurement), _uncertainties(measurement), _parameters(measurement),
+        _correlations(measurement),
+    ]  # fmt: skip
     if measurement.ranking:
         tables.append(_impacts(measurement))
     tables += [_yields(yields, binning) for yields in measurement.fit.yields]
@@ -65,6 +69,14 @@ def _result(measurement: Measurement) -> Any:
     total = _dependent("Value, with the total (MINOS) error", [section.value, fit.value])
     _add_errors(total, "total", [(-down * scale, up * scale) for scale in (section.reference, 1.0)])
     table.add_variable(total)
+    return table
+
+
+def _uncertainties(measurement: Measurement) -> Any:
+    table = _table("Uncertainties", f"Parts of the error. {definition(measurement)}")
+    parts = measurement.uncertainties_pb
+    table.add_variable(_independent("Source", list(parts)))
+    table.add_variable(_dependent(r"Error of $\sigma(t\bar{t})$ [pb]", list(parts.values())))
     return table
 
 

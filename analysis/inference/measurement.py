@@ -25,6 +25,7 @@ UNSTABLE = 0.02
 """Relative difference of two computations of an error that is said."""
 DEGENERATE = 0.9
 """Correlation of the strength with another free parameter that is said."""
+TOTAL = "total"
 
 
 class CrossSection(Strict):
@@ -68,6 +69,29 @@ class Measurement(Strict):
     """What makes the errors doubtful."""
     binning: Binning | None = None
     """Of every channel, in GeV; None where nobody knows it."""
+
+    @property
+    def groups_pb(self) -> dict[str, float]:
+        """Group of constrained parameters -> its part of the cross section's error, largest first.
+
+        Without luminosity; not in quadrature what `systematic` is, as the groups are correlated.
+        """
+        whole = (STATISTICAL, SYSTEMATIC, LUMINOSITY)
+        parts = {name: x for name, x in self.breakdown.items() if name not in whole}
+        reference = self.cross_section.reference
+        return {name: reference * parts[name] for name in sorted(parts, key=lambda n: -parts[n])}
+
+    @property
+    def uncertainties_pb(self) -> dict[str, float]:
+        """Source -> its part of the cross section's error: the three parts, the groups, the total."""
+        section = self.cross_section
+        return {
+            STATISTICAL: section.statistical,
+            LUMINOSITY: section.luminosity,
+            SYSTEMATIC: section.systematic,
+            **self.groups_pb,
+            TOTAL: section.error,
+        }
 
 
 def measure(

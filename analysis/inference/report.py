@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def load(folder: Path) -> Measurement:
 
 
 def summary(measurement: Measurement) -> Table:
-    """The cross section, the strength and the parts of its error."""
+    """The cross section, the strength, its error and how well the model fits."""
     section, fit = measurement.cross_section, measurement.fit
     up, down = fit.error_up, fit.error_down
     minos = "-" if up is None or down is None else f"+{up:.4f} -{down:.4f}"
@@ -43,13 +44,42 @@ def summary(measurement: Measurement) -> Table:
         ("MINOS", minos),
         ("χ² / degrees of freedom", f"{fit.goodness.chi2:.1f} / {fit.goodness.degrees_of_freedom}"),
         ("p-value", shown),
-        *((f"part of the error: {name}", f"{x:.4f}") for name, x in measurement.breakdown.items()),
     ]
     return f"Measurement ({measurement.observed})", ("", "value"), rows
 
 
+def uncertainties(measurement: Measurement) -> Table:
+    """The parts of the cross section's error, in pb and of the cross section."""
+    sigma, groups = measurement.cross_section.value, measurement.groups_pb
+    rows: list[Row] = [
+        (
+            f"- {name}" if name in groups else name,
+            f"{part:.1f}",
+            f"{part / sigma:.1%}" if sigma > 0 else "-",
+        )
+        for name, part in measurement.uncertainties_pb.items()
+    ]
+    return "Uncertainties of σ(tt̄)", ("source", "pb", "part of σ"), rows
+
+
+def definition(measurement: Measurement) -> str:
+    """What the parts are, in words, and how far the groups are from adding up."""
+    groups = measurement.groups_pb.values()
+    text = (
+        "Statistical: the error with all constrained parameters held at the best fit. A group, or the "
+        "luminosity: in quadrature, what the total loses when its parameters are held there. Systematic: "
+        "the rest of the total, so that the three give it in quadrature."
+    )
+    if len(groups) < 2:
+        return text
+    return (
+        f"{text} The groups are correlated: in quadrature they are {math.hypot(*groups):.1f} pb, not "
+        f"{measurement.cross_section.systematic:.1f} pb."
+    )
+
+
 def _tables(measurement: Measurement) -> list[Table]:
-    tables = [summary(measurement), _parameters(measurement)]
+    tables = [summary(measurement), uncertainties(measurement), _parameters(measurement)]
     if measurement.ranking:
         tables.append(_ranking(measurement))
     return tables + [_yields(yields) for yields in measurement.fit.yields]
@@ -97,6 +127,7 @@ def _number(value: float | None) -> str:
 def _markdown(measurement: Measurement, tables: Sequence[Table]) -> str:
     parts = [f"## {title}\n\n{markdown(header, rows)}" for title, header, rows in tables]
     for title, lines in (
+        ("How the error is divided", [definition(measurement)]),
         ("Remarks", measurement.remarks),
         ("Findings", [str(finding) for finding in measurement.findings]),
         ("Templates", measurement.notes),

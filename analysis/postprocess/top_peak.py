@@ -97,9 +97,9 @@ def top_peak_table(result: TopPeakResult) -> Table:
         f"{REGION}, GeV",
         "position",
         "width",
-        "peak",
-        f"in {result.window}",
-        "below, from the bands",
+        "events of the peak",
+        f"events in {result.window}",
+        "background there, from the bands",
         "χ²/ndf of the peak fit",
     ]
     rows = []

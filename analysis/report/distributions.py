@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from hist import Hist
@@ -24,6 +25,12 @@ from analysis.systematics import source
 from analysis.tables import Row
 
 Array = NDArray[np.float64]
+
+LINE_COLOURS = (
+    "#ffa90e", "#3f90da", "#832db6", "#92dadd", "#e76300", "#b9ac70", "#a96b59", "#94a4a2", "#717581",
+    "#bd1f01",
+)  # fmt: skip
+"""Of variations: first those that are seen on the red of the signal and on the grey band."""
 
 
 def region_charts(results: Normalised) -> list[Chart]:
@@ -56,7 +63,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
                 if variation not in known:
                     known.append(variation)
         bins += _bins(name, plain(results.ledger.labels[name]), nominal[name], varied)
-    variation_colours = colours(list(sources))
+    variation_colours = dict(zip(sources, cycle(LINE_COLOURS), strict=False))
     points = plain(results.ledger.labels.get(DATA, "Data"))
     observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
     axis = plain(REGIONS[region].axis_label)
@@ -71,7 +78,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
     return Chart(
         name=region,
         title=f"{region}: {axis.removesuffix(' [GeV]')}, {tags}",
-        description=_description(region, nominal, simulated, points),
+        description=_description(region, nominal, simulated, results.ledger.labels),
         specs={"": stack(bins, observed, look)},
         header=header,
         rows=rows,
@@ -157,8 +164,9 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
          f"{after[i]:.1f} ± {yields.postfit_error[i]:.1f}", f"{yields.data[i]:.0f}"]
         for i in range(len(yields.data))
     ]  # fmt: skip
+    where = "" if axis == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
     description = (
-        f"{yields.channel}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected before "
+        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected before "
         f"the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
         f"{sum(yields.data):.0f} observed."
     )
@@ -241,20 +249,20 @@ def _table(
 
 
 def _description(
-    region: str, parts: Mapping[str, Hist], simulated: Sequence[str], points: str
+    region: str, parts: Mapping[str, Hist], simulated: Sequence[str], labels: Mapping[str, str]
 ) -> str:
     total = sum(float(parts[name].sum(flow=True).value) for name in simulated)
     text = f"{region}: {total:.0f} events expected"
     if simulated and total > 0:
         largest = simulated[-1]
         part = float(parts[largest].sum(flow=True).value) / total
-        text += f", {part:.0%} of them {largest}"
+        text += f", {part:.0%} of them {plain(labels[largest])}"
     if DATA in parts:
         data = parts[DATA]
-        text += f"; {data.sum(flow=True).value:.0f} in {points.lower()}"
+        text += f"; {data.sum(flow=True).value:.0f} in {plain(labels[DATA]).lower()}"
         centre = data.axes[0].centers[int(np.argmax(data.values()))]
         text += f", the fullest bin at {centre:.0f} GeV"
-    return f"{text}."
+    return f"{text}. Events beyond the axis are counted."
 
 
 def _entries(edges: Array, axis: str) -> str:

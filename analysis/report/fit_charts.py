@@ -7,6 +7,7 @@ import numpy as np
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
 from analysis.postprocess.fits import PeakFit
+from analysis.postprocess.sidebands import Window
 from analysis.report.charts import Chart
 from analysis.report.vega import (
     DOWN,
@@ -30,8 +31,11 @@ _CURVE_POINTS = 200
 _MOST_IMPACTS = 20
 
 
-def peak_chart(name: str, title: str, fit: PeakFit, axis: str) -> Chart:
-    """Points, fit and its background, and the pulls of the bins below."""
+def peak_chart(name: str, title: str, fit: PeakFit, axis: str, window: Window) -> Chart:
+    """Points, fit and its background, and the pulls of the bins below.
+
+    The `window` is shaded; beside it are the bands.
+    """
     bins = fit.bins
     rows: list[Row] = [
         [f"{low:g}", f"{high:g}", f"{value:.1f}", f"{expected:.1f}", f"{pull:+.2f}"]
@@ -47,9 +51,14 @@ def peak_chart(name: str, title: str, fit: PeakFit, axis: str) -> Chart:
         f"{max(pulls):+.1f}."
     )
     datasets = {"curve": _curve(fit), "points": _fitted_bins(fit)}
-    spec = above_each_other(datasets, _peak_panel(fit), _bin_pulls_panel(fit, axis))
+    spec = above_each_other(datasets, _peak_panel(fit, window), _bin_pulls_panel(fit, axis))
     header = ["from", "to", "events", "fit", "pull"]
-    return Chart(name, title, description, {"": spec}, header, rows)
+    legend = {
+        "Fit, and its background (dashed)": UP,
+        "Peak": DOWN,
+        f"Window {window.low:g} to {window.high:g} GeV; beside it, the bands": GREY,
+    }
+    return Chart(name, title, description, {"": spec}, header, rows, legend=legend)
 
 
 def _curve(fit: PeakFit) -> list[Spec]:
@@ -89,7 +98,7 @@ _BIN_TIPS = [
 ]  # fmt: skip
 
 
-def _peak_panel(fit: PeakFit) -> Spec:
+def _peak_panel(fit: PeakFit, window: Window) -> Spec:
     entries = f"Events / {_bin_width(fit):.3g} GeV"
     unlabelled = {"labels": False, "title": None}
     on_curve = {"x": quantity("x", scale=_x_scale(fit), axis=unlabelled)}
@@ -112,10 +121,19 @@ def _peak_panel(fit: PeakFit) -> Spec:
             {**on_points, "y": quantity("events"), "tooltip": _BIN_TIPS},
         ),
     ]
+    shade: Spec = {
+        "data": {"values": [{"low": window.low, "high": window.high}]},
+        "mark": {"type": "rect", "color": GREY, "opacity": 0.18},
+        "encoding": {"x": quantity("low", scale=_x_scale(fit)), "x2": {"field": "high"}},
+    }
     return {
         "height": MAIN_HEIGHT,
         "layer": [
-            {"data": data, "mark": mark, "encoding": encoding} for data, mark, encoding in layers
+            shade,
+            *(
+                {"data": data, "mark": mark, "encoding": encoding}
+                for data, mark, encoding in layers
+            ),
         ],
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.inference import report as fit_report
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -100,7 +99,8 @@ def _data(run: Run) -> Section:
 def _cutflow(run: Run) -> Section:
     if run.cutflow is None:
         return Section("cutflow", "Cutflow", missing=run.missing["cutflow"])
-    return Section("cutflow", "Cutflow", tables=[summary.cutflow(run)])
+    text = "Events that pass each step and all before it, both channels; 4j1b and 4j2b share none."
+    return Section("cutflow", "Cutflow", [text], [_labelled(summary.cutflow(run), run)])
 
 
 def _regions(run: Run) -> Section:
@@ -114,7 +114,7 @@ def _regions(run: Run) -> Section:
         "The grey band is the statistical uncertainty of the simulation. Variations are drawn as lines, up "
         "whole and down dashed; those of a process that is switched off go with it."
     )
-    return Section("regions", "Regions", [text], [summary.yields(run)], charts)
+    return Section("regions", "Regions", [text], [_labelled(summary.yields(run), run)], charts)
 
 
 def _top_peak(run: Run) -> Section:
@@ -126,9 +126,16 @@ def _top_peak(run: Run) -> Section:
     for name, fits in result.fits.items():
         if fits.peak is not None:
             label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
-            charts.append(peak_chart(f"peak-{name}", f"{label}: top peak", fits.peak, axis))
-    tables = [summary.top_peak(result)] if result.fits else []
-    return Section("top-peak", "Top peak and its sidebands", tables=tables, charts=charts)
+            charts.append(
+                peak_chart(f"peak-{name}", f"{label}: top peak", fits.peak, axis, result.window)
+            )
+    tables = [summary.transposed(_labelled(summary.top_peak(result), run))] if result.fits else []
+    text = (
+        "The mass of the three jets with the largest summed momentum, in 4j2b. A Gaussian peak over a "
+        "polynomial, which wrong combinations and background follow, gives position, width and events of "
+        f"the peak. The bands beside {result.window} GeV, fitted alone, give the background between them."
+    )
+    return Section("top-peak", "Top peak and its sidebands", [text], tables, charts)
 
 
 def _dimuon(run: Run) -> list[Section]:
@@ -140,7 +147,13 @@ def _dimuon(run: Run) -> list[Section]:
     charts = []
     if report.peak_fit is not None:
         charts.append(
-            peak_chart("peak-dimuon", report.choice.title, report.peak_fit, plain(MASS_LABEL))
+            peak_chart(
+                "peak-dimuon",
+                report.choice.title,
+                report.peak_fit,
+                plain(MASS_LABEL),
+                report.choice.regions.signal,
+            )
         )
     title = f"{report.choice.title}: background from sidebands"
     source = f"Muon pairs of {report.source}, which are not events of this run."
@@ -154,7 +167,9 @@ def _multijet(run: Run) -> Section:
     text = (
         "In the muon channel, from relative isolation and transverse mass: A = B·C/D, prompt leptons of the "
         "other processes subtracted. A is isolated at large transverse mass, B at small, C and D are the "
-        "same for muons that are not isolated."
+        "same for muons that are not isolated. Found is what A has beyond prompt leptons. The validation takes "
+        "muons that are a little less isolated for A and B; the same is done with simulated multijet events. "
+        "The pull is the difference of found and predicted over its error."
     )
     rows: list[Row] = []
     for region, estimate in run.multijet.items():
@@ -180,7 +195,8 @@ def _measurement(run: Run) -> Section:
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
-    tables = [Table(*fit_report.summary(measurement))]
+    result, uncertainties = summary.measurement(measurement)
+    tables = [result._replace(title="Result of the fit"), uncertainties]
     remarks = [*map(str, measurement.findings), *measurement.notes]
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
@@ -194,12 +210,12 @@ def _configuration(run: Run) -> Section:
     title = "Configuration"
     digest = f"Digest of the whole configuration: {run.ledger.config_digest}."
     every: list[Row] = [[key, _word(value)] for key, value in flat(run.ledger.config).items()]
-    tables = [Table("Every value", ["value", "in this run"], every)]
+    tables = [Table("Every value", ["setting", "in this run"], every)]
     if not changes:
         return Section("configuration", title, [f"The default, unchanged. {digest}"], tables)
     rows: list[Row] = [[c.key, _word(c.value), _word(c.default)] for c in changes]
-    tables.insert(0, Table("Changed", ["value", "in this run", "default"], rows))
-    text = f"{len(changes)} values are not the default. {digest}"
+    tables.insert(0, Table("Changed", ["setting", "in this run", "default"], rows))
+    text = f"Values that are not the default: {len(changes)}. {digest}"
     return Section("configuration", title, [text], tables)
 
 
@@ -214,11 +230,20 @@ def _reproduce(run: Run) -> Section:
         for name, version in ledger.versions.items()
         if name not in ("python", "ttbar-opendata")
     )
-    code["Versions"] = f"pip install {pins}"
+    code["Installation of these versions"] = f"pip install {pins}"
     text = f"Started {ledger.started}, catalogue {ledger.catalogue}. All settings of the execution are in run.json."
     rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
     tables = [Table("Versions", ["package", "version"], rows)]
     return Section("reproduce", "How to make it again", [text], tables, code=code)
+
+
+def _labelled(table: Table, run: Run) -> Table:
+    """Processes by the names that figures have."""
+    labels = {name: plain(label) for name, label in run.labels.items()}
+    rows: list[Row] = [[labels.get(row[0], row[0]), *row[1:]] for row in table.rows]
+    notes = [note.partition(":") for note in table.notes]
+    said = [f"{labels.get(name, name)}{colon}{rest}" for name, colon, rest in notes]
+    return table._replace(rows=rows, notes=said)
 
 
 def _word(value: object) -> str:

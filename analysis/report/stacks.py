@@ -15,6 +15,7 @@ from analysis.report.vega import (
     GREY,
     INK,
     MAIN_HEIGHT,
+    PAPER,
     RATIO_HEIGHT,
     Spec,
     above_each_other,
@@ -127,7 +128,7 @@ def _main(look: Look, varied: list[str]) -> Spec:
     }
     band = _band(_x(look.limits, None), "datum.total - datum.error", "datum.total + datum.error")
     lines = _variation_lines(look, varied, "total", None) if varied else []
-    # A light border keeps a line apart from a stack of the same colour.
+    # A border of the page's colour keeps a line apart from what is behind it.
     borders = [_border(line) for line in lines]
     points = _points(look, "data", [], ("from", "events", "to"))
     return _panel(MAIN_HEIGHT, [bars, band, *borders, *lines, *points])
@@ -239,12 +240,12 @@ def _variation_lines(look: Look, varied: list[str], what: str, axis: str | None)
 
 
 def _border(line: Spec) -> Spec:
-    kept = {key: line["encoding"][key] for key in ("x", "x2", "y")}
+    kept = {key: line["encoding"][key] for key in ("x", "x2", "y", "strokeDash")}
     detail = {"field": "variation", "type": "nominal"}
     return {
         **line,
-        "mark": {"type": "rule", "strokeWidth": 5, "opacity": 0.7, "clip": True},
-        "encoding": {**kept, "color": {"value": "white"}, "detail": detail},
+        "mark": {"type": "rule", "strokeWidth": 4.5, "opacity": 0.8, "clip": True},
+        "encoding": {**kept, "color": PAPER, "detail": detail},
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from analysis import results
 from analysis.histograms import OBSERVABLE
 from analysis.inference import report as fit_report
+from analysis.inference.measurement import Measurement
 from analysis.metadata import NOMINAL
 from analysis.postprocess.multijet import estimate_table, verdicts
 from analysis.postprocess.normalisation import summed
@@ -42,7 +43,7 @@ def tables(run: Run) -> list[Table]:
         of_data = [row for row in whole.rows if row[1] == DATA]
         found.append(whole._replace(rows=of_data))
     if run.measurement is not None:
-        found.append(Table(*fit_report.summary(run.measurement)))
+        found += measurement(run.measurement)
     return found
 
 
@@ -95,6 +96,14 @@ def yields(run: Run) -> Table:
     title = f"Yields at {known}" if known else "Yields"
     incomplete = [] if scaling.complete else [f"Incomplete: {scaling.missing}"]
     return Table(title, header, list(rows), [*incomplete, *scaling.remarks])
+
+
+def measurement(measured: Measurement) -> list[Table]:
+    """The result of the fit, and what its error is made of."""
+    return [
+        Table(*fit_report.summary(measured)),
+        Table(*fit_report.uncertainties(measured), [fit_report.definition(measured)]),
+    ]
 
 
 def luminosity(run: Run) -> str:

@@ -18,6 +18,7 @@ MAIN_HEIGHT, RATIO_HEIGHT, PULL_HEIGHT, ROW_HEIGHT = 280, 110, 80, 22
 
 UP, DOWN, GREY = "#bd1f01", "#3f90da", "#808080"
 INK: Spec = {"value": "currentColor"}
+PAPER: Spec = {"value": "var(--page, white)"}
 
 
 def quantity(field: str, **more: Any) -> Spec:

@@ -94,8 +94,8 @@ def test_a_file_without_a_process_or_region_of_the_model_is_refused(
         (["fit", "none.root"], "none.root"),
         (["fit", "none.json"], "none.json"),
         (["fit", "nowhere"], "nowhere"),
-        (["fit", "none.root", "--luminosity-fraction", "much"], "'much'"),
-        (["fit", "none.root", "--model", "none.toml"], "none.toml"),
+        (["fit", "w.json", "--luminosity-fraction", "much"], "'much'"),
+        (["fit", "w.json", "--model", "none.toml"], "none.toml"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -106,6 +106,7 @@ def test_bad_input_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.json").write_text("{}")
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")

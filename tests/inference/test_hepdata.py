@@ -47,6 +47,10 @@ def test_the_submission_is_valid_and_holds_the_numbers(
     (asymmetric,) = result["Value, with the total (MINOS) error"][1]["errors"]
     assert asymmetric["asymerror"]["plus"] == pytest.approx(measurement.fit.error_up, rel=1e-3)
     assert asymmetric["asymerror"]["minus"] == pytest.approx(-measurement.fit.error_down, rel=1e-3)
+    sources, parts = _read(out / "uncertainties.yaml")
+    assert [v["value"] for v in sources] == list(measurement.uncertainties_pb)
+    ((values),) = parts.values()
+    assert values[-1]["value"] == pytest.approx(measurement.cross_section.error, rel=1e-3)
     bins, yields = _read(out / "yields_b.yaml")
     assert bins == [{"low": 0, "high": 10}, {"low": 10, "high": 20}, {"low": 20, "high": 30}]
     assert [v["value"] for v in yields["signal, prefit"]] == [40, 120, 60]

@@ -19,6 +19,9 @@ FLAGS = (
     "--window-size=1280,900",
 )  # fmt: skip
 
+TAB, ENTER, SPACE, ARROW_DOWN = "\ue004", "\ue007", "\ue00d", "\ue015"
+"""Keys, as WebDriver names them."""
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -60,6 +63,13 @@ def draw(browser: Any, chart: str) -> Callable[[str], Any]:
     browser.execute_script(f"{figure}.scrollIntoView()")
     until(lambda: browser.execute_script(f"return {figure}.dataset.drawn === 'true'"))
     return lambda script: browser.execute_script(f"const figure = {figure}; {script}")
+
+
+def press(browser: Any, keys: str) -> None:
+    """Keys into whatever has the focus."""
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser, duration=0).send_keys(keys).perform()
 
 
 LINES = "return figure.querySelectorAll('.mark-rule line[stroke-width=\"2.5\"]').length"
@@ -160,6 +170,93 @@ def test_the_theme_follows_the_system_and_its_button(opened: Any) -> None:
     assert light == "rgb(255, 255, 255)"
     assert dark != light
     opened.execute_script("document.getElementById('theme').click()")
+
+
+CONTROLS = "a[href], button, select, input, summary, [tabindex='0']"
+
+
+def test_the_tab_key_stops_at_every_control_in_order_and_shows_where(opened: Any) -> None:
+    opened.refresh()
+    wanted = opened.execute_script(
+        "window.stops = [...document.querySelectorAll(arguments[0])].filter("
+        "  (e) => e.checkVisibility() && !(e.closest('details:not([open])') && e.tagName !== 'SUMMARY'));"
+        "window.visited = []; window.unseen = [];"
+        "document.addEventListener('focusin', ({ target }) => {"
+        "  const look = getComputedStyle(target);"
+        "  window.visited.push(window.stops.indexOf(target));"
+        "  if (look.outlineStyle === 'none' || parseFloat(look.outlineWidth) < 2)"
+        "    window.unseen.push(target.outerHTML.slice(0, 80));"
+        "});"
+        "return window.stops.length",
+        CONTROLS,
+    )
+    press(opened, TAB * wanted)
+    assert opened.execute_script("return window.visited") == list(range(wanted))
+    assert wanted > 60
+    assert opened.execute_script("return window.unseen") == []
+    tree = opened.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    focusable = [
+        node
+        for node in tree
+        if not node["ignored"]
+        and node["role"]["value"] != "RootWebArea"
+        and any(p["name"] == "focusable" and p["value"]["value"] for p in node["properties"])
+    ]
+    assert len(focusable) >= wanted
+    assert [node["role"]["value"] for node in focusable if not node["name"]["value"]] == []
+
+
+def test_keys_sort_a_table(opened: Any) -> None:
+    heading = "document.querySelectorAll('#data th')[6]"
+    opened.execute_script(f"{heading}.querySelector('button').focus()")
+    for key, state in ((ENTER, "ascending"), (SPACE, "descending")):
+        press(opened, key)
+        assert opened.execute_script(f"return {heading}.ariaSort") == state
+    assert opened.execute_script(f"return {heading}.contains(document.activeElement)")
+
+
+def test_keys_switch_choose_move_and_open(opened: Any) -> None:
+    ask = draw(opened, "4j2b")
+    ask("figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').focus()")
+    press(opened, SPACE)
+    until(lambda: ask(LINES) > 40)
+    press(opened, SPACE)
+    until(lambda: ask(LINES) == 0)
+
+    def highest() -> float:
+        """Label of an axis: of the mass, as no bin has so many events."""
+        texts = ask(
+            "return [...figure.querySelectorAll('.role-axis-label text')].map((t) => t.textContent)"
+        )
+        return max(float(text) for text in texts)
+
+    assert highest() == 550
+    ask("figure.querySelector('[data-zoom=\"0.5\"]').focus()")
+    press(opened, ENTER)
+    until(lambda: 400 < highest() <= 425)
+    press(opened, TAB * 4 + ENTER)
+    until(lambda: 460 < highest() <= 487.5)
+    press(opened, ENTER * 3)
+    until(lambda: 530 < highest() <= 550)
+
+    press(opened, TAB + ENTER)
+    assert ask("return figure.querySelector('details').open")
+    press(opened, TAB)
+    assert ask("return document.activeElement === figure.querySelector('thead button')")
+
+    ask = draw(opened, "control")
+    titles = "return figure.querySelector('svg').textContent"
+    before = ask(titles)
+    ask("figure.querySelector('select').focus()")
+    press(opened, ARROW_DOWN * 2)
+    until(lambda: ask(titles) != before)
+
+
+def test_a_link_of_the_keyboard_goes_to_its_section(opened: Any) -> None:
+    opened.execute_script("document.querySelector('nav a[href=\"#measurement\"]').focus()")
+    press(opened, ENTER + TAB)
+    inside = "return document.querySelector('#measurement').contains(document.activeElement)"
+    assert opened.execute_script(inside)
 
 
 def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:

@@ -86,7 +86,7 @@ def test_every_figure_has_a_text_alternative_and_its_numbers(outline: _Outline, 
     pictures = [div for div in outline.of("div") if div.get("role") == "img"]
     assert len(pictures) == len(figures)
     assert all(len(picture["aria-label"] or "") > 40 for picture in pictures)
-    assert page.count("<summary>Numbers of this figure</summary>") == len(figures)
+    assert page.count("<summary>Numbers of this figure<") == len(figures)
 
 
 def test_headings_do_not_skip_a_level_and_links_lead_somewhere(outline: _Outline) -> None:
@@ -146,6 +146,10 @@ def test_pseudo_data_are_called_so(run: Run) -> None:
     page = render(run._replace(normalised=other))
     assert "<dt>σ(tt̄), pseudo-data</dt>" in page
     assert "fitted to pseudo-data." in page
+    # One name in all tables and figures.
+    assert '<th scope="row">Pseudo-data</th>' in page
+    assert '<th scope="row">data</th>' not in page
+    assert "Measurement (data)" not in page
 
 
 def test_the_text_has_the_numbers_of_the_run(page: str, run: Run) -> None:
@@ -236,6 +240,23 @@ def test_labels_of_a_catalogue_cannot_leave_their_place(run: Run) -> None:
     page = render(run._replace(normalised=run.normalised._replace(ledger=ledger), ledger=ledger))
     assert "alert(1)</script>" not in page
     assert "<b>x" not in page
+
+
+def test_text_is_flush_left_and_numbers_right(page: str) -> None:
+    datasets = page[page.index("<caption>Datasets</caption>") :]
+    cells = re.findall(
+        r"<td( class=\"words\")?>([^<]*)</td>", datasets[: datasets.index("</tr>\n</tbody>")]
+    )
+    assert ("", "-") in cells
+    assert {text for mark, text in cells if mark} == {"signal", "background", "collision"}
+
+
+def test_lines_of_variations_have_a_border_dashed_alike(page: str) -> None:
+    """Else the gaps of a dashed line are filled, and up and down look the same."""
+    layers = specs(page)["4j2b"][""]["vconcat"][0]["layer"]
+    rules = [layer for layer in layers if "variation" in json.dumps(layer.get("transform", ""))]
+    assert [rule["mark"]["strokeWidth"] for rule in rules] == [4.5, 2.5]
+    assert rules[0]["encoding"]["strokeDash"] == rules[1]["encoding"]["strokeDash"]
 
 
 def test_latex_becomes_unicode() -> None:

@@ -18,6 +18,7 @@ def test_show_prints_every_stage_and_where_the_files_are(
     out = capsys.readouterr().out
     for text in (
         "Cutflow: events read", "Yields at 100 /pb", "Top peak", "σ(tt̄)", "| prediction ",
+        "Uncertainties of σ(tt̄)", "- simulation statistics",
         f"histograms: {finished / 'histograms.root'}",
     ):  # fmt: skip
         assert text in out

@@ -43,6 +43,15 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => sortBy(button.parentElement));
 }
 
+// Only what scrolls is a stop of the Tab key; tables in closed parts have no width.
+const scrolling = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+for (const part of document.querySelectorAll(".scroll")) scrolling.observe(part);
+
 // Charts ---------------------------------------------------------------------
 
 const specs = JSON.parse(document.getElementById("specs").textContent);
@@ -71,6 +80,9 @@ class Chart {
     }
     for (const button of figure.querySelectorAll("[data-zoom]")) {
       button.addEventListener("click", () => this.zoom(Number(button.dataset.zoom)));
+    }
+    for (const button of figure.querySelectorAll("[data-move]")) {
+      button.addEventListener("click", () => this.move(Number(button.dataset.move)));
     }
   }
 
@@ -107,9 +119,22 @@ class Chart {
     await this.view.signal(set.dataset.signal, values).runAsync();
   }
 
+  limits() {
+    return this.choices[this.choice].usermeta.limits;
+  }
+
+  // By a part of what is shown, within the whole.
+  async move(part) {
+    if (!this.view) return;
+    const all = this.limits();
+    const [low, high] = this.view.signal("zoom_low") ?? all;
+    const step = Math.min(Math.max(part * (high - low), all[0] - low), all[1] - high);
+    await this.view.signal("zoom_low", [low + step, high + step]).runAsync();
+  }
+
   async zoom(factor) {
     if (!this.view) return;
-    const all = this.choices[this.choice].usermeta.limits;
+    const all = this.limits();
     const [low, high] = this.view.signal("zoom_low") ?? all;
     const middle = (low + high) / 2, half = ((high - low) / 2) * factor;
     const chosen = factor === 0 ? null : [Math.max(middle - half, all[0]), Math.min(middle + half, all[1])];
