@@ -34,6 +34,8 @@ class Answer(NamedTuple):
     output: Output | None = None
     """Of all chunks that are done, merged."""
     warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
+    headers: dict[int, str] = {}  # noqa: RUF012 - never changed
+    """Digest of the header of the file that was read, for each chunk that is done."""
 
 
 def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
@@ -45,19 +47,22 @@ def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
     told = wrapped["out"]
     output = {"out": told["output"], "metrics": wrapped["metrics"]}
     warnings = {chunk: told["warning"]} if told["warning"] else {}
-    return Answer([chunk], [], output, warnings)
+    return Answer([chunk], [], output, warnings, {chunk: told["header"]})
 
 
 def merge(answers: Sequence[Answer]) -> Answer:
     """One answer of several; they are not changed."""
     warnings: dict[int, str] = {}
+    headers: dict[int, str] = {}
     for answer in answers:
         warnings |= answer.warnings
+        headers |= answer.headers
     return Answer(
         [chunk for answer in answers for chunk in answer.done],
         [fault for answer in answers for fault in answer.faults],
         accumulate(answer.output for answer in answers),
         warnings,
+        headers,
     )
 
 
