@@ -69,12 +69,13 @@ class Checkpoints:
         self._chunks = chunks
         self._pending = Answer([], [])
         self._headers: dict[int, str] = {}
+        self._header_of: dict[str, str] = {}
         self._spent_s = 0.0
         self._started = time.monotonic()
 
     def keep(self, answer: Answer) -> None:
         """Save what was finished, soon if not now. Raises OutputError if it cannot be written."""
-        self._headers |= answer.headers
+        self._note(answer.headers)
         self._pending = Answer(
             self._pending.done + answer.done,
             [],
@@ -85,6 +86,15 @@ class Checkpoints:
         )
         if self._spent_s <= SHARE_OF_TIME * (time.monotonic() - self._started):
             self.flush()
+
+    def _note(self, headers: Mapping[int, str]) -> None:
+        """What was read of each chunk; a file is to be the same for all of its own."""
+        self._headers |= headers
+        for number, header in headers.items():
+            file = self._chunks[number].file
+            if self._header_of.setdefault(file, header) != header:
+                self._header_of[file] = header
+                logger.warning("%s was replaced between two of its chunks: --resume again", file)
 
     def flush(self) -> None:
         """Save what is not yet."""
@@ -123,7 +133,7 @@ class Checkpoints:
                 done.update(places)
                 total = add(total, output)
                 warnings |= {n: w for n, w in zip(places, saved.warnings, strict=True) if w}
-                self._headers |= dict(zip(places, saved.headers, strict=True))
+                self._note(dict(zip(places, saved.headers, strict=True)))
                 unchecked += [c.file for c in saved.chunks if c.file in unknown]
         for reason, count in unused.items():
             logger.warning("resume: %d finished chunks are not used: %s", count, reason)

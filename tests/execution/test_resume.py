@@ -20,6 +20,7 @@ from analysis.execution import archive, checkpoints, environment, provenance, re
 from analysis.execution.plan import Limits
 from analysis.execution.remote import Access
 from analysis.execution.runner import Result
+from analysis.execution.sources import KeptOpen
 from tests.execution.processors import Counting
 from tests.execution.small import (
     CHUNK,
@@ -285,6 +286,31 @@ def test_a_server_that_is_away_when_all_is_done(folder: Path, log: Log) -> None:
         f"resume: {CHUNKS} finished chunks are used though their files ({len(NAMES)}) cannot be looked "
         f"at: {address}/file"
     )
+
+
+def test_a_file_that_is_replaced_while_the_run_reads_it(
+    folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told; `--resume` computes anew what was read before."""
+    processed = Counting.process
+
+    def replacing(self: Counting, events: Any) -> Any:
+        told = events.metadata
+        if Path(told["filename"]).name == NAMES[0] and told["entrystart"] == 0 and first:
+            (folder / NAMES[0]).unlink()
+            write_file(folder / NAMES[0], seed=0)
+            KeptOpen._sources.clear()
+        return processed(self, events)
+
+    first = True
+    monkeypatch.setattr(Counting, "process", replacing)
+    again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    first = False
+    said = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
+    assert said == [f"{folder / NAMES[0]} was replaced between two of its chunks: --resume again"]
+    second, n = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    assert n == 2
+    assert_same_output(second, process(catalogue_of(folder, NAMES[:2])))
 
 
 def test_no_more_than_the_first_files_of_a_dead_server_are_asked_for(
