@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -15,6 +16,7 @@ from analysis.errors import OutputError
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What a program that was ended so says last."""
+_SOON_S = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,6 +34,8 @@ class _Held:
     depth = 0
     caught = 0
     waits = False
+    hook: Callable[[Any], object]
+    """For what else Python drops."""
 
 
 def end_program_at_once() -> None:
@@ -55,7 +59,10 @@ def handled() -> Iterator[None]:
         yield
         return
     previous: dict[signal.Signals, Any] = {}
+    hook = sys.unraisablehook
     try:
+        if hook is not _again_if_lost:
+            _Held.hook, sys.unraisablehook = hook, _again_if_lost
         for number in _not_ignored():
             if signal.getsignal(number) is not _interrupt:
                 previous[number] = signal.signal(number, _interrupt)
@@ -72,8 +79,24 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
         if previous:
             _Held.caught, _Held.waits = 0, False
+
+
+def _again_if_lost(lost: Any) -> None:
+    """Python drops what is raised while it disposes of something: the signal is to come again, soon."""
+    if not isinstance(lost.exc_value, Interrupted):
+        _Held.hook(lost)
+        return
+    number, _Held.caught = _Held.caught, 0
+    threading.Timer(_SOON_S, _send, (number,)).start()
+
+
+def _send(number: int) -> None:
+    main = threading.main_thread().ident
+    if main is not None and not _Held.caught:
+        signal.pthread_kill(main, number)
 
 
 def _not_ignored() -> list[signal.Signals]:

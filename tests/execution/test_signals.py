@@ -199,6 +199,25 @@ def test_what_a_library_makes_of_it_is_an_interrupt(made: Exception | None) -> N
     assert caught.value.exit_status == 130
 
 
+def test_what_python_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """It drops, with a traceback, what is raised in a finalizer."""
+
+    class Disposed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work() -> None:
+        with handled():
+            Disposed()
+            time.sleep(5)
+            pytest.fail("it has not come")
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.exit_status == 143
+    assert capsys.readouterr().err == ""
+
+
 CLOSING = """
 import os, signal, sys
 from distributed import LocalCluster
