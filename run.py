@@ -2,7 +2,10 @@
 
 import sys
 
-from analysis.cli import main
-
 if __name__ == "__main__":
+    from analysis.execution.signals import end_program_at_once
+
+    end_program_at_once()
+    from analysis.cli import main
+
     sys.exit(main())

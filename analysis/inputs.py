@@ -171,12 +171,15 @@ def _of_catalogue(
     return Masses(total, source, catalogue.figure_label)
 
 
+_TREES = (uproot.behaviors.TTree.TTree, uproot.behaviors.RNTuple.HasFields)
+
+
 def _of_root(path: str, name: str, execution: Execution | None, unbinned: bool) -> Masses:
     try:
         with uproot.open({path: None}, **remote.Access().options()) as file:
             keys = file.keys(cycle=False)
             found = file[name or TREE]
-            if not isinstance(found, uproot.behaviors.TTree.TTree):
+            if not isinstance(found, _TREES):
                 where = f"{path}:{name}"
                 return Masses(_histogram(found, where), where, _label(path))
             events = int(found.num_entries)

@@ -205,6 +205,9 @@ class AGCSchema(BaseSchema):
         for branch, form in forms.items():
             if branch in layout.BRANCHES:
                 for place in layout.BRANCHES[branch]:
+                    if place.collection in layout.OBJECTS and "content" not in form:
+                        msg = f"branch {branch!r} has one number an event, expected a list"
+                        raise TypeError(msg)
                     placed.setdefault(place.collection, {})[place] = form
             elif branch not in layout.COUNTERS:
                 others[branch] = form

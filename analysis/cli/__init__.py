@@ -15,13 +15,13 @@ from typing import NoReturn
 
 from analysis import __version__
 from analysis.errors import AnalysisError, did_you_mean
+from analysis.execution.signals import Interrupted, handled
 
 DEFAULT_COMMAND = "all"
 COMMANDS = (
     "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "report", "show", "limit",
     "validate", "sideband", "catalogue", "skim", "simulate",
 )  # fmt: skip
-SIGINT_STATUS = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,11 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parsed.parser.unknown(unknown[0])
     _set_up_logging(parsed)
     try:
-        return int(parsed.run(parsed) or 0)
+        with handled():
+            return int(parsed.run(parsed) or 0)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
-    except KeyboardInterrupt as interrupt:
-        status: int = getattr(interrupt, "exit_status", SIGINT_STATUS)
-        sys.stderr.write("interrupted\n" if status == SIGINT_STATUS else "terminated\n")
-        return status
+    except Interrupted as interrupt:
+        sys.stderr.write(f"{interrupt.word}\n")
+        return interrupt.exit_status

@@ -39,6 +39,8 @@ class Answer(NamedTuple):
     output: Output | None = None
     """Of all chunks that are done, merged."""
     warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
+    headers: dict[int, str] = {}  # noqa: RUF012 - never changed
+    """Digest of the header of the file that was read, for each chunk that is done."""
     peak_mb: float = 0.0
     """The most memory that one of the processes had that did this."""
 
@@ -54,19 +56,22 @@ def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
     metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}
     output = {"out": told["output"], "metrics": metrics}
     warnings = {chunk: told["warning"]} if told["warning"] else {}
-    return Answer([chunk], [], output, warnings, peak_mb())
+    return Answer([chunk], [], output, warnings, {chunk: told["header"]}, peak_mb())
 
 
 def merge(answers: Sequence[Answer]) -> Answer:
     """One answer of several; they are not changed."""
     warnings: dict[int, str] = {}
+    headers: dict[int, str] = {}
     for answer in answers:
         warnings |= answer.warnings
+        headers |= answer.headers
     return Answer(
         [chunk for answer in answers for chunk in answer.done],
         [fault for answer in answers for fault in answer.faults],
         accumulate(answer.output for answer in answers),
         warnings,
+        headers,
         max(answer.peak_mb for answer in answers),
     )
 

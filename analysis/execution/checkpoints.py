@@ -2,7 +2,8 @@
 
 `FOLDER/{provenance}/` has a `provenance.json` and a file for each group of chunks that were finished
 together: a zip of JSON and NumPy arrays (histograms as in `analysis.histograms`), with its checksum in
-its name. Nothing is pickled. A chunk is known by its file's identity and its range of events.
+its name. Nothing is pickled. A chunk is known by its file, with what the catalogue says of that, and its
+range of events; that the file is still what was read, by its header.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from analysis.execution import archive
 from analysis.execution.answers import Answer, Output, add
 from analysis.execution.ledger import Chunk
 from analysis.execution.provenance import Provenance
+from analysis.execution.remote import Access, headers
 from analysis.files import atomic, write_text
 from analysis.validation import Strict
 
@@ -30,10 +32,11 @@ SHARE_OF_TIME = 0.03
 """Finished chunks are written at once, or several together where that would take more of the time."""
 
 _PROVENANCE = "provenance.json"
+_CHANGED = "the file has changed, or what the catalogue says of it"
 
 
 class Known(Chunk):
-    """A chunk, and which file it is of: the same name may come to stand for other content."""
+    """A chunk, with a digest of what the catalogue says of its file."""
 
     identity: str
 
@@ -44,6 +47,8 @@ class Saved(Strict):
     chunks: list[Known]
     warnings: list[str]
     """One for each chunk, empty if there is none."""
+    headers: list[str]
+    """One for each chunk: digest of the header of the file that was read."""
 
 
 class Restored(NamedTuple):
@@ -63,11 +68,14 @@ class Checkpoints:
         self._provenance = provenance
         self._chunks = chunks
         self._pending = Answer([], [])
+        self._headers: dict[int, str] = {}
+        self._header_of: dict[str, str] = {}
         self._spent_s = 0.0
         self._started = time.monotonic()
 
     def keep(self, answer: Answer) -> None:
         """Save what was finished, soon if not now. Raises OutputError if it cannot be written."""
+        self._note(answer.headers)
         self._pending = Answer(
             self._pending.done + answer.done,
             [],
@@ -78,6 +86,15 @@ class Checkpoints:
         )
         if self._spent_s <= SHARE_OF_TIME * (time.monotonic() - self._started):
             self.flush()
+
+    def _note(self, headers: Mapping[int, str]) -> None:
+        """What was read of each chunk; a file is to be the same for all of its own."""
+        self._headers |= headers
+        for number, header in headers.items():
+            file = self._chunks[number].file
+            if self._header_of.setdefault(file, header) != header:
+                self._header_of[file] = header
+                logger.warning("%s was replaced between two of its chunks: --resume again", file)
 
     def flush(self) -> None:
         """Save what is not yet."""
@@ -90,26 +107,41 @@ class Checkpoints:
         self._pending = Answer([], [])
         self._spent_s += time.monotonic() - started
 
-    def restore(self) -> Restored:
-        """What is there of this run; the log says what is not used, and why. Damaged files are removed."""
+    def restore(self, access: Access) -> Restored:
+        """What is there of this run; the log says what is not used, and why. Damaged files are removed.
+
+        The files of the run are looked at, whether they are what they were.
+        """
         numbers = {chunk: number for number, chunk in enumerate(self._chunks)}
         done: set[int] = set()
         total: Output | None = None
         warnings: dict[int, str] = {}
         unused: Counter[str] = self._of_other_runs()
-        for path in self._files():
+        unchecked: list[str] = []
+        paths = self._files()
+        now, unknown = headers({chunk.file for chunk in self._chunks} if paths else (), access)
+        for path in paths:
             saved, output = _read(path)
             if saved is None:
                 unused["damaged"] += _count(path)
                 path.unlink(missing_ok=True)
             elif not numbers.keys() >= set(saved.chunks):
                 unused[self._why_not(saved.chunks)] += len(saved.chunks)
+            elif _changed(saved, now):
+                unused[_CHANGED] += len(saved.chunks)
             elif done.isdisjoint(places := [numbers[chunk] for chunk in saved.chunks]):
                 done.update(places)
                 total = add(total, output)
                 warnings |= {n: w for n, w in zip(places, saved.warnings, strict=True) if w}
+                self._note(dict(zip(places, saved.headers, strict=True)))
+                unchecked += [c.file for c in saved.chunks if c.file in unknown]
         for reason, count in unused.items():
             logger.warning("resume: %d finished chunks are not used: %s", count, reason)
+        if unchecked:
+            logger.warning(
+                "resume: %d finished chunks are used though their files (%d) cannot be looked at: %s: %s",
+                len(unchecked), len(set(unchecked)), unchecked[0], unknown[unchecked[0]],
+            )  # fmt: skip
         logger.info("resume: %d of %d chunks are done already", len(done), len(self._chunks))
         return Restored(done, total, warnings)
 
@@ -143,6 +175,7 @@ class Checkpoints:
         saved = Saved(
             chunks=[self._chunks[number] for number in answer.done],
             warnings=[answer.warnings.get(number, "") for number in answer.done],
+            headers=[self._headers[number] for number in answer.done],
         )
         content = archive.pack({"saved": saved.model_dump(), "output": answer.output})
         path = self._own / f"{archive.checksum(content)}_{len(answer.done)}.zip"
@@ -175,7 +208,7 @@ class Checkpoints:
         if not all((chunk.dataset, chunk.file) in identities for chunk in chunks):
             return "with files that are not in this run"
         if any(identities[chunk.dataset, chunk.file] != chunk.identity for chunk in chunks):
-            return "the file has changed, or what the catalogue says of it"
+            return _CHANGED
         return "other chunk sizes or limits"
 
 
@@ -189,6 +222,12 @@ def _read(path: Path) -> tuple[Saved | None, Output | None]:
         return Saved.model_validate(values["saved"]), values["output"]
     except (OSError, ValidationError, *archive.ERRORS):
         return None, None
+
+
+def _changed(saved: Saved, now: Mapping[str, str]) -> bool:
+    """Whether a file is known to be another one than was read."""
+    read = zip(saved.chunks, saved.headers, strict=True)
+    return any(now.get(chunk.file, header) != header for chunk, header in read)
 
 
 def _count(path: Path) -> int:

@@ -12,7 +12,9 @@ from coffea.processor import ProcessorABC
 from hist import Hist
 from numpy.typing import NDArray
 
+from analysis.digests import short_digest
 from analysis.execution.failures import ChunkError
+from analysis.execution.remote import HEADER_BYTES
 from schemas.agc import missing_branch_message
 
 FILE_EVENTS = "file_events"
@@ -26,7 +28,8 @@ class CheckedProcessor(ProcessorABC):
     """Holds each chunk against the catalogue and the columns needed, then processes it.
 
     `columns` are those of the event model that are read, `branches` their branches; both by dataset.
-    `process` returns the processor's `output`, and a `warning` if there are values that cannot be.
+    `process` returns the processor's `output`, a `warning` if there are values that cannot be, and the
+    digest of the file's `header`.
     """
 
     def __init__(
@@ -54,7 +57,11 @@ class CheckedProcessor(ProcessorABC):
         output = self._processor.process(events)
         if isinstance(output, Mapping):
             _require_sound(output.get(dataset, {}), len(events))
-        return {"output": output, "warning": impossible_values(events, self._columns[dataset])}
+        return {
+            "output": output,
+            "warning": impossible_values(events, self._columns[dataset]),
+            "header": short_digest(file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()),
+        }
 
     def postprocess(self, accumulator: Any) -> None:
         """Nothing: the run does it, with what was done before too."""

@@ -102,26 +102,22 @@ def _local(settings: Local, workers: int, max_workers: int | None, retries: int)
     allowed = {"distributed.scheduler.allowed-failures": retries}
     cluster = client = None
     try:
-        with held(), shielded(), dask.config.set(allowed):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address=settings.dashboard,
-                # What becomes of a chunk is in its answer; the rest is noise of starting and stopping.
-                silence_logs=logging.CRITICAL,
-            )
-            client = Client(cluster)
-            if max_workers is not None:
-                cluster.adapt(minimum=workers, maximum=max_workers, **_PATIENCE)
-    except KeyboardInterrupt:
-        close(client, cluster)
-        raise
-    except (RuntimeError, OSError) as error:
-        close(client, cluster)
-        msg = f"the Dask cluster does not start: {error}"
-        raise ExecutionError(msg) from error
-    try:
+        try:
+            with held(), shielded(), dask.config.set(allowed):
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=settings.dashboard,
+                    # What becomes of a chunk is in its answer; the rest is noise of starting and stopping.
+                    silence_logs=logging.CRITICAL,
+                )
+                client = Client(cluster)
+                if max_workers is not None:
+                    cluster.adapt(minimum=workers, maximum=max_workers, **_PATIENCE)
+        except (RuntimeError, OSError) as error:
+            msg = f"the Dask cluster does not start: {error}"
+            raise ExecutionError(msg) from error
         yield client
     finally:
         close(client, cluster)
@@ -132,22 +128,33 @@ def close(*parts: Any) -> None:
 
     What is left here is killed.
     """
+    known = [part for part in parts if part is not None]
 
     def in_order() -> None:
-        for part in (known for known in parts if known is not None):
+        for part in known:
             with suppress(Exception):
                 if "timeout" in inspect.signature(part.close).parameters:
                     part.close(timeout=CLOSING_S / len(parts))
                 else:
                     part.close()
 
-    with shielded():
-        closing = threading.Thread(target=in_order, daemon=True)
-        closing.start()
-    closing.join(CLOSING_S)
-    if closing.is_alive():
-        logger.warning("the cluster does not close within %g s: look for its workers", CLOSING_S)
-    kill_children()
+    with held():
+        with shielded():
+            closing = threading.Thread(target=in_order, daemon=True)
+            closing.start()
+        closing.join(CLOSING_S)
+        if closing.is_alive():
+            logger.warning(
+                "the cluster does not close within %g s: look for its workers", CLOSING_S
+            )
+        kill_children()
+        for part in known:
+            # Dask closes what it knows of at the end of Python, and fails on what is half closed.
+            part.close = _nothing
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 @contextmanager
@@ -232,9 +239,11 @@ def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[A
         # With one idle process the job would be taken from the others in the middle of their work.
         msg = f"an adaptive number of workers needs jobs of one core, got cores = {settings.cores}"
         raise ConfigError(msg)
-    cluster, client = batch_cluster(settings), None
+    cluster = client = None
     try:
-        client = Client(cluster)
+        with held():
+            cluster = batch_cluster(settings)
+            client = Client(cluster)
         _require_accepted(settings, cluster.job_script())
         _scale(cluster, workers, max_workers, **_PATIENCE)
         yield client

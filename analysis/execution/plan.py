@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from coffea.processor.executor import WorkItem
@@ -20,9 +19,6 @@ CHUNK_EVENTS = 150_000
 """Events of a chunk, at most, where nobody says otherwise: a worker then has 500 MB, of which half are
 the libraries and 1.5 kB an event the columns and what is made of them. Larger chunks are no faster, as
 a file is opened once for all of its chunks; baskets at the border of two chunks are read twice."""
-
-_HEADER_BYTES = 100
-"""Of a ROOT file: the header with its identifier, and where its end is."""
 
 
 class Limits(NamedTuple):
@@ -58,16 +54,8 @@ def _planned_of(files: list[NtupleFile], limits: Limits) -> Iterator[PlannedFile
 
 
 def identity(file: NtupleFile, catalogue: Catalogue) -> str:
-    """What stands for the content of a file, as far as it is known without reading it.
-
-    That is what the catalogue says of it and, where it is local, its size and its first bytes, which
-    hold the identifier that ROOT gives to each file it writes.
-    """
+    """What stands for all that the catalogue says of a file."""
     known = [*file, catalogue.tree, metadata(catalogue.datasets[file.dataset])]
-    path = Path(file.url)
-    if "://" not in file.url and path.is_file():
-        with path.open("rb") as stream:
-            known += [path.stat().st_size, stream.read(_HEADER_BYTES).hex()]
     return short_digest(json.dumps(to_jsonable_python(known), sort_keys=True))
 
 

@@ -13,8 +13,9 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +31,9 @@ from analysis.files import atomic, writable_folder
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+HEADER_BYTES = 100
+"""Of a ROOT file: the identifier that ROOT gives to each file it writes, and where its end is."""
 
 _PACKAGES = {
     "root": ("xrootd", ("XRootD", "fsspec_xrootd")),
@@ -50,6 +54,7 @@ minutes, its error window of 1800 s makes one that came back stay dead."""
 _REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
 _REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
 _BLOCK_BYTES = 16 * 2**20
+_THREADS = 16
 _AVOIDED_S = 600.0
 
 _failed_at: dict[str, float] = {}
@@ -208,13 +213,16 @@ def _cached(url: str, access: Access) -> Path:
     Raises OutputError if it cannot be written, or what reading the file raises.
     """
     assert access.cache is not None
-    name = f"{short_digest(url)}-{url.rpartition('/')[2]}"
-    path = access.cache / name
+    path = _copy_of(url, access.cache)
     if not path.exists():
-        with _locked(access.cache / f".{name}.lock"):
+        with _locked(path.with_name(f".{path.name}.lock")):
             if not path.exists():
                 _from_any(url, access, lambda replica: _copy(replica, path, access))
     return path
+
+
+def _copy_of(url: str, cache: Path) -> Path:
+    return cache / f"{short_digest(url)}-{url.rpartition('/')[2]}"
 
 
 def _copy(url: str, path: Path, access: Access) -> None:
@@ -263,6 +271,47 @@ def _locked(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of the headers of the files as they are now; of others, why that is not known.
+
+    Empty where there is no such file, and for a local one that cannot be read. Of a server that does
+    not answer, no more than the first few files are asked for.
+    """
+    once = replace(access, attempts=1)
+    unknown: dict[str, str] = {}
+
+    def digest(url: str) -> str:
+        try:
+            return short_digest(_header(url, once))
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            if "://" in url and not _absent(error):
+                unknown[url] = describe(error)
+            return ""
+
+    urls = list(urls)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = dict(zip(urls, pool.map(digest, urls), strict=True))
+    return {url: header for url, header in found.items() if url not in unknown}, unknown
+
+
+def _header(url: str, access: Access) -> bytes:
+    if access.cache is not None and (copy := _copy_of(url, access.cache)).exists():
+        url = str(copy)
+    addresses = access.addresses(url)
+    if all(map(_avoided, addresses)):
+        msg = f"{', '.join(map(_server, addresses))}: no answer before"
+        raise OSError(msg)
+
+    def first_bytes(address: str) -> bytes:
+        files, path = fsspec.core.url_to_fs(address, **_storage_options(address, access))
+        # One of XRootD may have the file open still, as it was.
+        files.invalidate_cache(path)
+        content: bytes = files.cat_file(path, start=0, end=HEADER_BYTES)
+        return content
+
+    return _from_any(url, access, first_bytes)
 
 
 def size(url: str) -> int | None:

@@ -143,7 +143,7 @@ def run(
         known_chunks = _known(items, planned, catalogue)
         store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
         if resume:
-            restored = store.restore()
+            restored = store.restore(execution.access)
         elif store.has_some():
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():

@@ -5,13 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM)
+from analysis.errors import OutputError
+
+_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""What a program that was ended so says last."""
+_SOON_S = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -20,6 +25,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_status = 128 + number
+        self.word = _WORDS[signal.Signals(number)]
 
 
 class _Held:
@@ -28,6 +34,17 @@ class _Held:
     depth = 0
     caught = 0
     waits = False
+    hook: Callable[[Any], object]
+    """For what else Python drops."""
+
+
+def end_program_at_once() -> None:
+    """From now on Ctrl-C and SIGTERM do, wherever they are not `handled`: with a line, and all it started.
+
+    For a program's first line, as Python's own way is a traceback, or nothing.
+    """
+    for number in _not_ignored():
+        signal.signal(number, _end)
 
 
 @contextmanager
@@ -35,22 +52,55 @@ def handled() -> Iterator[None]:
     """Raise Interrupted for Ctrl-C and SIGTERM, and kill everything at a Ctrl-C after that.
 
     Only the main thread can; in another one nothing changes. What is ignored, as Ctrl-C is by a job
-    in the background of a script, stays so.
+    in the background of a script, stays so. It is Interrupted too if some library swallows it, or makes
+    another error of it, as modules do that are loaded.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _Held.caught, _Held.waits = 0, False
-    previous = {
-        number: signal.signal(number, _interrupt)
-        for number in _HANDLED
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    previous: dict[signal.Signals, Any] = {}
+    hook = sys.unraisablehook
     try:
+        if hook is not _again_if_lost:
+            _Held.hook, sys.unraisablehook = hook, _again_if_lost
+        for number in _not_ignored():
+            if signal.getsignal(number) is not _interrupt:
+                previous[number] = signal.signal(number, _interrupt)
         yield
+    except OutputError:
+        raise
+    except Exception as error:
+        if _Held.caught:
+            raise Interrupted(_Held.caught) from error
+        raise
+    else:
+        if _Held.caught:
+            raise Interrupted(_Held.caught)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
+        if previous:
+            _Held.caught, _Held.waits = 0, False
+
+
+def _again_if_lost(lost: Any) -> None:
+    """Python drops what is raised while it disposes of something: the signal is to come again, soon."""
+    if not isinstance(lost.exc_value, Interrupted):
+        _Held.hook(lost)
+        return
+    number, _Held.caught = _Held.caught, 0
+    threading.Timer(_SOON_S, _send, (number,)).start()
+
+
+def _send(number: int) -> None:
+    main = threading.main_thread().ident
+    if main is not None and not _Held.caught:
+        signal.pthread_kill(main, number)
+
+
+def _not_ignored() -> list[signal.Signals]:
+    return [number for number in _WORDS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
@@ -87,11 +137,15 @@ def kill_children() -> None:
         child.kill()
 
 
-def _interrupt(number: int, _frame: Any) -> None:
+def _end(number: int, _frame: Any, word: str | None = None) -> None:
+    kill_children()
+    os.write(2, f"{word or _WORDS[signal.Signals(number)]}\n".encode())
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: Any) -> None:
     if _Held.caught and number == signal.SIGINT:
-        kill_children()
-        os.write(2, b"killed\n")
-        os._exit(128 + number)
+        _end(number, frame, "killed")
     if _Held.caught:
         return  # Batch systems may say it more than once.
     _Held.caught = number

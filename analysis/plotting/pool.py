@@ -10,7 +10,7 @@ from multiprocessing import forkserver
 from typing import TypeVar
 
 from analysis.errors import OutputError
-from analysis.execution.signals import shielded
+from analysis.execution.signals import held, shielded
 
 _PRELOADED = ["analysis.plotting.figures"]
 
@@ -39,7 +39,7 @@ def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) ->
         with ProcessPoolExecutor(processes, context) as executor:
             # The processes start here; those of a parent that is gone by then complain.
             try:
-                with shielded():
+                with held(), shielded():
                     results = executor.map(function, items)
                 return list(results)
             except KeyboardInterrupt:

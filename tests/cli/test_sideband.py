@@ -173,6 +173,17 @@ def test_a_choice_moves_what_it_names() -> None:
         choice_of("zed")
 
 
+@pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
+def test_an_rntuple_of_muons_is_read_like_a_tree(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree.root", random_events(50))
+    columns = uproot.open(tree)["Events"].arrays(filter_name="Muon_*")
+    with uproot.recreate(tmp_path / "ntuple.root") as file:
+        file.mkrntuple("Events", {name: columns[name] for name in columns.fields})
+    want, got = (read_masses(path).content for path in (tree, tmp_path / "ntuple.root"))
+    assert want.sum(flow=True).value > 0
+    assert got == want
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -225,7 +225,7 @@ def test_a_server_that_stalls_ends_in_an_error(
             stop = partial(os.kill, int(pid_file.read_text()))
             stall = partial(stop, signal.SIGSTOP)
             stack.callback(stop, signal.SIGCONT)
-        access = Access(timeout_s=4, attempts=1)
+        access = Access(timeout_s=2, attempts=1)
         result = execute(address, tmp_path, access=access, chunk_size=500, retries=0)
     assert result.ledger.events_processed == 500
     assert len(result.ledger.failures) == 2

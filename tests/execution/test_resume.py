@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 
 from analysis.config import Binning, DimuonConfig
 from analysis.errors import OutputError
-from analysis.execution import archive, checkpoints, environment, provenance
+from analysis.execution import archive, checkpoints, environment, provenance, remote
 from analysis.execution.plan import Limits
+from analysis.execution.remote import Access
 from analysis.execution.runner import Result
+from analysis.execution.sources import KeptOpen
 from tests.execution.processors import Counting
 from tests.execution.small import (
     CHUNK,
@@ -34,7 +37,9 @@ from tests.execution.small import (
     start,
     write_file,
 )
+from tests.servers import http_server, xrootd_server
 
+DEAD = "http://127.0.0.1:9"
 NAMES = [f"file{i}.root" for i in range(12)]
 CHUNKS = len(NAMES) * EVENTS // CHUNK
 FIRST = Limits(max_files=3)
@@ -53,6 +58,11 @@ def folder(tmp_path: Path) -> Path:
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write each chunk as it is finished, however quickly they are."""
     monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", float("inf"))
+
+
+@pytest.fixture(autouse=True)
+def _no_memory_of_failed_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_failed_at", {})
 
 
 @pytest.fixture
@@ -217,6 +227,107 @@ def test_a_file_that_has_changed(folder: Path, log: Log) -> None:
     assert n == 4 + EVENTS // CHUNK
     assert "2 finished chunks are not used: the file has changed" in " ".join(unused(log))
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+@pytest.fixture(params=["http", "root"])
+def served(
+    request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """Address of the files on a server, and the folder that it has them in."""
+    if request.param == "http":
+        pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
+        with http_server(folder) as address:
+            yield address, folder
+    else:
+        work = tmp_path_factory.mktemp("xrootd")
+        with xrootd_server(folder, work) as address:
+            yield address, work / "root" / "data"
+
+
+@pytest.mark.parametrize("by_replica", [False, True])
+def test_a_file_that_was_replaced_on_its_server(
+    folder: Path, log: Log, served: tuple[str, Path], by_replica: bool
+) -> None:
+    """As many events, and as many bytes; also where the catalogue's own server is not asked."""
+    address, there = served
+    options: dict[str, Any] = {"catalogue": catalogue_of(address, NAMES[:4])}
+    if by_replica:
+        options["catalogue"] = catalogue_of(f"{DEAD}/data", NAMES[:4])
+        options["access"] = Access((address.removesuffix("/data"),))
+    (folder / "data").symlink_to(folder)
+    first, _ = again(folder, **options)
+    again(folder, **options)
+    assert not unused(log)
+    replaced = there / NAMES[0]
+    replaced.unlink()
+    write_file(replaced, seed=0)
+    second, n = again(folder, **options)
+    assert n == 4
+    assert unused(log) == [
+        "resume: 4 finished chunks are not used: the file has changed, or what the catalogue says of it"
+    ]
+    want = process(options["catalogue"], access=options.get("access", Access()))
+    assert_same_output(second, want)
+    with pytest.raises(AssertionError):
+        assert_same_output(second, first)
+
+
+def test_a_server_that_is_away_when_all_is_done(folder: Path, log: Log) -> None:
+    pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
+    with http_server(folder) as address:
+        catalogue = catalogue_of(address, NAMES)
+        first, _ = again(folder, catalogue=catalogue)
+    second, n = again(folder, catalogue=catalogue)
+    assert n == 0
+    assert_same_output(second, first)
+    assert not unused(log)
+    (said,) = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
+    assert said.startswith(
+        f"resume: {CHUNKS} finished chunks are used though their files ({len(NAMES)}) cannot be looked "
+        f"at: {address}/file"
+    )
+
+
+def test_a_file_that_is_replaced_while_the_run_reads_it(
+    folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told; `--resume` computes anew what was read before."""
+    processed = Counting.process
+
+    def replacing(self: Counting, events: Any) -> Any:
+        told = events.metadata
+        if Path(told["filename"]).name == NAMES[0] and told["entrystart"] == 0 and first:
+            (folder / NAMES[0]).unlink()
+            write_file(folder / NAMES[0], seed=0)
+            KeptOpen._sources.clear()
+        return processed(self, events)
+
+    first = True
+    monkeypatch.setattr(Counting, "process", replacing)
+    again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    first = False
+    said = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
+    assert said == [f"{folder / NAMES[0]} was replaced between two of its chunks: --resume again"]
+    second, n = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    assert n == 2
+    assert_same_output(second, process(catalogue_of(folder, NAMES[:2])))
+
+
+def test_no_more_than_the_first_files_of_a_dead_server_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def first_bytes(address: str, **_: Any) -> Any:
+        asked.append(address)
+        time.sleep(0.01)
+        raise TimeoutError
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", first_bytes)
+    found, unknown = remote.headers([f"{DEAD}/{n}.root" for n in range(300)], Access())
+    assert (len(found), len(unknown)) == (0, 300)
+    assert len(asked) <= 2 * remote._THREADS
+    assert unknown[f"{DEAD}/299.root"] == f"OSError: {DEAD}: no answer before"
 
 
 def test_other_chunk_sizes_and_catalogues(folder: Path, log: Log) -> None:

@@ -19,6 +19,7 @@ from analysis.errors import CatalogueError, ConfigError, IncompleteError
 from analysis.execution.ledger import Ledger
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, Result, run
+from analysis.inventory import check
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema
 from tests.conftest import N_EVENTS, SAMPLES
@@ -65,6 +66,42 @@ def assert_same(got: Result, want: Result) -> None:
 @pytest.fixture(scope="module")
 def reference(catalogue: Catalogue) -> Result:
     return execute(catalogue, executor="iterative", chunk_size=100_000)
+
+
+def test_a_branch_with_one_number_an_event_where_lists_are_expected(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("events", {"jet_pt": "f4"}).extend({"jet_pt": np.zeros(5, dtype=np.float32)})
+    (failure,) = execute(one_file(tmp_path, "a.root", 5)).ledger.failures
+    assert failure.attempts == 1
+    assert failure.reason == "TypeError: branch 'jet_pt' has one number an event, expected a list"
+
+
+rntuple = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
+"""coffea reads it so."""
+
+
+@rntuple
+def test_an_rntuple_gives_the_same_as_a_tree(tmp_path: Path) -> None:
+    """Also where clusters and chunks do not begin at the same events."""
+    write(tmp_path / "tree/a.root", GOOD)
+    (tmp_path / "ntuple").mkdir()
+    with uproot.recreate(tmp_path / "ntuple/a.root") as file:
+        written = file.mkrntuple("events", {name: values[:250] for name, values in GOOD.items()})
+        written.extend({name: values[250:] for name, values in GOOD.items()})
+    tree, ntuple = (one_file(tmp_path / kind, "a.root", 400) for kind in ("tree", "ntuple"))
+    assert check(ntuple) == (1, [])
+    got = execute(ntuple, chunk_size=150)
+    assert got.ledger.complete
+    assert_same(got, execute(tree))
+
+
+@rntuple
+def test_an_rntuple_without_a_branch_fails_for_good(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mkrntuple("events", {"met_pt": np.zeros(5)})
+    (failure,) = execute(one_file(tmp_path, "a.root", 5)).ledger.failures
+    assert failure.attempts == 1
+    assert failure.reason == "branch 'PV_npvs' is not in the file: the tree has 1 others"
 
 
 def test_the_reference_has_content(reference: Result) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 from analysis.cli import main
 from analysis.execution.ledger import Ledger
+from analysis.execution.signals import Interrupted, handled, held
+from tests.conftest import PROJECT
 from tests.execution.small import session_of, start
 from tests.execution.test_runner import one_file
 from tests.ntuples import make_events, write
@@ -131,8 +135,6 @@ def stubborn(folder: Path) -> None:
     """Takes for ever to stop, with a worker process that does too."""
     import multiprocessing
 
-    from analysis.execution.signals import handled
-
     with (folder / "errors").open("w") as stream:
         os.dup2(stream.fileno(), 2)
     child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
@@ -147,8 +149,6 @@ def stubborn(folder: Path) -> None:
 
 
 def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
-    from analysis.execution.signals import Interrupted, handled, held
-
     done = []
 
     def work() -> None:
@@ -164,3 +164,103 @@ def test_a_held_interrupt_comes_at_the_end_of_the_block() -> None:
     assert done == [1, 2]
     assert caught.value.exit_status == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("module", ["argparse", "hist"])
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_stopped_while_modules_load(tmp_path: Path, module: str, number: int, word: str) -> None:
+    """The command line's own, and those of a command."""
+    (tmp_path / f"{module}.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    done = python(tmp_path, "run.py", "process", "--output", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (128 + number, f"{word}\n")
+
+
+@pytest.mark.parametrize("made", [None, ImportError("initialization failed")])
+def test_what_a_library_makes_of_it_is_an_interrupt(made: Exception | None) -> None:
+    """It swallows it, or makes another error of it."""
+
+    def library() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            if made is not None:
+                raise made from interrupt
+
+    def work() -> None:
+        with handled():
+            with handled():
+                library()
+            pytest.fail("the inner block is to raise it")
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.exit_status == 130
+
+
+def test_what_python_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """It drops, with a traceback, what is raised in a finalizer."""
+
+    class Disposed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work() -> None:
+        with handled():
+            Disposed()
+            time.sleep(5)
+            pytest.fail("it has not come")
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.exit_status == 143
+    assert capsys.readouterr().err == ""
+
+
+CLOSING = """
+import os, signal, sys
+from distributed import LocalCluster
+from analysis.execution.cluster_settings import Local
+from analysis.execution.clusters import connected
+from analysis.execution.signals import Interrupted, handled
+
+known = []
+
+def close(cluster, timeout=None, really=LocalCluster.close):
+    known.append(cluster)
+    os.kill(os.getpid(), signal.SIGINT)
+    if "fails" in sys.argv:
+        print("failed")
+        raise OSError
+    really(cluster, timeout)
+    print("closed")
+
+LocalCluster.close = close
+try:
+    with handled(), connected(Local(), 1):
+        pass
+except Interrupted as interrupted:
+    sys.exit(interrupted.exit_status)
+"""
+
+
+@pytest.mark.parametrize(("how", "said"), [("works", "closed\n"), ("fails", "failed\n")])
+def test_stopped_while_a_cluster_closes(tmp_path: Path, how: str, said: str) -> None:
+    """That is done to the end, as far as it can be, and once: not again at the end of Python."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    done = python(tmp_path, "-c", CLOSING, how)
+    assert (done.returncode, done.stdout, done.stderr) == (130, said, "")
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """With modules of the folder before all others."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": f"{folder}:{PROJECT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
