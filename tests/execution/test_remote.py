@@ -8,16 +8,16 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from uproot.source.fsspec import FSSpecSource
 
@@ -222,9 +222,15 @@ def test_a_server_that_stalls_ends_in_an_error(
             work = tmp_path_factory.mktemp("stopped")
             address = stack.enter_context(xrootd_server(folder, work))
             (pid_file,) = (work / "run").rglob("*.pid")
-            stop = partial(os.kill, int(pid_file.read_text()))
-            stall = partial(stop, signal.SIGSTOP)
-            stack.callback(stop, signal.SIGCONT)
+            server = psutil.Process(int(pid_file.read_text()))
+            stack.callback(server.resume)
+
+            def stall() -> None:
+                server.suspend()
+                # The signal takes effect a moment later, on a busy machine after the next read.
+                while server.status() != psutil.STATUS_STOPPED:
+                    time.sleep(0.001)
+
         access = Access(timeout_s=2, attempts=1)
         result = execute(address, tmp_path, access=access, chunk_size=500, retries=0)
     assert result.ledger.events_processed == 500
