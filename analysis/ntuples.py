@@ -1,4 +1,4 @@
-"""Flat ntuples in memory and as files: columns by the name of their branch, written as a TTree.
+"""Flat ntuples in memory and as files: columns by the name of their branch, a TTree or RNTuple.
 
 Every jagged branch gets its own counter (`njet_pt`), and every collection a `numberjet`, as in the
 files at CERN.
@@ -57,28 +57,35 @@ def write(
     level: int = ZSTD_LEVEL,
     basket_events: int | None = None,
     codec: str = "ZSTD",
+    rntuple: bool = False,
 ) -> None:
-    """Write one file with a TTree: complete under its name, or absent. `level`: of the codec, which is
-    one of uproot's; `basket_events`: at most so many in a basket, all in one by default.
+    """Write one file with a TTree, or an RNTuple: complete under its name, or absent. `level`: of the codec,
+    which is one of uproot's; `basket_events`: at most so many in a basket, all in one by default.
 
     Raises OutputError where it cannot be written (no space, no permission).
     """
     import uproot
 
     content = _with_counters(columns)
-    types = {
-        name: values.dtype if isinstance(values, np.ndarray) else ak.type(values).content
-        for name, values in content.items()
-    }
     with (
         atomic(path) as temporary,
         uproot.recreate(temporary, compression=getattr(uproot, codec)(level)) as file,
     ):
-        written = file.mktree(tree, types)
+        if rntuple:
+            written = file.mkrntuple(tree, select(content, slice(0)))
+        else:
+            written = file.mktree(tree, _types(content))
         events = size(columns)
         step = basket_events or max(events, 1)
         for start in range(0, events, step):
             written.extend(select(content, slice(start, start + step)))
+
+
+def _types(columns: Columns) -> dict[str, Any]:
+    return {
+        name: values.dtype if isinstance(values, np.ndarray) else ak.type(values).content
+        for name, values in columns.items()
+    }
 
 
 def read(path: Path, names: Iterable[str] | None = None, tree: str = TREE) -> Columns:

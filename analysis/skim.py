@@ -80,6 +80,7 @@ def make_skim(
     *,
     execution: Execution | None = None,
     source: str = "",
+    rntuple: bool = False,
 ) -> Skimmed:
     """Write the skim of a catalogue into `folder`, its catalogue as `ntuples.json`.
 
@@ -99,7 +100,7 @@ def make_skim(
         result.ledger.write(folder)
         result.ledger.require_complete()
         datasets = {
-            name: _finished(name, catalogue, folder, result.output[name])
+            name: _finished(name, catalogue, folder, result.output[name], rntuple)
             for name in catalogue.datasets
         }
     finally:
@@ -144,7 +145,7 @@ def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> ntuples.Co
     return chosen
 
 
-def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dataset:
+def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
     """Write the files of a dataset; its entry in the catalogue."""
     shutil.rmtree(folder / name, ignore_errors=True)
     files: dict[str, int] = {}
@@ -156,6 +157,7 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any) -> Dat
             codec=CODEC,
             level=LEVEL,
             basket_events=EVENTS_PER_BASKET,
+            rntuple=rntuple,
         )
         files[file] = ntuples.size(columns)
     dataset = catalogue.datasets[name]

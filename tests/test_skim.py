@@ -19,15 +19,23 @@ from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
 
+pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
+"""coffea reads an RNTuple so."""
 
-@pytest.fixture(scope="module")
-def skimmed(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Skimmed:
+
+@pytest.fixture(scope="module", params=[False, True], ids=["tree", "rntuple"])
+def skimmed(
+    request: pytest.FixtureRequest,
+    catalogue: Catalogue,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Skimmed:
     """In chunks of another size than the runs of the tests; one sum of weights is not known."""
     unknown = catalogue.datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
     datasets = catalogue.datasets | {"wjets__nominal": unknown}
     catalogue = catalogue.model_copy(update={"datasets": datasets})
     folder = tmp_path_factory.mktemp("skim") / "made"
-    made = make_skim(catalogue, folder, execution=Execution(chunk_size=999), source="full.json")
+    chunks = Execution(chunk_size=999)
+    made = make_skim(catalogue, folder, execution=chunks, source="full.json", rntuple=request.param)
     return made._replace(catalogue=Catalogue.load(made.path))
 
 
@@ -124,9 +132,12 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
     assert not (tmp_path / ".parts").exists()
 
 
-def test_a_dataset_without_selected_events(catalogue: Catalogue, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rntuple", [False, True])
+def test_a_dataset_without_selected_events(
+    catalogue: Catalogue, tmp_path: Path, rntuple: bool
+) -> None:
     config = AnalysisConfig.model_validate({"regions": {"min_jets": 25}})
-    made = make_skim(catalogue.select(["ttbar__nominal"]), tmp_path, config)
+    made = make_skim(catalogue.select(["ttbar__nominal"]), tmp_path, config, rntuple=rntuple)
     assert made.catalogue.events == 0
     result = run(TtbarAnalysis(config), Catalogue.load(made.path))
     assert result.ledger.complete

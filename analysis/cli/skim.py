@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the skim; its catalogue is DIR/ntuples.json",
     )
+    parser.add_argument(
+        "--rntuple",
+        action="store_true",
+        help="write RNTuples: a sixth faster to process than TTrees, and read by fewer programs",
+    )
     options.add_verbosity(parser)
 
 
@@ -42,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             config,
             execution=options.execution(arguments),
             source=str(options.catalogue_path(arguments)),
+            rntuple=arguments.rntuple,
         )
     except IncompleteError as error:
         msg = f"{error} (a skim has to be complete: {arguments.output} has no catalogue)"
