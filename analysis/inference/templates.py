@@ -62,7 +62,10 @@ class Templates(NamedTuple):
         """Raises WorkspaceError if there are no data."""
         found = self.nominal(region, DATA)
         if found is None:
-            msg = f"no data in region {region}: there are {', '.join(self.processes)}"
+            msg = (
+                f"no data in region {region}: there are {', '.join(self.processes)}; "
+                "'--observed asimov' needs none"
+            )
             raise WorkspaceError(msg)
         return found.values
 
