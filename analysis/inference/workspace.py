@@ -108,8 +108,10 @@ def _absent(templates: Templates, config: InferenceConfig) -> Iterator[str]:
         if no_down:
             instead = "up is mirrored" if config.one_sided == "mirror" else "nominal is taken"
             without.setdefault((no_down, instead), []).append(variation.down)
+    everywhere = tuple(_places(templates, Variation(up="any")))
     for (missing, instead), names in without.items():
-        yield f"{_listed(missing)}: no {', '.join(map(repr, names))}, {instead}"
+        where = "everywhere" if missing == everywhere else _listed(missing)
+        yield f"{where}: no {', '.join(map(repr, names))}, {instead}"
 
 
 def _places(templates: Templates, variation: Variation) -> Iterator[Place]:
