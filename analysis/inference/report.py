@@ -53,7 +53,7 @@ def summary(measurement: Measurement) -> Table:
     shown = "-" if p_value is None else f"{p_value:.3g}"
     rows: list[Row] = [
         ("σ(tt̄)", str(section)),
-        ("of a strength of 1", f"{section.reference:.2f} pb"),
+        ("σ(tt̄) at strength 1", f"{section.reference:.2f} pb"),
         (fit.poi, f"{fit.value:.4f} ± {fit.error:.4f}"),
         ("MINOS", minos),
         ("χ² / degrees of freedom", f"{fit.goodness.chi2:.1f} / {fit.goodness.degrees_of_freedom}"),

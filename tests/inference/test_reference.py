@@ -94,7 +94,7 @@ def test_folder_histograms_and_workspace_give_the_same_number(run: Path, tmp_pat
         assert found.cross_section.reference == 400
         assert found.cross_section.value == pytest.approx(400 * found.fit.value, rel=1e-12)
         assert found.binning == MODEL.binning
-        assert "| of a strength of 1 " in (output / "results.md").read_text(encoding="utf-8")
+        assert "| σ(tt̄) at strength 1 " in (output / "results.md").read_text(encoding="utf-8")
         assert "400.00 pb" in (output / "results.md").read_text(encoding="utf-8")
     first, *others = (folder / "workspace.json" for folder in (run, of_file, of_file))
     assert all(first.read_bytes() == other.read_bytes() for other in others)
