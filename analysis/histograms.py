@@ -6,6 +6,7 @@ UHI standard reads; nothing is pickled.
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ Histograms = dict[str, Hist]
 OBSERVABLE = "observable"
 CONTROL = "control/"
 MULTIJET = "multijet/"
+
+SCALED_TO = "cross_sections_pb"
+"""Name in a ROOT file of the processes, and what each was scaled to in pb: null for not known."""
 
 _SUFFIX = ".json"
 
@@ -136,12 +140,16 @@ def of_kind(histograms: Histograms, kind: str) -> dict[str, Histograms]:
 
 
 def export_root(
-    path: Path, observable: Hist, variations: Mapping[str, list[str]], note: str = ""
+    path: Path,
+    observable: Hist,
+    variations: Mapping[str, list[str]],
+    note: str = "",
+    cross_sections_pb: Mapping[str, float | None] | None = None,
 ) -> None:
     """Write `{region}_{process}` and `{region}_{process}_{variation}` as TH1D, overflow included.
 
     `observable` has the tutorial's axes; `variations` are those that each process has. A `note` that
-    is not empty is written beside them.
+    is not empty is written beside them, and as JSON what each process was scaled to (`SCALED_TO`).
     """
     with atomic(path) as temporary, uproot.recreate(temporary) as file:
         for region in observable.axes["region"]:
@@ -153,6 +161,8 @@ def export_root(
                     ]
         if note:
             file["note"] = note
+        if cross_sections_pb is not None:
+            file[SCALED_TO] = json.dumps(cross_sections_pb)
 
 
 def _regular(binning: Binning, name: str, label: str) -> hist.axis.Regular:

@@ -115,7 +115,9 @@ def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Norma
         else [f"incomplete: {scaling.missing}", *scaling.remarks]
     )
     note = "\n".join(notes)
-    histograms.export_root(folder / ROOT_HISTOGRAMS, observable, scaling.variations, note)
+    histograms.export_root(
+        folder / ROOT_HISTOGRAMS, observable, scaling.variations, note, scaling.cross_sections_pb
+    )
     histograms.save(folder / NORMALISED, scaled)
     table = markdown(*yield_table(observable, ledger.labels))
     caption = "\n".join(["Events beyond the ends of the observable's axis are included.", *notes])

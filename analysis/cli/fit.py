@@ -84,8 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
         from analysis import results
         from analysis.inference import hepdata
 
-        binning = None if arguments.source.suffix == ".json" else config.binning
-        archive = hepdata.write(measurement, _output(arguments) / results.HEPDATA, binning)
+        folder = _output(arguments) / results.HEPDATA
+        archive = hepdata.write(measurement, folder, measurement.binning)
         logger.info("HEPData submission: %s", archive)
     for table in (report.summary, report.uncertainties):
         title, header, rows = table(measurement)
@@ -110,12 +110,12 @@ def fit(
     from analysis.plotting.inference import make_figures
 
     folder = writable_folder(output)
-    built, caption = _built(source, config, observed)
+    built, caption, reference = _built(source, config, observed)
     is_workspace = source.suffix == ".json"
     write_json(folder / WORKSPACE, built.spec)
     measurement = measure(
         built.spec,
-        cross_section_pb=config.signal_cross_section_pb,
+        cross_section_pb=reference,
         source=str(source),
         observed="workspace" if is_workspace else observed,
         notes=built.notes,
@@ -182,14 +182,21 @@ def _output(arguments: argparse.Namespace) -> Path:
     return options.DEFAULT_OUTPUT if source.is_file() else source
 
 
-def _built(source: Path, config: InferenceConfig, observed: Observed) -> tuple[Built, Caption]:
-    """The workspace, and what figures say of it."""
-    from analysis.inference import templates, workspace
+def _built(
+    source: Path, config: InferenceConfig, observed: Observed
+) -> tuple[Built, Caption, float]:
+    """The workspace, what figures say of it, and what a strength of 1 stands for, in pb."""
+    from analysis.inference import report, templates, workspace
     from analysis.plotting.captions import OBSERVED, Caption
     from analysis.results import load_normalised
 
     if source.suffix == ".json":
-        return workspace.Built(workspace.load(source), []), Caption(source.name)
+        built = workspace.Built(workspace.load(source), [])
+        before = report.beside(source, built.spec)
+        if before is None:
+            return built, Caption(source.name), config.signal_cross_section_pb
+        reference = config.stated_pb or before.cross_section.reference
+        return built, Caption(source.name, binning=before.binning), reference
     if source.suffix == ".root":
         made = templates.from_root(source, config)
         caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
@@ -197,4 +204,4 @@ def _built(source: Path, config: InferenceConfig, observed: Observed) -> tuple[B
         normalised = load_normalised(source)
         made = templates.from_results(normalised, config)
         caption = Caption.of(normalised, config.binning, observed)
-    return workspace.build(made, config, observed), caption
+    return workspace.build(made, config, observed), caption, made.cross_section_pb

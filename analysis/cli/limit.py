@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE.root",
-        help="weighted events: a histogram named as each channel of the model that it is in",
+        help="weighted events: a histogram named as each channel of the model that it is in, in the "
+        "bins of the model",
     )
     parser.add_argument("--sum-of-weights", type=float, required=True, metavar="X")
     parser.add_argument(
@@ -58,13 +59,20 @@ def run(arguments: argparse.Namespace) -> None:
 
     from analysis import results
     from analysis.files import write_json
-    from analysis.inference import workspace
+    from analysis.inference import report, workspace
     from analysis.inference.limit import read_signal, upper_limit
     from analysis.plotting.limit import make_figure
     from analysis.tables import show
 
     spec = workspace.load(file)
-    signal = read_signal(arguments.signal, spec)
+    fitted = report.beside(file, spec)
+    binning = None if fitted is None else fitted.binning
+    if binning is None:
+        logger.warning(
+            "the edges of the signal's bins are not compared: %s has none, and no fit is beside it "
+            "that knows them", file,
+        )  # fmt: skip
+    signal = read_signal(arguments.signal, spec, binning)
     limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
     output: Path | None = arguments.output
     if output is None and source.is_dir():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
 from analysis.config import Binning, Fraction
+from analysis.inference.errors import WorkspaceError
 from analysis.validation import Strict
+
+_SAME = 1e-4
+"""Relative difference of two cross sections that is rounding."""
 
 
 class Variation(Strict):
@@ -63,7 +68,8 @@ class InferenceConfig(Strict):
     regions: tuple[str, ...] = ("4j1b", "4j2b")
     """What is fitted: no event may be in two of them."""
     signal_cross_section_pb: PositiveFloat = 831.76
-    """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV); what the catalogue scales tt̄ to."""
+    """What templates of a file were scaled to that does not say it: NNLO+NNLL for tt̄ (Top++ 2.0,
+    m_t = 172.5 GeV). A run knows its own, and a model that states another one is refused."""
     binning: Binning = Binning(bins=11, low=110, high=550)
     """GeV; its edges must be edges of the histograms."""
     variations: dict[str, Variation] = _VARIATIONS
@@ -88,3 +94,44 @@ class InferenceConfig(Strict):
     tag, which the precision of inclusive predictions does not cover."""
     luminosity_fraction: Annotated[float, Field(gt=0)] | Literal["free"] = 1.0
     """Part of the simulation's luminosity that the data have; `free` fits it."""
+
+    @property
+    def varied(self) -> set[str]:
+        """The names of all variations in histograms."""
+        return {name for v in self.variations.values() for name in (v.up, v.down) if name}
+
+    @property
+    def named_processes(self) -> set[str]:
+        """The processes that any part of the model names."""
+        varied = (variation.processes for variation in self.variations.values())
+        rates = (rate.processes for rate in self.cross_section_uncertainties.values())
+        return {self.signal, *self.processes}.union(*varied, *rates)
+
+    @property
+    def stated_pb(self) -> float | None:
+        """The cross section of the signal if it was given, and is not the default."""
+        given = "signal_cross_section_pb" in self.model_fields_set
+        return self.signal_cross_section_pb if given else None
+
+    def reference_pb(self, known: float | None, source: str) -> float:
+        """The cross section that a strength of 1 stands for; `known` is what the source says of it.
+
+        Raises WorkspaceError where the model states another one than the source, and where neither
+        says what a signal that is not the default one was scaled to.
+        """
+        stated = self.stated_pb
+        if known is None:
+            if stated is None and self.signal != InferenceConfig.model_fields["signal"].default:
+                msg = (
+                    f"{source} does not say what {self.signal} was scaled to: "
+                    "give the model signal_cross_section_pb"
+                )
+                raise WorkspaceError(msg)
+            return self.signal_cross_section_pb
+        if stated is not None and not math.isclose(known, stated, rel_tol=_SAME):
+            msg = (
+                f"the model's signal_cross_section_pb is {stated:g}, but in "
+                f"{source} {self.signal} was scaled to {known:g} pb: leave it out of the model"
+            )
+            raise WorkspaceError(msg)
+        return known

@@ -80,7 +80,7 @@ class FitResult(Strict):
     error_down: float | None
     """MINOS, positive."""
     error_check: float
-    """HESSE again, of -2 ln L without the rounding of `error`; the two should agree."""
+    """By central differences of -2 ln L without the rounding of `error`; the two should agree."""
     other_minima: list[Minimum]
     parameters: list[Parameter]
     correlation: list[list[float]]
@@ -132,8 +132,8 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
     minuit.hesse()
     covariance = _covariance(minuit)
     values, errors = np.array(minuit.values), np.sqrt(np.diag(covariance))
-    lowest.hesse()
     poi = likelihood.names[likelihood.poi]
+    lowest.hesse()
     up, down = minos(lowest, poi)
     fitted = FitResults(
         values, errors, likelihood.names, _correlation(covariance), float(minuit.fval)
@@ -144,7 +144,7 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
         error=float(errors[likelihood.poi]),
         error_up=up,
         error_down=down,
-        error_check=float(lowest.errors[poi]),
+        error_check=_check(likelihood, lowest, errors),
         other_minima=[
             Minimum(value=other.values[poi], twice_delta_nll=other.fval - lowest.fval)
             for other in others
@@ -168,6 +168,13 @@ def _covariance(minuit: iminuit.Minuit) -> Array:
     held = np.array(minuit.fixed)
     covariance[held, :] = covariance[:, held] = 0.0
     return covariance
+
+
+def _check(likelihood: Likelihood, lowest: iminuit.Minuit, errors: Array) -> float:
+    """The error of the parameter of interest by central differences; HESSE's where there are none."""
+    poi = likelihood.poi
+    covariance = likelihood.covariance(np.array(lowest.values), errors)
+    return float(lowest.errors[poi] if covariance is None else np.sqrt(covariance[poi, poi]))
 
 
 def minos(minuit: iminuit.Minuit, name: str) -> tuple[float | None, float | None]:

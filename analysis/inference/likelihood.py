@@ -29,6 +29,8 @@ _QUICK_CALLS = 20_000
 
 APART = 0.5
 """Two minima are two if a parameter differs by this much of its prior error."""
+_STEP = 0.002
+"""Of numerical derivatives, in errors: between 0.0003 and 0.003 the errors are the same to 10⁻⁴."""
 SAME_HEIGHT = 0.05
 """Difference of -2 ln L below which two minima, and two fits of one, are taken for the same."""
 
@@ -166,6 +168,34 @@ class Likelihood:
         start = np.clip(best + slope * (value - best[index]), low, high)
         minuit = self.minimum(start, {index: value}, steps=np.sqrt(np.diag(covariance)))
         return np.array(minuit.values), float(minuit.fval)
+
+    def covariance(self, best: Array, errors: Array) -> Array | None:
+        """Twice the inverse of the second derivatives at the minimum `best`, shape (parameters,) twice.
+
+        Central differences in steps of a part of the `errors`, 0 for constant parameters. Minuit's
+        HESSE, begun at a minimum, takes steps of 10⁻⁵ errors and less: -2 ln L then changes by 10⁻⁹,
+        of which rounding is a part that matters where the strength is nearly degenerate with others.
+        None where a step would cross a bound, or the curvature is not positive.
+        """
+        free = np.flatnonzero(errors > 0)
+        steps = _STEP * np.diag(errors)[free]
+        low, high = np.transpose(self.bounds)[:, free]
+        if np.any(best[free] - 2 * _STEP * errors[free] < low):
+            return None
+        if np.any(best[free] + 2 * _STEP * errors[free] > high):
+            return None
+        curvature = np.empty((free.size, free.size))
+        for i, one in enumerate(steps):
+            for j, other in enumerate(steps[: i + 1]):
+                along = self.value(best + one + other) + self.value(best - one - other)
+                across = self.value(best + one - other) + self.value(best - one + other)
+                curvature[i, j] = curvature[j, i] = (along - across) / (8 * _STEP**2)
+        if not np.all(np.linalg.eigvalsh(curvature) > 0):
+            return None
+        covariance = np.zeros((errors.size, errors.size))
+        scale = np.outer(errors[free], errors[free])
+        covariance[np.ix_(free, free)] = scale * np.linalg.inv(curvature)
+        return covariance
 
 
 def _reason(minuit: iminuit.Minuit) -> str:

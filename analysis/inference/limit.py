@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat
 from scipy.stats import norm
 
+from analysis.config import Binning
 from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import conditional
@@ -28,6 +29,8 @@ BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REACH = 10.0
 """Errors above the best fit up to which the limit is looked for."""
 POINTS = 41
+_EDGE = 1e-3
+"""Part of a bin by which edges may differ."""
 
 
 class SignalRate(Strict):
@@ -75,10 +78,13 @@ class Limit(Strict):
     curve: Curve
 
 
-def read_signal(path: Path, spec: Mapping[str, Any]) -> dict[str, Template]:
+def read_signal(
+    path: Path, spec: Mapping[str, Any], binning: Binning | None = None
+) -> dict[str, Template]:
     """Weighted events of a signal: the histograms of a ROOT file that are named as channels.
 
-    Raises WorkspaceError for a file that cannot be read or has no such histogram.
+    Raises WorkspaceError for a file that cannot be read or has no such histogram, and for bins that
+    are not those of the model, if their `binning` is known.
     """
     channels = [channel["name"] for channel in spec["channels"]]
     try:
@@ -94,6 +100,9 @@ def read_signal(path: Path, spec: Mapping[str, Any]) -> dict[str, Template]:
             f"there are {', '.join(names) or 'none'}"
         )
         raise WorkspaceError(msg)
+    if binning is not None:
+        for name, histogram in histograms.items():
+            _require_edges(f"signal {path}, {name}", histogram.axes[0].edges, binning)
     return {
         name: Template(
             histogram.values(),
@@ -101,6 +110,17 @@ def read_signal(path: Path, spec: Mapping[str, Any]) -> dict[str, Template]:
         )
         for name, histogram in histograms.items()
     }
+
+
+def _require_edges(where: str, edges: Array, binning: Binning) -> None:
+    width = (binning.high - binning.low) / binning.bins
+    wanted = np.linspace(binning.low, binning.high, binning.bins + 1)
+    if edges.shape != wanted.shape or not np.allclose(edges, wanted, rtol=0, atol=_EDGE * width):
+        msg = (
+            f"{where}: {edges.size - 1} bins from {edges[0]:g} to {edges[-1]:g} GeV, the model has "
+            f"{binning.bins} of {width:g} GeV from {binning.low:g} to {binning.high:g} GeV"
+        )
+        raise WorkspaceError(msg)
 
 
 def with_signal(

@@ -138,8 +138,8 @@ def _remarks(result: FitResult) -> Iterator[str]:
         yield f"MINOS found no error of {poi} on both sides: HESSE's is given"
     if not math.isclose(result.error, result.error_check, rel_tol=UNSTABLE):
         yield (
-            f"the HESSE error of {poi} is not stable: {result.error:.4f} by pyhf's likelihood, "
-            f"{result.error_check:.4f} without its rounding; trust MINOS"
+            f"the HESSE error of {poi} is not stable: {result.error:.4f}, and {result.error_check:.4f} "
+            "by central differences; trust MINOS; the parts of the error are as rough"
         )
     for parameter, row in zip(result.parameters, result.correlation, strict=True):
         correlation = row[[p.name for p in result.parameters].index(poi)]

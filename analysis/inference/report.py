@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from analysis.errors import OutputError
 from analysis.files import write_json, write_text
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
@@ -31,6 +33,17 @@ def load(folder: Path) -> Measurement:
     return load_stored(folder, FIT, Measurement, "fit")
 
 
+def beside(workspace: Path, spec: Mapping[str, Any]) -> Measurement | None:
+    """What a fit left in the folder of its workspace; None if there is none of the same observations."""
+    try:
+        found = load(workspace.parent)
+    except OutputError:
+        return None
+    fitted = {yields.channel: yields.data for yields in found.fit.yields}
+    there = {o.get("name"): o.get("data") for o in spec.get("observations", [])}
+    return found if fitted == there else None
+
+
 def summary(measurement: Measurement) -> Table:
     """The cross section, the strength, its error and how well the model fits."""
     section, fit = measurement.cross_section, measurement.fit
@@ -40,6 +53,7 @@ def summary(measurement: Measurement) -> Table:
     shown = "-" if p_value is None else f"{p_value:.3g}"
     rows: list[Row] = [
         ("σ(tt̄)", str(section)),
+        ("σ(tt̄) at strength 1", f"{section.reference:.2f} pb"),
         (fit.poi, f"{fit.value:.4f} ± {fit.error:.4f}"),
         ("MINOS", minos),
         ("χ² / degrees of freedom", f"{fit.goodness.chi2:.1f} / {fit.goodness.degrees_of_freedom}"),

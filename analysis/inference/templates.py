@@ -7,6 +7,7 @@ nominal is not, is left out and said, and never becomes a template.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +19,13 @@ from numpy.typing import NDArray
 
 from analysis.config import Binning
 from analysis.errors import did_you_mean
-from analysis.histograms import OBSERVABLE
+from analysis.histograms import OBSERVABLE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.errors import WorkspaceError
+from analysis.inference.names import Key, named
 from analysis.metadata import NOMINAL
 from analysis.postprocess.normalisation import summed
-from analysis.processes import DATA, PROCESS_LABELS
-from analysis.regions import REGIONS
+from analysis.processes import DATA
 from analysis.results import Normalised
 
 Array = NDArray[np.float64]
@@ -40,10 +41,6 @@ class Template(NamedTuple):
     variances: Array
 
 
-Key = tuple[str, str, str]
-"""Region, process, variation."""
-
-
 class Templates(NamedTuple):
     """All templates in the model's bins."""
 
@@ -55,6 +52,8 @@ class Templates(NamedTuple):
     by_key: dict[Key, Template]
     notes: list[str]
     """What was mended or left out, one line each."""
+    cross_section_pb: float
+    """What the signal was scaled to."""
 
     def nominal(self, region: str, process: str) -> Template | None:
         return self.by_key.get((region, process, NOMINAL))
@@ -63,7 +62,10 @@ class Templates(NamedTuple):
         """Raises WorkspaceError if there are no data."""
         found = self.nominal(region, DATA)
         if found is None:
-            msg = f"no data in region {region}: there are {', '.join(self.processes)}"
+            msg = (
+                f"no data in region {region}: there are {', '.join(self.processes)}; "
+                "'--observed asimov' needs none"
+            )
             raise WorkspaceError(msg)
         return found.values
 
@@ -71,8 +73,9 @@ class Templates(NamedTuple):
 def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     """Templates of the normalised histograms, both channels added up.
 
-    Raises WorkspaceError for a binning that does not fit, values that are no numbers, and where the
-    signal or a region is missing.
+    Raises WorkspaceError for a binning that does not fit, values that are no numbers, where the
+    signal or a region is missing, and for a signal that was not scaled to what the model states, or
+    to nothing that is known.
     """
     observable = summed(results.histograms[OBSERVABLE])
     histograms = {
@@ -83,20 +86,25 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
         for process, variations in results.normalisation.variations.items()
         for variation in variations
     }
-    return _templates(histograms, config)
+    return _templates(
+        histograms, config, results.normalisation.cross_sections_pb, "the normalised run"
+    )
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:
     """Templates of a ROOT file with histograms `{region}_{process}` and `.._{variation}`.
 
-    Raises WorkspaceError as `from_results`, and for a file that is not there or holds none.
+    Processes are those that the file of a run lists, the package's, the model's, and others that have
+    a variation of the model: what has none may be a sum or pseudo-data. Other histograms are left out
+    and said. Raises WorkspaceError as `from_results`, and for a file that is not there or holds none.
     """
     try:
         with uproot.open(path) as file:
-            names = [name for name in file.keys(cycle=False) if "/" not in name]
-            histograms = {
-                key: file[name].to_hist() for name in names if (key := _key(name)) is not None
-            }
+            kinds = file.classnames(recursive=False, cycle=False)
+            scaled_to = json.loads(str(file[SCALED_TO])) if SCALED_TO in kinds else None
+            names = [name for name, kind in kinds.items() if kind.startswith("TH1")]
+            keys, notes = named(names, config, scaled_to or ())
+            histograms = {key: file[name].to_hist() for name, key in keys.items()}
     except (OSError, ValueError, uproot.exceptions.KeyInFileError) as error:
         msg = f"histograms {path}: cannot be read: {error}"
         raise WorkspaceError(msg.splitlines()[0]) from error
@@ -105,21 +113,17 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
             f"{path} has no histogram named REGION_PROCESS: there are {', '.join(names) or 'none'}"
         )
         raise WorkspaceError(msg)
-    return _templates(histograms, config)
+    made = _templates(histograms, config, scaled_to, str(path))
+    return made._replace(notes=notes + made.notes)
 
 
-def _key(name: str) -> Key | None:
-    for region in REGIONS:
-        for process in sorted(PROCESS_LABELS, key=len, reverse=True):
-            start = f"{region}_{process}"
-            if name == start:
-                return region, process, NOMINAL
-            if name.startswith(f"{start}_"):
-                return region, process, name.removeprefix(f"{start}_")
-    return None
-
-
-def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templates:
+def _templates(
+    histograms: Mapping[Key, Hist],
+    config: InferenceConfig,
+    scaled_to: Mapping[str, float | None] | None,
+    source: str,
+) -> Templates:
+    """`scaled_to` is what the processes were scaled to, None where the source does not say it."""
     there = dict.fromkeys(region for region, _, _ in histograms)
     for region in config.regions:
         if region not in there:
@@ -127,10 +131,20 @@ def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templ
             raise WorkspaceError(msg)
     notes = [f"region {name}: not in the model" for name in there if name not in config.regions]
     histograms = {key: h for key, h in histograms.items() if key[0] in config.regions}
+    unused = dict.fromkeys(v for _, _, v in histograms if v not in {NOMINAL, *config.varied})
+    if unused:
+        notes.append(f"variations {', '.join(unused)}: not in the model")
     simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
     if config.signal not in simulated:
         msg = f"no nominal histogram of the signal {config.signal!r}: "
         raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
+    known = None if scaled_to is None else scaled_to.get(config.signal)
+    if scaled_to is not None and known is None:
+        msg = (
+            f"the cross section of {config.signal} is not known in {source}, which is not scaled to "
+            f"it: run 'normalise' with --cross-section {config.signal}=X"
+        )
+        raise WorkspaceError(msg)
     fraction = 1.0 if config.luminosity_fraction == "free" else config.luminosity_fraction
     by_key: dict[Key, Template] = {}
     for key, histogram in histograms.items():
@@ -141,7 +155,8 @@ def _templates(histograms: Mapping[Key, Hist], config: InferenceConfig) -> Templ
     notes += _dropped(by_key)
     processes = sorted(simulated, key=lambda process: process != config.signal)
     edges = np.linspace(config.binning.low, config.binning.high, config.binning.bins + 1)
-    return Templates(edges, list(config.regions), processes, by_key, notes)
+    reference = config.reference_pb(known, source)
+    return Templates(edges, list(config.regions), processes, by_key, notes, reference)
 
 
 def _rebinned(key: Key, histogram: Hist, binning: Binning) -> Template:

@@ -23,6 +23,8 @@ from analysis.inference.validator import NO_DIFFERENCE
 Array = NDArray[np.float64]
 Observed = Literal["data", "pseudodata", "asimov"]
 Spec = dict[str, Any]
+Place = tuple[str, str]
+"""Region and process."""
 
 FRACTION = "luminosity fraction"
 SMALLEST = 0.01
@@ -86,11 +88,46 @@ def load(path: Path) -> Spec:
 
 
 def _absent(templates: Templates, config: InferenceConfig) -> Iterator[str]:
-    """One line for each variation of the configuration that no process has."""
-    there = {variation for _, _, variation in templates.by_key}
+    """One line for each variation of the configuration that no process has, and one for all those
+    that are missing in the same places and direction.
+    """
+    without: dict[tuple[tuple[Place, ...], str], list[str]] = {}
     for name, variation in config.variations.items():
-        if variation.up not in there:
+        places = list(_places(templates, variation))
+        no_up = tuple(p for p in places if (*p, variation.up) not in templates.by_key)
+        if len(no_up) == len(places):
             yield f"{name}: no histogram {variation.up!r}, the model has no such parameter"
+            continue
+        if no_up:
+            without.setdefault((no_up, "left out there"), []).append(variation.up)
+        if variation.down is None:
+            continue
+        no_down = tuple(
+            p for p in places if p not in no_up and (*p, variation.down) not in templates.by_key
+        )
+        if no_down:
+            instead = "up is mirrored" if config.one_sided == "mirror" else "nominal is taken"
+            without.setdefault((no_down, instead), []).append(variation.down)
+    everywhere = tuple(_places(templates, Variation(up="any")))
+    for (missing, instead), names in without.items():
+        where = "everywhere" if missing == everywhere else _listed(missing)
+        yield f"{where}: no {', '.join(map(repr, names))}, {instead}"
+
+
+def _places(templates: Templates, variation: Variation) -> Iterator[Place]:
+    """Where a variation is expected."""
+    for region in templates.regions:
+        for process in templates.processes:
+            expected = not variation.processes or process in variation.processes
+            if expected and templates.nominal(region, process) is not None:
+                yield region, process
+
+
+def _listed(places: tuple[Place, ...]) -> str:
+    regions: dict[str, list[str]] = {}
+    for region, process in places:
+        regions.setdefault(process, []).append(region)
+    return "; ".join(f"{process} in {', '.join(names)}" for process, names in regions.items())
 
 
 def _sample(

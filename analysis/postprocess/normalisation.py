@@ -67,6 +67,24 @@ class Normalisation(Strict):
         unusual = [f"{name}: {s.remark}" for name, s in self.datasets.items() if s.remark]
         return [*unusual, self.estimate] if self.estimate else unusual
 
+    @property
+    def cross_sections_pb(self) -> dict[str, float | None]:
+        """Process -> what its nominal datasets were scaled to: the sum of cross section × k-factor.
+
+        None where that of one is not known, and for a process without nominal datasets.
+        """
+        found: dict[str, float | None] = dict.fromkeys(self.variations)
+        for process in found:
+            parts = [
+                None if scale.cross_section is None else scale.cross_section * scale.k_factor
+                for scale in self.datasets.values()
+                if (scale.process, scale.variation) == (process, NOMINAL)
+            ]
+            known = [part for part in parts if part is not None]
+            if known and len(known) == len(parts):
+                found[process] = sum(known)
+        return found
+
 
 def scale_factor(
     *,

@@ -14,7 +14,7 @@ from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import breakdown, ranking, scan
 from analysis.inference.likelihood import Likelihood
 from analysis.inference.measurement import measure
-from tests.inference.models import BACKGROUND, SIGNAL, counting, sample, shapes
+from tests.inference.models import BACKGROUND, SIGNAL, counting, sample, shapes, workspace
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +142,35 @@ def test_the_scan_follows_the_lower_of_two_minima() -> None:
             assert height <= held.fval - best.result.twice_nll + 0.02
     lowest = result.twice_delta_nll.index(min(result.twice_delta_nll))
     assert lowest == 10
+
+
+def test_an_error_of_hesse_that_is_off_is_said() -> None:
+    """One bin: strength, background and luminosity are nearly degenerate."""
+
+    def rate(name: str, relative: float) -> dict[str, object]:
+        return {"type": "normsys", "name": name, "data": {"hi": 1 + relative, "lo": 1 - relative}}
+
+    strength = {"type": "normfactor", "name": "ttbar_norm", "data": None}
+    samples = [
+        {"name": "signal", "data": [10_000.0], "modifiers": [strength, rate("Luminosity", 0.03)]},
+        {"name": "background", "data": [2_000.0], "modifiers": [rate("background", 0.2)]},
+    ]
+    spec = workspace({"bin": samples}, {"bin": [12_000.0]})
+    measurement = measure(spec, cross_section_pb=1.0, with_ranking=False)
+    by_hand = (12_000 / 10_000**2 + 0.03**2 + (0.2 * 0.2) ** 2) ** 0.5
+    # The polynomial that joins both directions is a little steeper than 0.2 and 0.03 in the middle.
+    assert measurement.fit.error_check == pytest.approx(by_hand, rel=0.005)
+    # How far HESSE is off depends on the rounding of the machine: 7 % on some.
+    is_off = abs(measurement.fit.error / measurement.fit.error_check - 1) > 0.02
+    said = [remark for remark in measurement.remarks if "0.0514 by central differences" in remark]
+    assert len(said) == is_off
+
+
+def test_the_check_of_the_error_is_the_curvature() -> None:
+    assert fit(counting(130.0)).result.error_check == pytest.approx(130**0.5 / 100, rel=1e-5)
+    at_the_bound = fit(counting(20.0)).result
+    assert at_the_bound.value == pytest.approx(0.0, abs=1e-3)
+    assert at_the_bound.error_check > 0
 
 
 def test_what_makes_the_errors_doubtful_is_said() -> None:

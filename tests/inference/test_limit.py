@@ -15,8 +15,11 @@ from cabinetry import model_utils
 from hist import Hist
 
 from analysis.cli import main
+from analysis.config import Binning
+from analysis.inference import report
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.limit import SIGNAL, SignalRate, upper_limit, with_signal
+from analysis.inference.measurement import measure
 from analysis.inference.templates import Template
 from tests.inference.models import sample, shapes, workspace
 
@@ -68,6 +71,36 @@ def test_the_signal_of_the_lesson_is_scaled_as_the_lesson_says() -> None:
 def test_a_signal_that_does_not_fit_is_refused(given: dict[str, Template], said: str) -> None:
     with pytest.raises(WorkspaceError, match=said):
         with_signal(background_only(), given, RATE)
+
+
+def test_a_signal_in_other_bins_of_the_same_number_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the fit beside the workspace says what the bins are; elsewhere that is said."""
+    binning = Binning(bins=3, low=100, high=400)
+    spec = shapes()
+    (tmp_path / "workspace.json").write_text(json.dumps(spec))
+    report.write(measure(spec, cross_section_pb=1.0, binning=binning, with_ranking=False), tmp_path)
+
+    def status(*edges: float) -> int:
+        histogram = Hist(hist.axis.Variable(edges), storage=hist.storage.Weight())
+        histogram.view().value = histogram.view().variance = 100.0
+        with uproot.recreate(tmp_path / "signal.root") as file:
+            file["A"] = histogram
+        return main(["limit", str(tmp_path), "--signal", str(tmp_path / "signal.root"),
+                     "--cross-section", "1", "--luminosity", "100", "--sum-of-weights", "1000",
+                     "--output", str(tmp_path / "limit.json")])  # fmt: skip
+
+    assert status(100, 200, 300, 400) == 0
+    assert "not compared" not in capsys.readouterr().err
+    for edges in ((50, 150, 250, 350), (100, 250, 300, 400)):
+        assert status(*edges) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.endswith("GeV, the model has 3 of 100 GeV from 100 to 400 GeV")
+        assert f"signal.root, A: 3 bins from {edges[0]} to {edges[-1]} GeV" in line
+    (tmp_path / "results.json").unlink()
+    assert status(50, 150, 250, 350) == 0
+    assert "the edges of the signal's bins are not compared" in capsys.readouterr().err
 
 
 def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

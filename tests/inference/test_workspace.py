@@ -104,6 +104,46 @@ def test_what_is_not_there_makes_no_parameter_and_is_said(built: Built) -> None:
     assert any("W+jets scale variations: no histogram 'scale_var_up'" in n for n in built.notes)
 
 
+def _said(folder: Path, *missing: str, config: InferenceConfig = CONFIG) -> list[str]:
+    """Notes of a model without some histograms, besides those of the whole one."""
+    there = {name: values for name, values in contents().items() if name not in missing}
+    found = build(from_root(write(folder / "some.root", there), config), config).notes
+    return [note for note in found if "wjets scale" not in note and ": no '" in note]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["4j2b_ttbar_pt_scale_up"], "ttbar in 4j2b: no 'pt_scale_up', left out there"),
+        (["4j2b_ttbar_PS_var"], "ttbar in 4j2b: no 'PS_var', left out there"),
+        (["4j1b_wjets_pt_scale_down"], "wjets in 4j1b: no 'pt_scale_down', up is mirrored"),
+        (
+            [f"{r}_{p}_pt_scale_down" for r in ("4j1b", "4j2b") for p in ("ttbar", "wjets")],
+            "everywhere: no 'pt_scale_down', up is mirrored",
+        ),
+        (
+            ["4j1b_ttbar_pt_scale_down", "4j2b_ttbar_pt_scale_down", "4j1b_wjets_pt_scale_down"],
+            "ttbar in 4j1b, 4j2b; wjets in 4j1b: no 'pt_scale_down', up is mirrored",
+        ),
+        (
+            ["4j1b_ttbar_ME_var", "4j1b_ttbar_PS_var"],
+            "ttbar in 4j1b: no 'ME_var', 'PS_var', left out there",
+        ),
+    ],
+)
+def test_what_is_missing_in_one_place_or_direction_is_said(
+    tmp_path: Path, missing: list[str], said: str
+) -> None:
+    assert _said(tmp_path) == []
+    assert _said(tmp_path, *missing) == [said]
+
+
+def test_what_is_taken_for_a_missing_direction_is_said(tmp_path: Path) -> None:
+    flat = InferenceConfig(one_sided="flat")
+    (said,) = _said(tmp_path, "4j2b_ttbar_pt_scale_down", config=flat)
+    assert said == "ttbar in 4j2b: no 'pt_scale_down', nominal is taken"
+
+
 def test_luminosity_and_rates_go_up_and_down(built: Built) -> None:
     modifiers = _modifiers(built, "wjets")
     assert modifiers["Luminosity", "normsys"] == pytest.approx({"hi": 1.03, "lo": 0.97})
@@ -211,8 +251,11 @@ def test_missing_histograms_are_named(tmp_path: Path) -> None:
         from_root(write(tmp_path / "b.root", {"other": TTBAR}), CONFIG)
     without = {k: v for k, v in contents().items() if "data" not in k and "ME_var" not in k}
     made = from_root(write(tmp_path / "c.root", without), CONFIG)
-    with pytest.raises(WorkspaceError, match="no data in region 4j1b"):
+    with pytest.raises(
+        WorkspaceError, match=r"no data in region 4j1b.*; '--observed asimov' needs"
+    ):
         build(made, CONFIG)
+    assert len(build(made, CONFIG, "asimov").spec["observations"]) == 2
     with pytest.raises(WorkspaceError, match="pseudo-data need the variation 'ME_var'"):
         build(made, CONFIG, "pseudodata")
 
