@@ -13,7 +13,8 @@ from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.config import AnalysisConfig
 from analysis.dimuon import DimuonAnalysis
-from analysis.errors import CatalogueError, ConfigError, IncompleteError
+from analysis.errors import CatalogueError, ConfigError, ExecutionError, IncompleteError
+from analysis.execution import executors
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
@@ -145,3 +146,40 @@ def test_commands(catalogue_file: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "the cutflow count events of the skim only" in capsys.readouterr().err
     result = run(TtbarAnalysis(), Catalogue.load(f"{skim}/{CATALOGUE}"), limits=Limits(1, 10))
     assert result.ledger.events_processed == 10
+
+
+def test_a_refused_run_leaves_the_earlier_results_as_they_were(
+    skimmed: Skimmed,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What they are of may not be had again."""
+
+    def connected(settings: Any, *_: Any) -> Any:
+        raise ExecutionError(settings.address)
+
+    monkeypatch.setattr(executors, "connected", connected)
+    skim, out = skimmed.path.parent, tmp_path / "out"
+    common = ["--catalogue", str(skimmed.path), "--datasets", "ttbar__scaleup", "--quiet"]
+    again = ["process", *common, "--output", str(out)]
+    assert main(again) == 0
+    (tmp_path / "loose.toml").write_text("[jet]\nmin_pt = 25")
+    full = str(tmp_path / "full.json")
+    skimmed.catalogue.model_copy(update={"skim": None}).write(Path(full))
+    earlier = contents(out) | contents(skim)
+    scheduler = ["--scheduler", "tcp://127.0.0.1:9"]
+    for command, message in (
+        ([*again, "--config", str(tmp_path / "loose.toml")], "may lack events for 25.0"),
+        ([*again, "--config", str(tmp_path / "none.toml")], "No such file"),
+        ([*again, *scheduler], "tcp://127.0.0.1:9"),
+        (["skim", *common, "--output", str(skim)], "a skim already"),
+        (["skim", "--catalogue", full, *scheduler, "--output", str(skim)], "tcp://127.0.0.1:9"),
+    ):
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+        assert contents(out) | contents(skim) == earlier
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

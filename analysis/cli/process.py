@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
 from analysis.errors import IncompleteError
+from analysis.files import sole_run
 
 if TYPE_CHECKING:
     from analysis.execution.ledger import Ledger
@@ -28,11 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    process(arguments)
+    with sole_run(arguments.output):
+        process(arguments)
 
 
 def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
-    """Process, save, normalise, and print the yields."""
+    """Process, save, normalise, and print the yields.
+
+    Earlier results in the folder are there until nothing can refuse the run any more.
+    """
     choices = options.normalisation_choices(arguments)
     catalogue = options.selected_catalogue(arguments)
 
@@ -46,7 +52,6 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
     execution = options.execution(arguments)
-    results.begin_run(arguments.output)
     try:
         result = execute(
             TtbarAnalysis(config),
@@ -56,6 +61,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
             catalogue_path=str(options.catalogue_path(arguments)),
             checkpoints=arguments.output / results.CHECKPOINTS,
             resume=arguments.resume,
+            begin=partial(results.begin_run, arguments.output),
         )
     except KeyboardInterrupt:
         logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)

@@ -102,6 +102,7 @@ def run(
     schema: type[Any] | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    begin: Callable[[], None] | None = None,
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
@@ -113,6 +114,8 @@ def run(
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
     `checkpoints`, if there is one; with `resume` those that are there are not processed again.
+    `begin` is called when nothing can refuse the run any more, the workers are there, and no event has
+    been read: for what makes room for its results.
     Ctrl-C and SIGTERM raise KeyboardInterrupt (`signals.Interrupted`) when they have been saved.
     """
     execution = execution or Execution()
@@ -147,7 +150,9 @@ def run(
         elif store.has_some():
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():
-        output, account = _execute(items, wrapped, execution, layout, refused, restored, store)
+        output, account = _execute(
+            items, wrapped, execution, layout, refused, restored, store, begin or _nothing
+        )
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     metrics = output["metrics"]
@@ -184,13 +189,17 @@ def _execute(
     refused: Mapping[str, str],
     restored: Restored,
     store: Checkpoints | None,
+    begin: Callable[[], None],
 ) -> tuple[Output, Account]:
     """Process what was not restored; the merged output of all, and what became of each chunk."""
     missing = [number for number in range(len(items)) if number not in restored.done]
     account = Account(done=set(restored.done), warnings=dict(restored.warnings))
     output = restored.output
-    if missing:
+    if not missing:
+        begin()
+    else:
         with workers(execution) as found:
+            begin()
             loop = ChunkLoop(found, execution, missing, account, output)
             if store is not None:
                 loop.keep = store.keep
@@ -207,6 +216,10 @@ def _execute(
                         store.flush()
             output = loop.total
     return output or {"out": {}, "metrics": {}}, account
+
+
+def _nothing() -> None:
+    pass
 
 
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
