@@ -11,6 +11,7 @@ import pytest
 from analysis import histograms, results
 from analysis.catalogue import Catalogue
 from analysis.cli import main
+from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.config import AnalysisConfig
 from analysis.dimuon import DimuonAnalysis
 from analysis.errors import CatalogueError, ConfigError, ExecutionError, IncompleteError
@@ -19,6 +20,8 @@ from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
+from analysis.skimmed import require_preselected
+from tests.conftest import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,52 @@ def test_a_selection_that_the_skim_may_lack_events_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(TtbarAnalysis(AnalysisConfig.model_validate(sections)), skimmed.catalogue)
+
+
+LIMITS = {
+    ("electron", "min_pt"): (26, 25.9),
+    ("muon", "min_pt"): (26, 25.9),
+    ("electron", "max_abs_eta"): (2.1, 2.11),
+    ("muon", "max_abs_eta"): (2.1, 2.11),
+    ("jet", "min_pt"): (28, 27.9),
+    ("jet", "max_abs_eta"): (2.4, 2.41),
+    ("jet", "btag_threshold"): (0.8, 0.79),
+    ("regions", "min_jets"): (4, 3),
+}
+
+
+@pytest.mark.parametrize("place", LIMITS, ids=".".join)
+def test_a_cut_that_the_sample_was_preselected_tighter_by_is_refused(
+    place: tuple[str, str],
+) -> None:
+    """Before an event is read; at the limit itself it is not. Of the real data the leptons' are known."""
+    limit, loose = LIMITS[place]
+    section, name = place
+    fewer = {"variations": {"btag_jets": 3}}
+    config = AnalysisConfig.model_validate(fewer | {section: {name: loose}})
+    message = rf"lack events for {section}.{name} = {loose} \(pre-selected at {limit}\): tighten"
+    with pytest.raises(ConfigError, match=message):
+        run(TtbarAnalysis(config), Catalogue.load(DEFAULT_CATALOGUE))
+    real = Catalogue.load(PROJECT / "ntuples.json").preselection
+    assert real.get(f"{section}.{name}") == (limit if section in ("electron", "muon") else None)
+    at_limit = AnalysisConfig.model_validate(fewer | {section: {name: limit}})
+    require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, at_limit)
+
+
+def test_all_cuts_that_are_too_loose_are_told_at_once() -> None:
+    config = AnalysisConfig.model_validate({"jet": {"min_pt": 25}, "muon": {"min_pt": 20}})
+    with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(.*at 26\), jet.min_pt = 25 \("):
+        require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, config)
+
+
+def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_path: Path) -> None:
+    one = catalogue.select(["ttbar__scaleup"])
+    limited = one.model_copy(update={"preselection": {"muon.min_pt": 26.0}})
+    made = make_skim(limited, tmp_path / "made").catalogue
+    assert made.preselection == {"muon.min_pt": 26.0}
+    loose = AnalysisConfig.model_validate({"muon": {"min_pt": 20}})
+    with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(pre-selected at 26\)"):
+        make_skim(limited, tmp_path, loose)
 
 
 def test_another_analysis_is_refused(skimmed: Skimmed) -> None:

@@ -38,7 +38,7 @@ from analysis.execution.plan import (
 )
 from analysis.execution.provenance import provenance
 from analysis.execution.signals import handled, held
-from analysis.skimmed import require_covered
+from analysis.skimmed import require_covered, require_preselected
 from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def run(
     Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
     AGCSchema if neither it nor the caller names one) are used if it has them.
 
-    Raises ConfigError for a skim that may lack events that the processor selects.
+    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
@@ -123,6 +123,7 @@ def run(
     config: Configuration | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
+    require_preselected(catalogue.preselection, config)
     require_covered(catalogue.skim, config)
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
