@@ -35,7 +35,7 @@ def run_all(arguments: argparse.Namespace) -> None:
     logger.info("drawing the regions, their variations, control plots ...")
     plot(folder)
     logger.info("fitting the top peak ...")
-    toppeak.fit(folder, tables=False)
+    toppeak.fit_if_possible(folder, tables=False)
     logger.info("estimating the multijet background ...")
     abcd_if_possible(folder, tables=False)
     logger.info("fitting the cross section ...")

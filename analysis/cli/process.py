@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
-from analysis.errors import IncompleteError
+from analysis.errors import ConfigError, IncompleteError
 from analysis.files import sole_run
 
 if TYPE_CHECKING:
+    from analysis.config import AnalysisConfig
     from analysis.execution.ledger import Ledger
     from analysis.results import Normalised
 
@@ -51,6 +52,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
+    _tell_obstacles(config, choices["qcd"])
     execution = options.execution(arguments)
     try:
         result = execute(
@@ -81,6 +83,18 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     report(normalised, tables)
     logger.info("results in %s", arguments.output)
     return normalised
+
+
+def _tell_obstacles(config: AnalysisConfig, qcd: str) -> None:
+    """What later stages cannot do; raises ConfigError where the run itself needs it."""
+    from analysis.postprocess import obstacles
+
+    found = obstacles.obstacles(config)
+    if qcd == "abcd" and obstacles.MULTIJET in found:
+        msg = f"--qcd abcd: {found[obstacles.MULTIJET]}"
+        raise ConfigError(msg)
+    for result, reason in found.items():
+        logger.warning("the run will have no %s: %s", obstacles.WORDS[result], reason)
 
 
 def _tell(ledger: Ledger) -> None:
