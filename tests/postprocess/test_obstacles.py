@@ -9,6 +9,7 @@ import pytest
 from analysis.config import AnalysisConfig
 from analysis.postprocess.obstacles import obstacles
 
+TOP_PEAK = "top_peak: top_peak.{} has to be on edges of the bins of [observable]: "
 MULTIJET = (
     "multijet: muon.max_isolation (0.15), multijet.min_control_isolation (0.3) and "
     "multijet.min_transverse_mass (50) have to be edges of the bins of multijet.isolation and "
@@ -23,8 +24,8 @@ MULTIJET = (
         (
             {"observable": {"bins": 20, "low": 0, "high": 500}},
             [
-                "top_peak: top_peak.fit_range has to be on edges of the bins of [observable]: "
-                "region 90 to 350 cuts the bin from 75 to 100: move it to an edge"
+                TOP_PEAK.format("fit_range")
+                + "region 90 to 350 cuts the bin from 75 to 100: move it to an edge"
             ],
         ),
         (
@@ -33,16 +34,13 @@ MULTIJET = (
                 "top_peak": {"fit_range": [100, 350]},
             },
             [
-                "top_peak: top_peak.window has to be on edges of the bins of [observable]: "
-                "region 130 to 210 cuts the bin from 125 to 150: move it to an edge"
+                TOP_PEAK.format("window")
+                + "region 130 to 210 cuts the bin from 125 to 150: move it to an edge"
             ],
         ),
         (
             {"observable": {"bins": 20, "low": 100, "high": 500}},
-            [
-                "top_peak: top_peak.fit_range has to be on edges of the bins of [observable]: "
-                "region 90 to 350 begins below the axis (100 to 500)"
-            ],
+            [TOP_PEAK.format("fit_range") + "region 90 to 350 begins below the axis (100 to 500)"],
         ),
         (
             {"muon": {"max_isolation": 0.12}},
