@@ -16,7 +16,7 @@ from analysis.errors import CatalogueError, did_you_mean
 from analysis.files import write_json
 from analysis.metadata import SampleInfo
 from analysis.processes import DATA, PROCESS_LABELS
-from analysis.skimmed import Skim, SkimmedDataset
+from analysis.skimmed import TIGHTER_BEFORE, Skim, SkimmedDataset
 from analysis.units import cross_section_pb, luminosity_ipb
 from analysis.validation import Strict, faults
 
@@ -105,6 +105,8 @@ class Catalogue(Strict):
     """What figures say the events are; by default `CMS Open Data` if a dataset has a CMS name."""
     processes: dict[str, str] = Field(default_factory=dict)
     """Processes beyond the usual ones, with their labels for figures."""
+    preselection: dict[str, float] = Field(default_factory=dict)
+    """Cut of the configuration -> the loosest value that the files have all events for."""
     skim: Skim | None = None
     """How the files were made, if they are a skim."""
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
@@ -207,6 +209,8 @@ class Catalogue(Strict):
     def inconsistencies(self) -> Iterator[str]:
         """What is wrong between fields that are right by themselves: one line each, with its place."""
         known = self.labels
+        for cut in self.preselection.keys() - TIGHTER_BEFORE:
+            yield f"preselection.{cut}: no cut to limit, {did_you_mean(cut, TIGHTER_BEFORE)}"
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
             if not _NAME.match(name):

@@ -195,8 +195,8 @@ class AnalysisConfig(Configuration):
     def _isolated_below_control(self) -> Self:
         if self.multijet.min_control_isolation <= self.muon.max_isolation:
             msg = (
-                f"multijet.min_control_isolation ({self.multijet.min_control_isolation}) must be "
-                f"above muon.max_isolation ({self.muon.max_isolation})"
+                f"set multijet.min_control_isolation ({self.multijet.min_control_isolation}) above "
+                f"muon.max_isolation ({self.muon.max_isolation})"
             )
             raise ValueError(msg)
         return self
@@ -204,9 +204,10 @@ class AnalysisConfig(Configuration):
     @model_validator(mode="after")
     def _enough_jets(self) -> Self:
         if self.variations.btag_jets > self.regions.min_jets:
+            least = self.regions.min_jets
             msg = (
-                f"variations.btag_jets ({self.variations.btag_jets}) must not be above "
-                f"regions.min_jets ({self.regions.min_jets})"
+                f"set variations.btag_jets to {least} or less: regions.min_jets is {least}, and the "
+                f"variations of {self.variations.btag_jets} jets need as many"
             )
             raise ValueError(msg)
         return self

@@ -76,7 +76,8 @@ class Normalised(NamedTuple):
 def begin_run(folder: Path) -> None:
     """Make the folder ready: writable, and without results of an earlier run to be taken for these.
 
-    In a folder that is no results folder nothing is removed. Raises OutputError if it cannot be.
+    To be called when nothing can refuse the new run any more. In a folder that is no results folder
+    nothing is removed. Raises OutputError if it cannot be.
     """
     writable_folder(folder)
     if (folder / LEDGER).exists():

@@ -91,12 +91,15 @@ def make_skim(
         msg = f"the catalogue is a skim already, made of {catalogue.skim.source}"
         raise CatalogueError(msg)
     path = writable_folder(folder) / CATALOGUE
-    path.unlink(missing_ok=True)
     parts = folder / _PARTS
-    shutil.rmtree(parts, ignore_errors=True)
+
+    def begin() -> None:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(parts, ignore_errors=True)
+
     try:
         writer = SkimWriter(config, parts.absolute())
-        result = run(writer, catalogue, execution=execution, catalogue_path=source)
+        result = run(writer, catalogue, execution=execution, catalogue_path=source, begin=begin)
         result.ledger.write(folder)
         result.ledger.require_complete()
         datasets = {

@@ -1,9 +1,9 @@
-"""What a catalogue says of a skim: what it was made with, and what is no longer in its files."""
+"""What a catalogue says of what is no longer in its files: of a pre-selection, and of a skim."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import NonNegativeInt
@@ -23,6 +23,16 @@ TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
 }
 """Value -> what compares one that selects no event beyond the skim's with that of the skim. Cuts on
 leptons are not here: an event with two can become one with exactly one."""
+
+TIGHTER_BEFORE = {
+    "electron.min_pt": operator.ge,
+    "electron.max_abs_eta": operator.le,
+    "muon.min_pt": operator.ge,
+    "muon.max_abs_eta": operator.le,
+    **{name: TIGHTER[name] for name in TIGHTER if name.startswith(("jet.", "regions."))},
+}
+"""The same for what a pre-selection may ask of an event: with all leptons of each event kept, tighter
+cuts on them are no harm."""
 
 _NO_SELECTION = ("observable.", "top_peak.", "control.", "multijet.", "variations.")
 _SELECTION_ALL_THE_SAME = ("variations.btag_scale_factors",)
@@ -45,6 +55,27 @@ class Skim(Strict):
     source: str
     """The catalogue of the full ntuples."""
     config: dict[str, Any]
+
+
+def require_preselected(preselection: Mapping[str, float], config: Configuration | None) -> None:
+    """Raises ConfigError if `config` selects events that the pre-selection may have left out.
+
+    `preselection`: dotted name of a cut -> the loosest value that the files have all events for.
+    """
+    if not isinstance(config, AnalysisConfig):
+        return
+    asked = dict(_values(config.model_dump(mode="json")))
+    beyond = [
+        f"{name} = {asked[name]:g} (pre-selected at {limit:g})"
+        for name, limit in preselection.items()
+        if not TIGHTER_BEFORE[name](asked[name], limit)
+    ]
+    if beyond:
+        msg = (
+            f"the ntuples lack events for {', '.join(beyond)}: tighten to the limit of the catalogue's "
+            "'preselection', or process other ntuples"
+        )
+        raise ConfigError(msg)
 
 
 def require_covered(skim: Skim | None, config: Configuration | None) -> None:

@@ -27,6 +27,8 @@ def faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _fault(finding: Any, model: type[BaseModel]) -> str:
+    if not finding["loc"] and finding["type"] == "value_error":
+        return str(finding["msg"]).removeprefix("Value error, ")  # names the keys itself
     *parents, last = finding["loc"] or ("input",)
     place = ".".join(str(part) for part in (*parents, last) if part != "[key]")
     if finding["type"] == "extra_forbidden":

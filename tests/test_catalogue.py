@@ -125,6 +125,10 @@ def test_names_that_are_not_there(datasets: Any, processes: Any, message: str) -
         ({"datasets": {}}, r"datasets: .*at least 1 item"),
         (MINIMAL | {"luminosty": 3}, r"luminosty: unknown key, did you mean 'luminosity'"),
         (MINIMAL | {"luminosity": "3 fb"}, r"luminosity: expected a luminosity such as"),
+        (
+            MINIMAL | {"preselection": {"jet.mn_pt": 20}},
+            r"preselection.jet.mn_pt: no cut to limit, did you mean 'jet.min_pt'",
+        ),
         (dataset(files={}), r"ttbar__nominal.files: .*at least 1 item"),
         (dataset(files={"a.root": -1}), r"files.a.root: .*greater than or equal to 0, got -1"),
         (dataset(files={"a.root": "many"}), r"files.a.root: .*valid integer.*got 'many'"),

@@ -60,7 +60,11 @@ def test_it_cannot_be_changed_in_place() -> None:
         ("[jet]\nmin_pt = nan", r"jet.min_pt: input should be a finite number"),
         ("[observable]\nbins=5\nlow=9\nhigh=3", r"observable: high \(3.0\) must be above low"),
         ("[trigger]\nsimulation='all'", r"trigger.simulation: input should be 'any' or 'channel'"),
-        ("[regions]\nmin_jets=3", r"btag_jets \(4\) must not be above regions.min_jets \(3\)"),
+        (
+            "[regions]\nmin_jets=3",
+            r"my.toml: set variations.btag_jets to 3 or less: regions.min_jets",
+        ),
+        ("[muon]\nmax_isolation=0.3", r"my.toml: set multijet.min_control_isolation \(0.3\) above"),
         ("[jet", r"my.toml: not TOML"),
     ],
 )

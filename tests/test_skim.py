@@ -11,13 +11,17 @@ import pytest
 from analysis import histograms, results
 from analysis.catalogue import Catalogue
 from analysis.cli import main
+from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.config import AnalysisConfig
 from analysis.dimuon import DimuonAnalysis
-from analysis.errors import CatalogueError, ConfigError, IncompleteError
+from analysis.errors import CatalogueError, ConfigError, ExecutionError, IncompleteError
+from analysis.execution import executors
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
+from analysis.skimmed import require_preselected
+from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
 """coffea reads an RNTuple so."""
@@ -109,6 +113,52 @@ def test_a_selection_that_the_skim_may_lack_events_for_is_refused(
         run(TtbarAnalysis(AnalysisConfig.model_validate(sections)), skimmed.catalogue)
 
 
+LIMITS = {
+    ("electron", "min_pt"): (26, 25.9),
+    ("muon", "min_pt"): (26, 25.9),
+    ("electron", "max_abs_eta"): (2.1, 2.11),
+    ("muon", "max_abs_eta"): (2.1, 2.11),
+    ("jet", "min_pt"): (28, 27.9),
+    ("jet", "max_abs_eta"): (2.4, 2.41),
+    ("jet", "btag_threshold"): (0.8, 0.79),
+    ("regions", "min_jets"): (4, 3),
+}
+
+
+@pytest.mark.parametrize("place", LIMITS, ids=".".join)
+def test_a_cut_that_the_sample_was_preselected_tighter_by_is_refused(
+    place: tuple[str, str],
+) -> None:
+    """Before an event is read; at the limit itself it is not. Of the real data the leptons' are known."""
+    limit, loose = LIMITS[place]
+    section, name = place
+    fewer = {"variations": {"btag_jets": 3}}
+    config = AnalysisConfig.model_validate(fewer | {section: {name: loose}})
+    message = rf"lack events for {section}.{name} = {loose} \(pre-selected at {limit}\): tighten"
+    with pytest.raises(ConfigError, match=message):
+        run(TtbarAnalysis(config), Catalogue.load(DEFAULT_CATALOGUE))
+    real = Catalogue.load(PROJECT / "ntuples.json").preselection
+    assert real.get(f"{section}.{name}") == (limit if section in ("electron", "muon") else None)
+    at_limit = AnalysisConfig.model_validate(fewer | {section: {name: limit}})
+    require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, at_limit)
+
+
+def test_all_cuts_that_are_too_loose_are_told_at_once() -> None:
+    config = AnalysisConfig.model_validate({"jet": {"min_pt": 25}, "muon": {"min_pt": 20}})
+    with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(.*at 26\), jet.min_pt = 25 \("):
+        require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, config)
+
+
+def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_path: Path) -> None:
+    one = catalogue.select(["ttbar__scaleup"])
+    limited = one.model_copy(update={"preselection": {"muon.min_pt": 26.0}})
+    made = make_skim(limited, tmp_path / "made").catalogue
+    assert made.preselection == {"muon.min_pt": 26.0}
+    loose = AnalysisConfig.model_validate({"muon": {"min_pt": 20}})
+    with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(pre-selected at 26\)"):
+        make_skim(limited, tmp_path, loose)
+
+
 def test_another_analysis_is_refused(skimmed: Skimmed) -> None:
     with pytest.raises(ConfigError, match="a skim for the ttbar analysis"):
         run(DimuonAnalysis(), skimmed.catalogue)
@@ -156,3 +206,40 @@ def test_commands(catalogue_file: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "the cutflow count events of the skim only" in capsys.readouterr().err
     result = run(TtbarAnalysis(), Catalogue.load(f"{skim}/{CATALOGUE}"), limits=Limits(1, 10))
     assert result.ledger.events_processed == 10
+
+
+def test_a_refused_run_leaves_the_earlier_results_as_they_were(
+    skimmed: Skimmed,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What they are of may not be had again."""
+
+    def connected(settings: Any, *_: Any) -> Any:
+        raise ExecutionError(settings.address)
+
+    monkeypatch.setattr(executors, "connected", connected)
+    skim, out = skimmed.path.parent, tmp_path / "out"
+    common = ["--catalogue", str(skimmed.path), "--datasets", "ttbar__scaleup", "--quiet"]
+    again = ["process", *common, "--output", str(out)]
+    assert main(again) == 0
+    (tmp_path / "loose.toml").write_text("[jet]\nmin_pt = 25")
+    full = str(tmp_path / "full.json")
+    skimmed.catalogue.model_copy(update={"skim": None}).write(Path(full))
+    earlier = contents(out) | contents(skim)
+    scheduler = ["--scheduler", "tcp://127.0.0.1:9"]
+    for command, message in (
+        ([*again, "--config", str(tmp_path / "loose.toml")], "may lack events for 25.0"),
+        ([*again, "--config", str(tmp_path / "none.toml")], "No such file"),
+        ([*again, *scheduler], "tcp://127.0.0.1:9"),
+        (["skim", *common, "--output", str(skim)], "a skim already"),
+        (["skim", "--catalogue", full, *scheduler, "--output", str(skim)], "tcp://127.0.0.1:9"),
+    ):
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+        assert contents(out) | contents(skim) == earlier
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -11,6 +11,7 @@ from analysis.cli.fit import fit_if_possible
 from analysis.cli.plot import plot
 from analysis.cli.report import report
 from analysis.cli.show import show_results
+from analysis.files import sole_run
 
 SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, fit, report (the default)"
 
@@ -23,13 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Each stage says when it begins; the tables of all come together at the end."""
+    with sole_run(arguments.output):
+        run_all(arguments)
+
+
+def run_all(arguments: argparse.Namespace) -> None:
     folder = arguments.output
     logger.info("processing %s ...", options.catalogue_path(arguments))
     process.process(arguments, tables=False)
     logger.info("drawing the regions, their variations, control plots ...")
     plot(folder)
     logger.info("fitting the top peak ...")
-    toppeak.fit(folder, tables=False)
+    toppeak.fit_if_possible(folder, tables=False)
     logger.info("estimating the multijet background ...")
     abcd_if_possible(folder, tables=False)
     logger.info("fitting the cross section ...")

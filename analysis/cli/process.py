@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
-from analysis.errors import IncompleteError
+from analysis.errors import ConfigError, IncompleteError
+from analysis.files import sole_run
 
 if TYPE_CHECKING:
+    from analysis.config import AnalysisConfig
     from analysis.execution.ledger import Ledger
     from analysis.results import Normalised
 
@@ -28,11 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    process(arguments)
+    with sole_run(arguments.output):
+        process(arguments)
 
 
 def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
-    """Process, save, normalise, and print the yields."""
+    """Process, save, normalise, and print the yields.
+
+    Earlier results in the folder are there until nothing can refuse the run any more.
+    """
     choices = options.normalisation_choices(arguments)
     catalogue = options.selected_catalogue(arguments)
 
@@ -45,8 +52,8 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
+    _tell_obstacles(config, choices["qcd"])
     execution = options.execution(arguments)
-    results.begin_run(arguments.output)
     try:
         result = execute(
             TtbarAnalysis(config),
@@ -56,6 +63,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
             catalogue_path=str(options.catalogue_path(arguments)),
             checkpoints=arguments.output / results.CHECKPOINTS,
             resume=arguments.resume,
+            begin=partial(results.begin_run, arguments.output),
         )
     except KeyboardInterrupt:
         logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)
@@ -75,6 +83,18 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     report(normalised, tables)
     logger.info("results in %s", arguments.output)
     return normalised
+
+
+def _tell_obstacles(config: AnalysisConfig, qcd: str) -> None:
+    """What later stages cannot do; raises ConfigError where the run itself needs it."""
+    from analysis.postprocess import obstacles
+
+    found = obstacles.obstacles(config)
+    if qcd == "abcd" and obstacles.MULTIJET in found:
+        msg = f"--qcd abcd: {found[obstacles.MULTIJET]}"
+        raise ConfigError(msg)
+    for result, reason in found.items():
+        logger.warning("the run will have no %s: %s", obstacles.WORDS[result], reason)
 
 
 def _tell(ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.cli import options
 from analysis.errors import IncompleteError
+from analysis.files import sole_run
 
 SUMMARY = "write the events and branches that are used to slim ntuples"
 
@@ -41,14 +42,15 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
     try:
-        skimmed = make_skim(
-            catalogue,
-            arguments.output,
-            config,
-            execution=options.execution(arguments),
-            source=str(options.catalogue_path(arguments)),
-            rntuple=arguments.rntuple,
-        )
+        with sole_run(arguments.output):
+            skimmed = make_skim(
+                catalogue,
+                arguments.output,
+                config,
+                execution=options.execution(arguments),
+                source=str(options.catalogue_path(arguments)),
+                rntuple=arguments.rntuple,
+            )
     except IncompleteError as error:
         msg = f"{error} (a skim has to be complete: {arguments.output} has no catalogue)"
         raise IncompleteError(msg) from error

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
+from analysis.errors import AnalysisError
 
 SUMMARY = "fit the top quark's peak of a finished run over its sidebands"
 
@@ -40,3 +41,11 @@ def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:
         show(*top_peak_table(result), title="Top peak")
     for remark in remarks(result):
         logger.info("%s", remark)
+
+
+def fit_if_possible(folder: Path, tables: bool = True) -> None:
+    """The same as one of all stages: a run without what it needs is complete without it."""
+    try:
+        fit(folder, tables=tables)
+    except AnalysisError as error:
+        logger.warning("no top peak: %s", error)

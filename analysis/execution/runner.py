@@ -38,7 +38,7 @@ from analysis.execution.plan import (
 )
 from analysis.execution.provenance import provenance
 from analysis.execution.signals import handled, held
-from analysis.skimmed import require_covered
+from analysis.skimmed import require_covered, require_preselected
 from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)
@@ -102,17 +102,20 @@ def run(
     schema: type[Any] | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    begin: Callable[[], None] | None = None,
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
     Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
     AGCSchema if neither it nor the caller names one) are used if it has them.
 
-    Raises ConfigError for a skim that may lack events that the processor selects.
+    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
     `checkpoints`, if there is one; with `resume` those that are there are not processed again.
+    `begin` is called when nothing can refuse the run any more, the workers are there, and no event has
+    been read: for what makes room for its results.
     Ctrl-C and SIGTERM raise KeyboardInterrupt (`signals.Interrupted`) when they have been saved.
     """
     execution = execution or Execution()
@@ -120,6 +123,7 @@ def run(
     config: Configuration | None = getattr(processor, "config", None)
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
+    require_preselected(catalogue.preselection, config)
     require_covered(catalogue.skim, config)
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
@@ -147,7 +151,9 @@ def run(
         elif store.has_some():
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():
-        output, account = _execute(items, wrapped, execution, layout, refused, restored, store)
+        output, account = _execute(
+            items, wrapped, execution, layout, refused, restored, store, begin or _nothing
+        )
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     metrics = output["metrics"]
@@ -184,13 +190,17 @@ def _execute(
     refused: Mapping[str, str],
     restored: Restored,
     store: Checkpoints | None,
+    begin: Callable[[], None],
 ) -> tuple[Output, Account]:
     """Process what was not restored; the merged output of all, and what became of each chunk."""
     missing = [number for number in range(len(items)) if number not in restored.done]
     account = Account(done=set(restored.done), warnings=dict(restored.warnings))
     output = restored.output
-    if missing:
+    if not missing:
+        begin()
+    else:
         with workers(execution) as found:
+            begin()
             loop = ChunkLoop(found, execution, missing, account, output)
             if store is not None:
                 loop.keep = store.keep
@@ -207,6 +217,10 @@ def _execute(
                         store.flush()
             output = loop.total
     return output or {"out": {}, "metrics": {}}, account
+
+
+def _nothing() -> None:
+    pass
 
 
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:

@@ -81,6 +81,22 @@ def validation_sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
     return Sides(near, isolation.control), transverse_mass
 
 
+def require_edges(plane: Hist, config: AnalysisConfig) -> None:
+    """Raises AbcdError, naming the settings, if the cuts make no regions of (isolation, m_T)."""
+    cuts = config.multijet
+    for x, y in (sides(config), validation_sides(config)):
+        try:
+            count_plane(plane, x, y)
+        except AbcdError as error:
+            msg = (
+                f"muon.max_isolation ({config.muon.max_isolation:g}), multijet.min_control_isolation "
+                f"({cuts.min_control_isolation:g}) and multijet.min_transverse_mass "
+                f"({cuts.min_transverse_mass:g}) have to be edges of the bins of multijet.isolation and "
+                f"multijet.transverse_mass: {error}"
+            )
+            raise AbcdError(msg) from error
+
+
 def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate:
     """From the normalised plane with all processes; raises AbcdError for cuts that make no regions."""
     regions = sides(config)
@@ -88,6 +104,8 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
         name: plane[{"region": region, "process": name, "channel": 0}]
         for name in plane.axes["process"]
     }
+    for part in by_process.values():
+        require_edges(part, config)
     prompt = [name for name in by_process if name not in (DATA, MULTIJET)]
     found: dict[str, Strict] = {}
     refusals: dict[str, str] = {}

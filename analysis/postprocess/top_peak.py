@@ -16,6 +16,7 @@ from analysis.config import TopPeak
 from analysis.metadata import NOMINAL
 from analysis.postprocess.fits import PeakFit, SidebandFit, fit_peak, fit_sidebands
 from analysis.postprocess.minimise import FitError
+from analysis.postprocess.obstacles import require_windows
 from analysis.postprocess.shapes import PeakStart
 from analysis.postprocess.sidebands import SidebandRegions, Window, count_histogram
 from analysis.postprocess.yields import Table
@@ -76,6 +77,7 @@ def fit_top_peak(observable: Hist, settings: TopPeak) -> TopPeakResult:
     `observable` has the axes observable (GeV), region, process and variation. Raises SidebandError if
     the settings cut a bin or leave the axis.
     """
+    require_windows(observable.axes["observable"], settings)
     nominal = _nominal(observable)
     window = Window(*settings.window)
     in_window = {name: count_histogram(content, window).value for name, content in nominal.items()}

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from analysis import results
+from analysis.config import AnalysisConfig
 from analysis.errors import OutputError
 from analysis.execution.ledger import Ledger
 from analysis.inference import report as fit_report
 from analysis.inference.measurement import Measurement
 from analysis.postprocess.multijet import RegionEstimate
+from analysis.postprocess.obstacles import WORDS, obstacles
 from analysis.postprocess.resonances import PeakReport
 from analysis.postprocess.top_peak import TopPeakResult
 from analysis.results import Normalised
@@ -54,7 +56,7 @@ def load(folder: Path) -> Run:
             missing[name] = f"{error}."
             return None
 
-    return Run(
+    run = Run(
         folder=folder,
         ledger=Ledger.load(folder),
         cutflow=attempt("cutflow", results.load_cutflow),
@@ -65,6 +67,20 @@ def load(folder: Path) -> Run:
         measurement=attempt("measurement", fit_report.load),
         missing=missing,
     )
+    missing |= _without_remedy(run)
+    return run
+
+
+def _without_remedy(run: Run) -> dict[str, str]:
+    """Of results that are missing: where the configuration allows none, no command makes them."""
+    if not run.missing.keys() & WORDS.keys():
+        return {}
+    reasons = obstacles(AnalysisConfig.model_validate(run.ledger.config))
+    return {
+        name: f"No {WORDS[name]}: {reason}."
+        for name, reason in reasons.items()
+        if name in run.missing
+    }
 
 
 def _dimuon(folder: Path) -> PeakReport | None:

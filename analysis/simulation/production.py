@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -381,11 +381,21 @@ def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
     }
 
 
+def preselection(detector: DetectorConfig) -> dict[str, float]:
+    """What the catalogue says of the pre-selection, as in that of the POET ntuples."""
+    cuts = detector.preselection
+    limits = {"min_pt": cuts.lepton_pt, "max_abs_eta": cuts.lepton_abs_eta}
+    return {
+        f"{lepton}.{cut}": limit for lepton in ("electron", "muon") for cut, limit in limits.items()
+    }
+
+
 def write_catalogue(
     output: Path,
     entries: dict[str, dict[str, Any]],
     luminosity_ipb: float = LUMINOSITY_IPB,
     tree: str = ntuples.TREE,
+    preselection: Mapping[str, float] | None = None,
 ) -> Path:
     """Add `entries` to the catalogue of `output` (made if absent). Raises OutputError."""
     path = output / CATALOGUE
@@ -407,6 +417,7 @@ def write_catalogue(
         "luminosity": f"{luminosity_ipb:g} /pb",
         "tree": tree,
         "base": ".",
+        "preselection": dict(preselection or {}),
         "datasets": datasets,
     }
     write_json(path, result)
@@ -445,6 +456,10 @@ def produce(
         for process in processes:
             order = Order(process, events, seed, detector or DetectorConfig(), block_events)
             dataset = make_dataset(order, output, pool, progress)
-            write_catalogue(output, {process.name: entry(dataset, seed)})
+            write_catalogue(
+                output,
+                {process.name: entry(dataset, seed)},
+                preselection=preselection(order.detector),
+            )
             datasets.append(dataset)
     return datasets

@@ -25,6 +25,7 @@ from analysis.simulation.production import (
     Progress,
     entry,
     make_dataset,
+    preselection,
     write_catalogue,
     write_record,
 )
@@ -64,6 +65,13 @@ DIMUON_BITS = 11
 
 SKIM_JETS, SKIM_PT, SKIM_ETA, SKIM_TAG = 4, 28.0, 2.4, 0.8
 """Skim: four jets that reach 28 GeV in some variation, one of them b tagged."""
+SKIM = {
+    "jet.min_pt": SKIM_PT,
+    "jet.max_abs_eta": SKIM_ETA,
+    "jet.btag_threshold": SKIM_TAG,
+    "regions.min_jets": SKIM_JETS,
+}
+"""The same as the catalogue's limits to cuts."""
 JET_PT = 20.0
 """Jets below it in every variation are left out."""
 
@@ -197,6 +205,7 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
     }
     entries[PSEUDODATA] = _pseudodata_entry(output, work / "pseudodata", made["pseudodata"])
     _make_dimuons(output / "dimuon")
-    path = write_catalogue(output, entries, PSEUDODATA_IPB)
+    limits = preselection(DetectorConfig()) | SKIM
+    path = write_catalogue(output, entries, PSEUDODATA_IPB, preselection=limits)
     shutil.rmtree(work)
     return path

@@ -224,6 +224,42 @@ def test_wrong_arguments(
     assert not (tmp_path / "results").exists()
 
 
+def test_stages_that_the_configuration_does_not_allow(
+    tmp_path: Path,
+    catalogue_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Told before the run; the other stages run; afterwards the real reason is said, not a command."""
+    config = tmp_path / "mine.toml"
+    config.write_text("[observable]\nbins=20\nlow=0\nhigh=500\n[muon]\nmax_isolation=0.12")
+    monkeypatch.setattr("analysis.cli.all.plot", lambda _: None)  # takes most of the time
+    out = tmp_path / "out"
+    command = ["--catalogue", str(catalogue_file), "--datasets", "ttbar__nominal", "--quiet"]
+    command += ["--max-events", "100", "--config", str(config), "--output", str(out)]
+    assert "--qcd abcd: muon.max_isolation" in error_of(
+        capsys, "process", *command, "--qcd", "abcd"
+    )
+    assert not out.exists()
+
+    assert main(["all", *command]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(
+        "the run will have no top peak: top_peak.fit_range has to be on edges"
+    )
+    assert told[1].startswith("the run will have no multijet estimate: muon.max_isolation (0.12)")
+    assert [line.split(":")[0] for line in told[2:5]] == [
+        "no top peak", "no multijet estimate", "no cross section"
+    ]  # fmt: skip
+    reasons = "cuts the bin from 75 to 100", "cuts the bin from 0.1 to 0.15"
+    assert main(["show", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    page = (out / "report.html").read_text()
+    assert all(reason in shown and reason in page for reason in reasons)
+    assert "run 'abcd' on it first" not in shown + page
+    assert "run 'toppeak' on it first" not in shown + page
+
+
 def test_a_bad_file_leaves_nothing_that_looks_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

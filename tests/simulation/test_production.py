@@ -63,6 +63,9 @@ def test_the_catalogue_says_what_the_generator_did(made):
     entry = catalogue["datasets"][NAME]
     assert catalogue["tree"] == "events"
     assert catalogue["base"] == "."
+    lepton = {"min_pt": 26, "max_abs_eta": 2.1}
+    limits = {f"{name}.{cut}": at for name in ("electron", "muon") for cut, at in lepton.items()}
+    assert catalogue["preselection"] == limits
     sigma = float(entry["cross_section"].removesuffix(" pb"))
     assert sigma * entry["k_factor"] == pytest.approx(831.76, rel=1e-12)
     assert entry["sum_of_weights"] == dataset.generated

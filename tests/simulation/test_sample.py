@@ -50,6 +50,13 @@ def test_every_process_and_variation_is_there(catalogue):
     assert set(catalogue["datasets"]) == names
 
 
+def test_the_catalogue_says_what_cuts_are_too_loose(catalogue):
+    """What is written with the next sample is what this one has."""
+    made = production.preselection(DetectorConfig()) | sample.SKIM
+    assert catalogue["preselection"] == made
+    assert made["jet.min_pt"] == 28
+
+
 def test_simulated_datasets_are_normalised_to_what_the_generator_did(catalogue):
     records = production.read_records(SAMPLE)
     for name, entry in catalogue["datasets"].items():
