@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 SIGNAL = "new signal"
 STRENGTH = "signal_strength"
+STATISTICS = "signal_staterror"
 BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REACH = 10.0
 """Errors above the best fit up to which the limit is looked for."""
@@ -238,10 +239,12 @@ def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> di
         )
         raise WorkspaceError(msg)
     errors = factor * np.sqrt(template.variances)
-    modifiers: list[dict[str, Any]] = [{"name": STRENGTH, "type": "normfactor", "data": None}]
-    for modifier in first["modifiers"]:
-        if modifier["type"] == "staterror":
-            modifiers.append({**modifier, "data": errors.tolist()})
-        elif modifier["name"] == "Luminosity":
-            modifiers.append(copy.deepcopy(modifier))
+    # Not the bins' common one: pyhf would take its size from the sum at strength 1, so that the limit
+    # depended on the cross section that the signal is scaled to.
+    own = {"name": f"{STATISTICS}_{channel['name']}", "type": "staterror", "data": errors.tolist()}
+    modifiers: list[dict[str, Any]] = [
+        {"name": STRENGTH, "type": "normfactor", "data": None},
+        own,
+        *(copy.deepcopy(m) for m in first["modifiers"] if m["name"] == "Luminosity"),
+    ]
     return {"name": SIGNAL, "data": (factor * template.values).tolist(), "modifiers": modifiers}

@@ -125,3 +125,19 @@ def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "figures" / "limit.pdf").stat().st_size > 5000
     assert main([*arguments, "--sum-of-weights", "0"]) == 2
     assert "sum_of_weights" in capsys.readouterr().err
+
+
+def test_the_limit_is_the_same_whatever_cross_section_the_signal_is_scaled_to() -> None:
+    """Its statistical error is its own, also where the background has one."""
+    spec = background_only()
+    spec["channels"][0]["samples"][0]["modifiers"].append(
+        {"name": "staterror_bin", "type": "staterror", "data": [4.0]}
+    )
+    limits = [
+        upper_limit(spec, signal(), RATE.model_copy(update={"cross_section_pb": section}))
+        for section in (1.0, 1000.0)
+    ]
+    small, large = limits
+    assert large.observed * 1000 == pytest.approx(small.observed, rel=1e-3)
+    assert large.strength_error * 1000 == pytest.approx(small.strength_error, rel=1e-3)
+    assert [x * 1000 for x in large.expected] == pytest.approx(small.expected, rel=1e-3)
