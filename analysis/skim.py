@@ -20,7 +20,7 @@ from analysis import ntuples
 from analysis.catalogue import Catalogue, Dataset
 from analysis.config import AnalysisConfig
 from analysis.digests import short_digest
-from analysis.errors import CatalogueError
+from analysis.errors import CatalogueError, OutputError
 from analysis.execution.ledger import Ledger
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
@@ -90,6 +90,7 @@ def make_skim(
     if catalogue.skim is not None:
         msg = f"the catalogue is a skim already, made of {catalogue.skim.source}"
         raise CatalogueError(msg)
+    _require_apart(catalogue, folder)
     path = writable_folder(folder) / CATALOGUE
     parts = folder / _PARTS
 
@@ -119,6 +120,28 @@ def make_skim(
     )
     made.write(path)
     return Skimmed(Catalogue.load(path), path, result.ledger)
+
+
+def _require_apart(catalogue: Catalogue, folder: Path) -> None:
+    """Raises OutputError where the skim would take the place of files that it did not make."""
+    made_before: set[str] = set()
+    if (folder / CATALOGUE).exists():
+        before = Catalogue.load(folder / CATALOGUE)
+        if before.skim is None:
+            msg = f"{folder / CATALOGUE} is the catalogue of other ntuples: name another folder"
+            raise OutputError(msg)
+        made_before = set(before.datasets)
+    inputs = {Path(file.url).resolve().parent for file in catalogue.files if "://" not in file.url}
+    for name in catalogue.datasets:
+        target = folder / name
+        if target.resolve() in inputs:
+            msg = f"{target} has ntuples of the input: name another folder for the skim"
+            raise OutputError(msg)
+        if name not in made_before and target.is_dir() and any(target.iterdir()):
+            msg = (
+                f"{target} has files that no finished skim made: remove it, or name another folder"
+            )
+            raise OutputError(msg)
 
 
 def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:

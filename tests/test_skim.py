@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from analysis.cli import main
 from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.config import AnalysisConfig
 from analysis.dimuon import DimuonAnalysis
-from analysis.errors import CatalogueError, ConfigError, ExecutionError, IncompleteError
+from analysis.errors import (
+    CatalogueError,
+    ConfigError,
+    ExecutionError,
+    IncompleteError,
+    OutputError,
+)
 from analysis.execution import executors
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
@@ -182,6 +189,25 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
     assert not (tmp_path / ".parts").exists()
 
 
+def test_nothing_is_deleted_that_no_skim_made(catalogue: Catalogue, tmp_path: Path) -> None:
+    few = catalogue.select(["ttbar__nominal"])
+    folder = tmp_path / "input"
+    (folder / "ttbar__nominal").mkdir(parents=True)
+    for file in few.files:
+        shutil.copy(file.url, folder / "ttbar__nominal")
+    few.model_copy(update={"base": str(folder)}).write(tmp_path / "mine.json")
+    before = {path: path.read_bytes() for path in folder.rglob("*.root")}
+    assert before
+    with pytest.raises(OutputError, match="no finished skim made"):
+        make_skim(few, folder)
+    few.write(folder / CATALOGUE)
+    with pytest.raises(OutputError, match="catalogue of other ntuples"):
+        make_skim(few, folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*.root")} == before
+    made = make_skim(few, tmp_path / "skim").path.read_bytes()
+    assert make_skim(few, tmp_path / "skim").path.read_bytes() == made
+
+
 @pytest.mark.parametrize("rntuple", [False, True])
 def test_a_dataset_without_selected_events(
     catalogue: Catalogue, tmp_path: Path, rntuple: bool
@@ -226,7 +252,9 @@ def test_a_refused_run_leaves_the_earlier_results_as_they_were(
     assert main(again) == 0
     (tmp_path / "loose.toml").write_text("[jet]\nmin_pt = 25")
     full = str(tmp_path / "full.json")
-    skimmed.catalogue.model_copy(update={"skim": None}).write(Path(full))
+    shutil.copytree(skim, tmp_path / "input")
+    apart = {"skim": None, "base": str(tmp_path / "input")}
+    skimmed.catalogue.model_copy(update=apart).write(Path(full))
     earlier = contents(out) | contents(skim)
     scheduler = ["--scheduler", "tcp://127.0.0.1:9"]
     for command, message in (
