@@ -21,16 +21,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Every finding of `error` as `place: what`, in the order of the input."""
-    return [_fault(finding, model) for finding in error.errors(include_url=False)]
+def faults(error: ValidationError, model: type[BaseModel], content: Any = None) -> list[str]:
+    """Every finding of `error` as `place: what`, in the order of the input.
+
+    With `content`, the input, elements of lists that have a name are called by it.
+    """
+    return [_fault(finding, model, content) for finding in error.errors(include_url=False)]
 
 
-def _fault(finding: Any, model: type[BaseModel]) -> str:
+def _fault(finding: Any, model: type[BaseModel], content: Any) -> str:
     if not finding["loc"] and finding["type"] == "value_error":
         return str(finding["msg"]).removeprefix("Value error, ")  # names the keys itself
     *parents, last = finding["loc"] or ("input",)
-    place = ".".join(str(part) for part in (*parents, last) if part != "[key]")
+    place = ".".join(_named(content, [part for part in (*parents, last) if part != "[key]"]))
     if finding["type"] == "extra_forbidden":
         return f"{place}: unknown key, {_hint(str(last), _keys_at(model, parents), model)}"
     if finding["type"] == "missing":
@@ -41,6 +44,16 @@ def _fault(finding: Any, model: type[BaseModel]) -> str:
     shown = not said and not isinstance(finding["input"], dict | list)
     given = f", got {finding['input']!r}" if shown else ""
     return f"{place}: {message}{given}"
+
+
+def _named(content: Any, location: list[Any]) -> Iterator[str]:
+    for part in location:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            content = None
+        name = content.get("name") if isinstance(content, dict) else None
+        yield name if isinstance(part, int) and isinstance(name, str) else str(part)
 
 
 def _hint(key: str, here: list[str], model: type[BaseModel]) -> str:

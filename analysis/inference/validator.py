@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.inference.errors import WorkspaceError
+from analysis.inference.structure import require_structure
 from analysis.validation import Strict
 
 Array = NDArray[np.float64]
@@ -79,15 +80,12 @@ def validate(spec: Spec, processes: Sequence[str] | None = None) -> list[Finding
     `processes` are the samples that each channel must have; without them, every sample that any
     channel has. Raises WorkspaceError for what has not the structure of a workspace.
     """
-    try:
-        channels = {
-            channel["name"]: [_sample(channel["name"], sample) for sample in channel["samples"]]
-            for channel in spec["channels"]
-        }
-        observed = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"not a pyhf workspace: {type(error).__name__}: {error}"
-        raise WorkspaceError(msg) from error
+    require_structure(spec)
+    channels = {
+        channel["name"]: [_sample(channel["name"], sample) for sample in channel["samples"]]
+        for channel in spec["channels"]
+    }
+    observed = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
     findings = [
         finding
         for samples in channels.values()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.inference.config import InferenceConfig, Variation
 from analysis.inference.errors import WorkspaceError
+from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
 from analysis.inference.validator import NO_DIFFERENCE
 
@@ -84,6 +85,11 @@ def load(path: Path) -> Spec:
         keys = ", ".join(spec) if isinstance(spec, dict) else type(spec).__name__
         msg = f"workspace {path}: no pyhf workspace: it has no 'channels', there is {keys or 'nothing'}"
         raise WorkspaceError(msg)
+    try:
+        require_structure(spec)
+    except WorkspaceError as error:
+        msg = f"workspace {path}: {error}"
+        raise WorkspaceError(msg) from error
     return spec
 
 

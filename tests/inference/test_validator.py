@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.validator import require_valid, validate
+from analysis.inference.workspace import load
 from tests.inference.models import SIGNAL, modifier, sample, shapes
 
 Spec = dict[str, Any]
@@ -122,9 +125,54 @@ def test_observations_must_fit_the_channels() -> None:
     assert [finding.rule for finding in validate(spec)] == ["no-data"]
 
 
-def test_what_is_no_workspace_is_refused() -> None:
-    with pytest.raises(WorkspaceError, match="not a pyhf workspace"):
-        validate({"channels": [{"name": "A"}]})
+def _twice(key: str) -> Callable[[Spec], Any]:
+    return lambda spec: spec[key].append(copy.deepcopy(spec[key][0]))
+
+
+MALFORMED: dict[str, tuple[Callable[[Spec], Any], str]] = {
+    "sample of other bins": (
+        lambda spec: spec["channels"][0]["samples"][1]["data"].pop(),
+        "channels.A: background has 2 bins, signal has 3",
+    ),
+    "histosys of other bins": (
+        lambda spec: modifier(spec, "histosys")["data"]["hi_data"].append(1.0),
+        "channels.A: histosys Jet energy scale of signal, hi_data has 4 bins, signal has 3",
+    ),
+    "staterror of other bins": (
+        lambda spec: modifier(spec, "staterror")["data"].pop(),
+        "channels.A: staterror staterror_A of signal has 2 bins, signal has 3",
+    ),
+    "normsys without hi": (
+        lambda spec: modifier(spec, "normsys")["data"].pop("hi"),
+        "channels.A.samples.signal.modifiers.Luminosity.normsys.data.hi: missing",
+    ),
+    "modifier without type": (
+        lambda spec: modifier(spec, "normsys").pop("type"),
+        "channels.A.samples.signal.modifiers.Luminosity: unable to extract tag using discriminator",
+    ),
+    "unknown type": (
+        lambda spec: modifier(spec, "normsys").update(type="normsyst"),
+        "modifiers.Luminosity: input tag 'normsyst' found using 'type' does not match any of",
+    ),
+    "no measurement": (lambda spec: spec["measurements"].clear(), "measurements: list should have"),
+    "no channel": (lambda spec: spec["channels"].clear(), "channels: list should have"),
+    "channel twice": (_twice("channels"), "channels of the same name: A"),
+    "observation twice": (_twice("observations"), "observations of the same name: A"),
+    "no samples": (lambda spec: spec["channels"][0].pop("samples"), "channels.A.samples: missing"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_workspace_is_refused_by_place(name: str, tmp_path: Path) -> None:
+    spoil, said = MALFORMED[name]
+    spec = shapes()
+    spoil(spec)
+    with pytest.raises(WorkspaceError, match=f"^not a pyhf workspace: .*{re.escape(said)}"):
+        validate(spec)
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(spec))
+    with pytest.raises(WorkspaceError, match=re.escape(said)):
+        load(path)
 
 
 @pytest.mark.shared
