@@ -17,7 +17,7 @@ from analysis.config import Binning
 from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import conditional
-from analysis.inference.templates import Template
+from analysis.inference.templates import Template, rebinned
 from analysis.postprocess.normalisation import scale_factor
 from analysis.validation import Strict
 
@@ -30,8 +30,6 @@ BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REACH = 10.0
 """Errors above the best fit up to which the limit is looked for."""
 POINTS = 41
-_EDGE = 1e-3
-"""Part of a bin by which edges may differ."""
 
 
 class SignalRate(Strict):
@@ -84,13 +82,14 @@ def read_signal(
 ) -> dict[str, Template]:
     """Weighted events of a signal: the histograms of a ROOT file that are named as channels.
 
-    Raises WorkspaceError for a file that cannot be read or has no such histogram, and for bins that
-    are not those of the model, if their `binning` is known.
+    Where the `binning` of the model is known, in its bins. Raises WorkspaceError for a file that cannot
+    be read or has no such histogram, and for one that has not the edges of the model's bins.
     """
     channels = [channel["name"] for channel in spec["channels"]]
     try:
         with uproot.open(path) as file:
-            names = file.keys(cycle=False)
+            kinds = file.classnames(recursive=False, cycle=False)
+            names = [name for name, kind in kinds.items() if kind.startswith("TH1")]
             histograms = {name: file[name].to_hist() for name in channels if name in names}
     except (OSError, ValueError) as error:
         msg = f"signal {path}: cannot be read: {str(error).splitlines()[0]}"
@@ -102,8 +101,10 @@ def read_signal(
         )
         raise WorkspaceError(msg)
     if binning is not None:
-        for name, histogram in histograms.items():
-            _require_edges(f"signal {path}, {name}", histogram.axes[0].edges, binning)
+        return {
+            name: rebinned(f"signal {path}, {name}", histogram, binning)
+            for name, histogram in histograms.items()
+        }
     return {
         name: Template(
             histogram.values(),
@@ -111,17 +112,6 @@ def read_signal(
         )
         for name, histogram in histograms.items()
     }
-
-
-def _require_edges(where: str, edges: Array, binning: Binning) -> None:
-    width = (binning.high - binning.low) / binning.bins
-    wanted = np.linspace(binning.low, binning.high, binning.bins + 1)
-    if edges.shape != wanted.shape or not np.allclose(edges, wanted, rtol=0, atol=_EDGE * width):
-        msg = (
-            f"{where}: {edges.size - 1} bins from {edges[0]:g} to {edges[-1]:g} GeV, the model has "
-            f"{binning.bins} of {width:g} GeV from {binning.low:g} to {binning.high:g} GeV"
-        )
-        raise WorkspaceError(msg)
 
 
 def with_signal(
@@ -245,6 +235,11 @@ def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> di
     modifiers: list[dict[str, Any]] = [
         {"name": STRENGTH, "type": "normfactor", "data": None},
         own,
-        *(copy.deepcopy(m) for m in first["modifiers"] if m["name"] == "Luminosity"),
+        *(copy.deepcopy(m) for m in first["modifiers"] if _is_luminosity(m)),
     ]
     return {"name": SIGNAL, "data": (factor * template.values).tolist(), "modifiers": modifiers}
+
+
+def _is_luminosity(modifier: Mapping[str, Any]) -> bool:
+    """As the type or the name says: `Luminosity`, `lumi_13TeV`; a fitted luminosity fraction too."""
+    return bool(modifier["type"] == "lumi" or modifier["name"].casefold().startswith("lumi"))

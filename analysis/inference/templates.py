@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 
 DEAD = 1e-3
 """A variation with less than this part of the nominal events is no variation."""
+_EDGE = 1e-3
+"""Part of a bin of the model by which edges may differ."""
 
 
 class Template(NamedTuple):
@@ -148,7 +150,7 @@ def _templates(
     fraction = 1.0 if config.luminosity_fraction == "free" else config.luminosity_fraction
     by_key: dict[Key, Template] = {}
     for key, histogram in histograms.items():
-        template = _rebinned(key, histogram, config.binning)
+        template = rebinned(f"histogram {_name(key)}", histogram, config.binning)
         factor = 1.0 if key[1] == DATA else fraction
         scaled = Template(factor * template.values, factor**2 * template.variances)
         by_key[key] = _mended(key, scaled, notes)
@@ -159,16 +161,21 @@ def _templates(
     return Templates(edges, list(config.regions), processes, by_key, notes, reference)
 
 
-def _rebinned(key: Key, histogram: Hist, binning: Binning) -> Template:
-    """Raises WorkspaceError if an edge of the model is none of the histogram."""
+def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
+    """The histogram, which messages call `name`, in the bins of the model.
+
+    Raises WorkspaceError if an edge of the model is none of the histogram, or a value no number.
+    """
     edges = histogram.axes[0].edges
+    width = (binning.high - binning.low) / binning.bins
     wanted = np.linspace(binning.low, binning.high, binning.bins + 1)
     places = [int(np.argmin(np.abs(edges - edge))) for edge in wanted]
-    wrong = [edge for edge, i in zip(wanted, places, strict=True) if not np.isclose(edges[i], edge)]
-    if wrong:
+    wrong = wanted[np.abs(edges[places] - wanted) > _EDGE * width]
+    if wrong.size:
         msg = (
-            f"histogram {_name(key)}: {wrong[0]:g} GeV is no edge of its bins "
-            f"({edges.size - 1} from {edges[0]:g} to {edges[-1]:g} GeV)"
+            f"{name}: {wrong[0]:g} GeV is no edge of its bins ({edges.size - 1} from {edges[0]:g} to "
+            f"{edges[-1]:g} GeV), the model has {binning.bins} of {width:g} GeV from "
+            f"{binning.low:g} to {binning.high:g} GeV"
         )
         raise WorkspaceError(msg)
     values, variances = histogram.values(), histogram.variances()
@@ -176,7 +183,7 @@ def _rebinned(key: Key, histogram: Hist, binning: Binning) -> Template:
         variances = values
     for array in (values, variances):
         if not np.all(np.isfinite(array)):
-            msg = f"histogram {_name(key)}: values that are no numbers in bins " + ", ".join(
+            msg = f"{name}: values that are no numbers in bins " + ", ".join(
                 map(str, np.flatnonzero(~np.isfinite(array)))
             )
             raise WorkspaceError(msg)

@@ -18,7 +18,7 @@ from analysis.cli import main
 from analysis.config import Binning
 from analysis.inference import report
 from analysis.inference.errors import WorkspaceError
-from analysis.inference.limit import SIGNAL, SignalRate, upper_limit, with_signal
+from analysis.inference.limit import SIGNAL, SignalRate, read_signal, upper_limit, with_signal
 from analysis.inference.measurement import measure
 from analysis.inference.templates import Template
 from tests.inference.models import sample, shapes, workspace
@@ -96,11 +96,34 @@ def test_a_signal_in_other_bins_of_the_same_number_is_refused(
     for edges in ((50, 150, 250, 350), (100, 250, 300, 400)):
         assert status(*edges) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert line.endswith("GeV, the model has 3 of 100 GeV from 100 to 400 GeV")
-        assert f"signal.root, A: 3 bins from {edges[0]} to {edges[-1]} GeV" in line
+        assert line.endswith("GeV), the model has 3 of 100 GeV from 100 to 400 GeV")
+        assert f"signal.root, A: {'100' if edges[0] == 50 else '200'} GeV is no edge" in line
+        assert f"(3 from {edges[0]} to {edges[-1]} GeV)" in line
     (tmp_path / "results.json").unlink()
     assert status(50, 150, 250, 350) == 0
     assert "the edges of the signal's bins are not compared" in capsys.readouterr().err
+
+
+def test_a_signal_in_finer_bins_is_summed_into_those_of_the_model(tmp_path: Path) -> None:
+    edges = [50, 100, 150, 200, 300, 400]
+    histogram = Hist(hist.axis.Variable(edges), storage=hist.storage.Weight())
+    histogram.view().value = [9.0, 1.0, 2.0, 4.0, 5.0]
+    histogram.view().variance = [8.0, 3.0, 5.0, 7.0, 6.0]
+    with uproot.recreate(tmp_path / "signal.root") as file:
+        file["A"] = histogram
+        file.mktree("B", {"events": "f8"})
+    made = read_signal(tmp_path / "signal.root", shapes(), Binning(bins=3, low=100, high=400))
+    assert list(made) == ["A"]
+    assert made["A"].values.tolist() == [3.0, 4.0, 5.0]
+    assert made["A"].variances.tolist() == [8.0, 7.0, 6.0]
+
+
+@pytest.mark.parametrize(("name", "there"), [("lumi_13TeV", True), ("LUMI", True), ("rate", False)])
+def test_the_signal_has_the_luminosity_error_of_the_model(name: str, there: bool) -> None:
+    spec = background_only()
+    spec["channels"][0]["samples"][0]["modifiers"][0]["name"] = name
+    added = with_signal(spec, signal(), RATE)["channels"][0]["samples"][-1]
+    assert (name in [m["name"] for m in added["modifiers"]]) is there
 
 
 def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
