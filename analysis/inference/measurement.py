@@ -23,6 +23,8 @@ from analysis.validation import Strict
 
 UNSTABLE = 0.02
 """Relative difference of two computations of an error that is said."""
+POOR = 1e-4
+"""Probability of the data under the model below which that is said."""
 DEGENERATE = 0.9
 """Correlation of the strength with another free parameter that is said."""
 TOTAL = "total"
@@ -134,6 +136,13 @@ def measure(
 def _remarks(result: FitResult) -> Iterator[str]:
     """What makes the errors doubtful."""
     poi = result.poi
+    goodness = result.goodness
+    if goodness.p_value is not None and goodness.p_value < POOR:
+        yield (
+            f"the model does not describe the data: χ² {goodness.chi2:.1f} for "
+            f"{goodness.degrees_of_freedom} degrees of freedom (p = {goodness.p_value:.2g}); where data "
+            "and simulation are not of one luminosity, --luminosity-fraction says so"
+        )
     if result.error_up is None or result.error_down is None:
         yield f"MINOS found no error of {poi} on both sides: HESSE's is given"
     if not math.isclose(result.error, result.error_check, rel_tol=UNSTABLE):

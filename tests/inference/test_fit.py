@@ -226,3 +226,14 @@ def test_the_published_workspace_gives_the_published_numbers(shared: Path) -> No
     # HESSE of pyhf's rounded likelihood is off here, and the other computation tells.
     assert result.error_check == pytest.approx(0.076, abs=0.0015)
     assert (result.error_up + result.error_down) / 2 == pytest.approx(0.0789, abs=0.001)
+
+
+def test_a_fit_that_does_not_describe_the_data_says_so() -> None:
+    spec = shapes()
+    spec["observations"][0]["data"] = [x / 80 for x in spec["observations"][0]["data"]]
+    (remark,) = (
+        remark
+        for remark in measure(spec, cross_section_pb=1.0, with_ranking=False).remarks
+        if "does not describe the data" in remark
+    )
+    assert "--luminosity-fraction" in remark
