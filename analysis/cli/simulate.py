@@ -103,7 +103,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         )
         for name in dimuons:
             made = dimuon.make(name, arguments.events, arguments.seed)
-            dimuon.write(made, arguments.output / "dimuon", arguments.seed)
+            dimuon.write(made, arguments.output / dimuon.FOLDER, arguments.seed)
     _report(datasets, arguments.output)
     return 0
 

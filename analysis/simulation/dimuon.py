@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TREE = "Events"
+FOLDER = "dimuon"
+"""Of the samples, in that of a production."""
 MIXTURE = "data__dimuon"
 MIN_PT, MAX_ABS_ETA = 3.0, 2.4
 BLOCK_EVENTS = 2000

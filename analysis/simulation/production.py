@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -42,6 +42,8 @@ EVENTS_PER_FILE = 50_000
 BLOCKS_WITHOUT_EVENTS = 20
 CATALOGUE = "ntuples.json"
 RECORD = "production.json"
+BLOCKS = ".blocks"
+"""Folder of what is not complete."""
 LUMINOSITY_IPB = 2256.38
 Progress = Callable[[str, int, float], None]
 """Called with dataset, pre-selected events so far and their rate [1/s] after every block."""
@@ -311,6 +313,20 @@ def _made_before(order: Order, output: Path) -> Dataset | None:
     return dataset if all((folder / file).exists() for file in dataset.files) else None
 
 
+def require_own(output: Path, names: Iterable[str]) -> None:
+    """Raises OutputError where datasets of `names` would take the place of files from elsewhere.
+
+    What a production made, finished or not, is of its own: it left its record, or its blocks.
+    """
+    if (output / RECORD).exists() or (output / BLOCKS).exists():
+        return
+    taken = [output / CATALOGUE, *(output / name for name in names)]
+    there = next((path for path in taken if path.exists()), None)
+    if there is not None:
+        msg = f"{there} is there and not of a simulation (no {RECORD}): name another folder"
+        raise OutputError(msg)
+
+
 def make_dataset(
     order: Order,
     output: Path,
@@ -322,7 +338,7 @@ def make_dataset(
     if known is not None:
         progress(order.process.name, known.selected, 0.0)
         return known
-    folder = output / ".blocks" / f"{order.process.name}-{order.digest()}"
+    folder = output / BLOCKS / f"{order.process.name}-{order.digest()}"
     blocks = _enough(order, folder, pool, progress)
     files = _merge(order, blocks, output)
     tried = sum(block.counts.tried for block in blocks)
@@ -448,8 +464,13 @@ def produce(
     block_events: int = BLOCK_EVENTS,
     progress: Progress = lambda *_: None,
 ) -> list[Dataset]:
-    """Make the datasets of `processes` and add each, when complete, to the catalogue of `output`."""
+    """Make the datasets of `processes` and add each, when complete, to the catalogue of `output`.
+
+    Raises OutputError for a folder that has ntuples from elsewhere.
+    """
     check_request(events, seed, workers, block_events)
+    if processes:
+        require_own(output, [process.name for process in processes])
     require_generator()
     datasets = []
     with Pool(workers) as pool:

@@ -26,6 +26,7 @@ from analysis.simulation.production import (
     entry,
     make_dataset,
     preselection,
+    require_own,
     write_catalogue,
     write_record,
 )
@@ -190,8 +191,10 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
 
     The full ntuples wait in `output/.work`, removed at the end.
     """
-    require_generator()
     work = output / ".work"
+    if not work.exists():
+        require_own(output, [PSEUDODATA, dimuon.FOLDER, *EVENTS])
+    require_generator()
     made: dict[str, list[Dataset]] = {}
     with Pool(workers) as pool:
         for part, orders in (
@@ -204,7 +207,7 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
         d.process.name: _simulated_entry(output, work / "prediction", d) for d in made["prediction"]
     }
     entries[PSEUDODATA] = _pseudodata_entry(output, work / "pseudodata", made["pseudodata"])
-    _make_dimuons(output / "dimuon")
+    _make_dimuons(output / dimuon.FOLDER)
     limits = preselection(DetectorConfig()) | SKIM
     path = write_catalogue(output, entries, PSEUDODATA_IPB, preselection=limits)
     shutil.rmtree(work)

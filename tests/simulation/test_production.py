@@ -12,7 +12,7 @@ import pytest
 
 from analysis import ntuples
 from analysis.errors import OutputError
-from analysis.simulation import production
+from analysis.simulation import production, sample
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.errors import SimulationError, require_generator
 from analysis.simulation.generator import generate
@@ -131,6 +131,16 @@ def test_a_complete_dataset_is_not_made_again(made, monkeypatch):
     folder, dataset = made
     monkeypatch.setattr(production, "_enough", lambda *_: pytest.fail("made again"))
     assert production.produce([TTBAR], folder, workers=1, **SMALL)[0] == dataset
+
+
+@pytest.mark.parametrize("there", ["ntuples.json", NAME])
+def test_ntuples_from_elsewhere_are_not_written_over(tmp_path, there):
+    (tmp_path / there).mkdir()
+    with pytest.raises(OutputError, match=f"{there} is there and not of a simulation"):
+        production.produce([TTBAR], tmp_path, **SMALL)
+    with pytest.raises(OutputError, match=f"{there} is there and not of a simulation"):
+        sample.make_sample(tmp_path, workers=1, progress=lambda *_: None)
+    assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
 def test_a_killed_worker_is_reported(tmp_path):
