@@ -26,6 +26,8 @@ from analysis.validation import Strict
 REGION = "4j2b"
 SIGNAL = "ttbar"
 PREDICTION = "prediction"
+LEAST_INSIDE = 0.5
+"""Part of a fitted peak that the window has at least."""
 
 _BACKGROUND = "bernstein"
 
@@ -176,8 +178,9 @@ def _fits(content: Hist, settings: TopPeak) -> TopPeakFit:
             return None
 
     start = PeakStart(settings.position, settings.width)
-    peak = attempt(
-        lambda: fit_peak(
+
+    def peak_in_window() -> PeakFit:
+        fitted = fit_peak(
             content,
             span,
             start,
@@ -186,6 +189,24 @@ def _fits(content: Hist, settings: TopPeak) -> TopPeakFit:
             order=order,
             minos=("signal", "position"),
         )
-    )
+        _require_peak(fitted, window)
+        return fitted
+
+    peak = attempt(peak_in_window)
     bands = attempt(lambda: fit_sidebands(content, regions, background=_BACKGROUND, order=order))
     return TopPeakFit(peak=peak, bands=bands, failed=tuple(failed))
+
+
+def _require_peak(fitted: PeakFit, window: Window) -> None:
+    """Raises FitError for a fit whose curve is not the peak in the window: few events give such."""
+    position = fitted.parameters["position"].value
+    inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
+    if fitted.goodness.ndf < 1:
+        msg = "peak fit: no more bins with events than parameters"
+        raise FitError(msg)
+    if not window.low < position < window.high or inside < LEAST_INSIDE:
+        msg = (
+            f"peak fit: what it found, at {position:.0f} GeV with {inside:.0%} inside of {window} GeV, "
+            "is not the peak"
+        )
+        raise FitError(msg)

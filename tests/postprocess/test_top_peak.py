@@ -115,6 +115,16 @@ def test_failed_fit_is_said_and_gives_no_number() -> None:
     assert row == ["data", "-", "-", "-", "-", "-", "-"]
 
 
+@pytest.mark.parametrize(("position", "width"), [(250, 15), (171, 90)])
+def test_a_fit_that_found_something_else_is_no_peak(position: float, width: float) -> None:
+    """Of a bump beside the window, and of one that is as broad as the distribution."""
+    rng = default_rng(3)
+    values = np.concatenate([rng.normal(position, width, 4000), masses(4, 0, 4000)])
+    fits = fit_top_peak(observable({"data": (values, 1.0)}), SETTINGS).fits["data"]
+    assert fits.peak is None
+    assert any("is not the peak" in reason for reason in fits.failed)
+
+
 def test_result_is_read_back() -> None:
     result = fit_top_peak(observable({"ttbar": (masses(5, 400, 1600), 1.0)}), SETTINGS)
     assert TopPeakResult.model_validate_json(result.model_dump_json()) == result
