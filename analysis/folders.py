@@ -28,7 +28,7 @@ def run_folder(folder: Path) -> Path:
 
 def fit_source(source: Path) -> Path:
     """A results folder, ROOT file or workspace; raises OutputError, with the nearest name, if it is none."""
-    return _file(source) if source.suffix in (".root", ".json") else run_folder(source)
+    return required_file(source) if source.suffix in (".root", ".json") else run_folder(source)
 
 
 def workspace_file(source: Path) -> Path:
@@ -38,12 +38,16 @@ def workspace_file(source: Path) -> Path:
             msg = f"{source} has no {WORKSPACE}: run 'fit' on it first"
             raise OutputError(msg)
         return source / WORKSPACE
-    return _file(source, _folders_with(WORKSPACE, source.parent))
+    return required_file(source, _folders_with(WORKSPACE, source.parent))
 
 
-def _file(path: Path, others: list[str] | None = None) -> Path:
+def required_file(path: Path, others: list[str] | None = None) -> Path:
+    """The file; raises OutputError, with the nearest of those beside it and `others`, if it is none."""
     if path.is_file():
         return path
+    if path.is_dir():
+        msg = f"{path} is a folder: expected a file"
+        raise OutputError(msg)
     beside = sorted(other.name for other in path.parent.glob(f"*{path.suffix or '.json'}"))
     hint = _nearest(path.name, [*(others or []), *beside], f"there is none in {path.parent}")
     msg = f"{path}: no such file: {hint}"

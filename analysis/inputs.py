@@ -21,6 +21,7 @@ from analysis.errors import AnalysisError, did_you_mean
 from analysis.execution import remote
 from analysis.execution.failures import describe
 from analysis.execution.runner import Execution, run
+from analysis.folders import required_file
 from analysis.histograms import Histograms
 from analysis.processes import DATA
 from schemas.muons import TREE
@@ -69,9 +70,8 @@ def read_masses(
     every mass is kept; a CSV file is never binned. Raises InputError, or what reading raises.
     """
     path, name = _split(str(source))
-    if "://" not in path and not Path(path).is_file():
-        msg = f"{path}: no such file"
-        raise InputError(msg)
+    if "://" not in path:
+        required_file(Path(path))
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
         return _of_catalogue(Catalogue.load(path), path, datasets, execution, unbinned)

@@ -166,8 +166,8 @@ def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> 
     `content` is a histogram or masses in GeV. A fit without result is told in `failures`; raises
     SidebandError for content that cannot be counted in the regions.
     """
+    count = estimate(content, choice.regions)  # Before wider bins can hide a negative one.
     content = coarser(content, choice)
-    count = estimate(content, choice.regions)
     if not count.in_window and not count.background:
         regions = choice.regions
         msg = f"no events in {regions.lower}, {regions.signal} and {regions.upper}"

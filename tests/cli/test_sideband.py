@@ -159,6 +159,13 @@ def test_fine_bins_are_merged_where_the_regions_allow() -> None:
     assert coarser(odd, PRESETS["z"]) is odd
 
 
+def test_a_negative_bin_is_refused_though_its_neighbours_would_hide_it() -> None:
+    fine = Hist.new.Reg(13_000, 0, 130).Weight().fill(j_psi())
+    fine.view()["value"][int(np.argmin(np.abs(fine.axes[0].centers - 3.1)))] = -1
+    with pytest.raises(SidebandError, match=r"3 to 3\.2 has negative bins"):
+        analyse(fine, PRESETS["jpsi"])
+
+
 def test_a_choice_moves_what_it_names() -> None:
     bands = choice_of("jpsi", {"lower": (2.7, 2.9)})
     assert bands.regions.lower == Window(2.7, 2.9)
@@ -187,7 +194,8 @@ def test_an_rntuple_of_muons_is_read_like_a_tree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.root"], "none.root: no such file"),
+        (["none.root"], "none.root: no such file: did you mean 'nan.root' or 'nopt.root'"),
+        ([""], "is a folder: expected a file"),
         (["notes.txt"], "expected a file that ends with .root, .json, .zip or .csv"),
         (["junk.root"], "junk.root: ValueError: not a ROOT file"),
         (["same.root"], "same.root: no event with exactly two muons of opposite charge"),
