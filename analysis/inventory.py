@@ -242,7 +242,8 @@ def _named(name: str) -> dict[str, Any]:
     assert match is not None  # _files_by_dataset takes no other name
     process, variation = match["process"], match["variation"]
     if process == DATA:
-        channels = [channel for channel in CHANNELS if channel in name.casefold()]
+        # A stream of two leptons (DoubleMuon, MuonEG) is of neither channel.
+        channels = [c for c in CHANNELS if re.search(f"(?<!double){c}(?!eg)", name.casefold())]
         channel = channels[0] if len(channels) == 1 else None
         return {"process": DATA, "kind": "collision", "channel": channel}
     kind = "signal" if process == "ttbar" else "background"

@@ -32,7 +32,13 @@ def test_datasets_are_named_by_folders_and_files(catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize(
     ("stream", "channel"),
-    [("SingleMuon_2015D", "muon"), ("singleelectron", "electron"), ("pseudo", None)],
+    [
+        ("SingleMuon_2015D", "muon"),
+        ("singleelectron", "electron"),
+        ("pseudo", None),
+        ("MuonEG", None),
+        ("DoubleMuon", None),
+    ],
 )
 def test_streams_of_data_by_their_names(tmp_path: Path, stream: str, channel: str | None) -> None:
     write(tmp_path / f"data__{stream}.root", GOOD)

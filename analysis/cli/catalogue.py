@@ -28,11 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="open the files and compare with the catalogue")
     for action in (show, check):
         action.add_argument(
-            "--catalogue",
+            "file",
             type=Path,
-            default=_REAL_DATA,
+            nargs="?",
             metavar="FILE",
             help="catalogue to read (default: ntuples.json of the project, the real data)",
+        )
+        action.add_argument(
+            "--catalogue", type=Path, default=_REAL_DATA, metavar="FILE", help="the same"
         )
         action.add_argument(
             "--datasets", type=options.names, metavar="A,B", help="these datasets only"
@@ -82,6 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if getattr(arguments, "file", None) is not None:
+        arguments.catalogue = arguments.file
     {"show": _show, "check": _check, "build": _build}[arguments.action](arguments)
 
 

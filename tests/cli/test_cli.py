@@ -158,6 +158,8 @@ def test_catalogue_show_prints_the_real_data(
     assert "12 datasets" in out
     assert "386" in out
     assert "131,540,113" in out
+    assert main(["catalogue", "show", "analysis/sample/ntuples.json"]) == 0
+    assert "data__pseudo" in capsys.readouterr().out
 
 
 def test_catalogue_build_and_check(
