@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -75,16 +76,22 @@ def http_server(folder: Path, stalled: threading.Event | None = None) -> Iterato
 class XRootD:
     """An XRootD server that can be stopped and started again at the same address."""
 
-    def __init__(self, command: list[str], port: int) -> None:
+    def __init__(self, command: list[str], port: int, work: Path) -> None:
         self.address = f"root://127.0.0.1:{port}//data"
+        self.data = work / "root" / "data"
         self._command = command
         self._port = port
+        self._said = work / "said"
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
 
     def start(self) -> None:
-        self._server = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _wait_for(self._port, self._server)
+        with self._said.open("w") as said:
+            self._server = subprocess.Popen(self._command, stdout=said, stderr=said)
+        if not _answers(self._port, self._server):
+            pytest.fail(f"the XRootD server did not start: {self._said.read_text()}")
 
     def stop(self) -> None:
         self._server.terminate()
@@ -92,19 +99,23 @@ class XRootD:
 
 
 @contextmanager
-def xrootd_server(folder: Path, work: Path) -> Iterator[str]:
-    """Address of the folder's contents on an XRootD server; skips where none is installed."""
-    with xrootd(folder, work) as server:
-        yield server.address
-
-
-@contextmanager
-def xrootd(folder: Path, work: Path) -> Iterator[XRootD]:
-    """A server of the folder's contents, started; skips where none is installed."""
+def xrootd(folder: Path) -> Iterator[XRootD]:
+    """A server of a copy of the folder's contents, started; skips where none is installed."""
     program = shutil.which("xrootd")
     if program is None:
         pytest.skip("no program 'xrootd' (Debian package xrootd-server)")
     pytest.importorskip("XRootD", reason="the extra 'xrootd' is not installed")
+    # Not in pytest's folder, which every pytest of root closes to others when it starts.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        server = _xrootd(program, folder, Path(temporary))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _xrootd(program: str, folder: Path, work: Path) -> XRootD:
     port = free_port()
     root = work / "root"
     shutil.copytree(folder, root / "data")
@@ -121,15 +132,8 @@ def xrootd(folder: Path, work: Path) -> Iterator[XRootD]:
         # The server refuses to run as root; its folders have to be its own.
         for path in [work, *work.rglob("*")]:
             shutil.chown(path, "xrootd")
-        for parent in work.parents[:-2]:
-            parent.chmod(0o755)
         command[1:1] = ["-R", "xrootd"]
-    server = XRootD(command, port)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    return XRootD(command, port, work)
 
 
 def free_port() -> int:
@@ -138,7 +142,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -148,5 +152,5 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.1)
         else:
-            return
-    pytest.fail("the XRootD server did not start")
+            return True
+    return False

@@ -332,8 +332,7 @@ def test_a_scheduler_that_is_lost(
 @pytest.mark.timeout(120)
 def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path) -> None:
     """For longer than the XRootD client itself waits: what fails meanwhile is tried again."""
-    (tmp_path / "server").mkdir()
-    with xrootd(folder, tmp_path / "server") as server:
+    with xrootd(folder) as server:
         out = tmp_path / "out"
         out.mkdir()
         main = start(
@@ -389,8 +388,7 @@ for _ in range(20):
         break
     time.sleep(0.5)
 """
-    (tmp_path / "server").mkdir()
-    with xrootd(folder, tmp_path / "server") as server:
+    with xrootd(folder) as server:
         signs = [tmp_path / "stopped", tmp_path / "started"]
         command = [sys.executable, "-c", script, f"{server.address}/{NAMES[0]}", *map(str, signs)]
         with subprocess.Popen(

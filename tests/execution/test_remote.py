@@ -30,7 +30,7 @@ from analysis.processor import TtbarAnalysis
 from tests.conftest import PROJECT
 from tests.execution.test_runner import assert_same
 from tests.ntuples import make_events, write
-from tests.servers import http_server, xrootd_server
+from tests.servers import http_server, xrootd
 
 N_EVENTS = 1500
 
@@ -43,16 +43,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["http", "root"])
-def server(
-    request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "http":
         pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
         with http_server(folder) as address:
             yield address
     else:
-        with xrootd_server(folder, tmp_path_factory.mktemp("xrootd")) as address:
-            yield address
+        with xrootd(folder) as running:
+            yield running.address
 
 
 def catalogue_at(base: str, path: Path, *files: str) -> Path:
@@ -200,7 +198,6 @@ def test_a_server_that_stalls_ends_in_an_error(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
     kind: str,
 ) -> None:
     """In the middle of a file: what was read before is kept, and what follows does not hang."""
@@ -219,10 +216,8 @@ def test_a_server_that_stalls_ends_in_an_error(
             stalled = threading.Event()
             address, stall = stack.enter_context(http_server(folder, stalled)), stalled.set
         else:
-            work = tmp_path_factory.mktemp("stopped")
-            address = stack.enter_context(xrootd_server(folder, work))
-            (pid_file,) = (work / "run").rglob("*.pid")
-            server = psutil.Process(int(pid_file.read_text()))
+            running = stack.enter_context(xrootd(folder))
+            address, server = running.address, psutil.Process(running.pid)
             stack.callback(server.resume)
 
             def stall() -> None:

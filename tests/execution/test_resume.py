@@ -37,7 +37,7 @@ from tests.execution.small import (
     start,
     write_file,
 )
-from tests.servers import http_server, xrootd_server
+from tests.servers import http_server, xrootd
 
 DEAD = "http://127.0.0.1:9"
 NAMES = [f"file{i}.root" for i in range(12)]
@@ -230,18 +230,15 @@ def test_a_file_that_has_changed(folder: Path, log: Log) -> None:
 
 
 @pytest.fixture(params=["http", "root"])
-def served(
-    request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
+def served(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[str, Path]]:
     """Address of the files on a server, and the folder that it has them in."""
     if request.param == "http":
         pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
         with http_server(folder) as address:
             yield address, folder
     else:
-        work = tmp_path_factory.mktemp("xrootd")
-        with xrootd_server(folder, work) as address:
-            yield address, work / "root" / "data"
+        with xrootd(folder) as server:
+            yield server.address, server.data
 
 
 @pytest.mark.parametrize("by_replica", [False, True])
