@@ -226,6 +226,8 @@ class DimuonConfig(Configuration):
 
     mass: Binning = Binning(bins=13_000, low=0, high=130)
     """GeV; bins of 10 MeV, finer than the resolution, with the usual regions on their edges."""
+    any_charge: bool = False
+    """Also pairs of the same charge, which no resonance makes."""
 
 
 def load_config(path: Path | str | None = None) -> AnalysisConfig:

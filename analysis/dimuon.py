@@ -26,18 +26,27 @@ class DimuonError(AnalysisError):
     """Muons that give no invariant mass."""
 
 
+def muon_pairs(muons: ak.Array) -> ak.Array:
+    """Mask of the events with exactly two muons; `muons` by event."""
+    return ak.num(muons.charge) == 2
+
+
 def opposite_sign(muons: ak.Array) -> ak.Array:
     """Mask of the events with exactly two muons, of opposite charge; `muons` by event."""
-    charge = muons.charge
-    return (ak.num(charge) == 2) & (ak.prod(charge, axis=1) < 0)
+    return muon_pairs(muons) & (ak.prod(muons.charge, axis=1) < 0)
 
 
 def pair_mass(pairs: ak.Array) -> NDArray[np.floating[Any]]:
-    """Invariant mass in GeV of the first two four-vectors of each event.
+    """Invariant mass in GeV of the first two four-vectors of each event, as `mass_of` their sum."""
+    return mass_of(pairs[:, 0] + pairs[:, 1])
 
-    In the precision of the momenta. Raises DimuonError if a mass is not finite.
+
+def mass_of(vectors: ak.Array) -> NDArray[np.floating[Any]]:
+    """Mass in GeV of a four-vector an event, in the precision of the momenta.
+
+    Raises DimuonError if a mass is not finite.
     """
-    mass: NDArray[np.floating[Any]] = ak.to_numpy((pairs[:, 0] + pairs[:, 1]).mass)
+    mass: NDArray[np.floating[Any]] = ak.to_numpy(vectors.mass)
     bad = int(np.sum(~np.isfinite(mass)))
     if bad:
         msg = f"the mass of {bad} of {len(mass)} muon pairs is not finite"
@@ -46,7 +55,8 @@ def pair_mass(pairs: ak.Array) -> NDArray[np.floating[Any]]:
 
 
 class DimuonAnalysis(ProcessorABC):
-    """The mass of events with exactly two muons, of opposite charge; every event counts one.
+    """The mass of events with exactly two muons, of opposite charge if the configuration has no
+    other wish; every event counts one.
 
     `process` returns `{dataset: {"observable": Hist, "control": {}, "cutflow": ..., "counts": ...}}`
     as TtbarAnalysis does; the histogram has the axes `mass` (GeV) and `process`. With `keep_masses`
@@ -62,14 +72,13 @@ class DimuonAnalysis(ProcessorABC):
 
     def process(self, events: ak.Array) -> Output:
         sample = SampleInfo.from_metadata(events.metadata)
-        selected = opposite_sign(events.muon)
+        steps = {"two muons": muon_pairs(events.muon)}
+        if not self.config.any_charge:
+            steps["opposite charge"] = opposite_sign(events.muon)
+        (*_, selected) = steps.values()
         observable = self._booked(sample.process)
         mass = pair_mass(events.muon[selected])
         observable.fill(mass=mass, process=sample.process)
-        steps = {
-            "two muons": ak.num(events.muon.charge) == 2,
-            "opposite charge": selected,
-        }
         counts = {name: int(np.sum(mask)) for name, mask in steps.items()}
         flow = {name: {"events": n, "weighted": float(n)} for name, n in counts.items()}
         output: Output = {

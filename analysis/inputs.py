@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from analysis import histograms
 from analysis.catalogue import Catalogue, Dataset
-from analysis.dimuon import DimuonAnalysis, DimuonError, opposite_sign, pair_mass
+from analysis.config import DimuonConfig
+from analysis.dimuon import DimuonAnalysis, DimuonError, mass_of, opposite_sign
 from analysis.errors import AnalysisError, did_you_mean
 from analysis.execution import remote
 from analysis.execution.failures import describe
@@ -37,6 +38,10 @@ CSV_COLUMNS = {
     "charge": ("q", "charge", "ch"),
 }
 """Quantity (GeV) -> its names in a CSV file, before the number of the muon: `E1`, `px_2`, `Q1`."""
+PAIR_COLUMNS = ("e", "px", "py", "pz", "charge")
+"""Of a CSV file of pairs, with or without a line that says so."""
+PAIR_CHARGES = {"pp": False, "mm": False, "pm": True, "mp": True}
+"""Charges of the two muons -> whether they are opposite."""
 
 _ENDINGS = (".root", ".zip")
 
@@ -60,62 +65,97 @@ def read_masses(
     datasets: Iterable[str] | None = None,
     execution: Execution | None = None,
     unbinned: bool = False,
+    any_charge: bool = False,
 ) -> Masses:
     """The dimuon mass distribution of a file.
 
     `source` is a catalogue (`.json`), a ROOT file with a tree of muons or, after a colon, the name
     of a tree or one-dimensional histogram in it, a file of saved histograms (`.zip`, the name after
-    a colon), or a CSV file with two muons a line. Of a catalogue the collision data are read, or
-    all if it has none, unless `datasets` are named. Of trees a fine histogram is filled or, `unbinned`,
-    every mass is kept; a CSV file is never binned. Raises InputError, or what reading raises.
+    a colon), or a CSV file with two muons or a pair a line. Of a catalogue the collision data are read,
+    or all if it has none, unless `datasets` are named. Of trees a fine histogram is filled or,
+    `unbinned`, every mass is kept; a CSV file is never binned. Pairs are of opposite charge, or of
+    `any_charge`; a histogram has what it has. Raises InputError, or what reading raises.
     """
     path, name = _split(str(source))
     if "://" not in path:
         required_file(Path(path))
     suffix = Path(path).suffix.lower()
+    processor = DimuonAnalysis(DimuonConfig(any_charge=any_charge), keep_masses=unbinned)
     if suffix == ".json":
-        return _of_catalogue(Catalogue.load(path), path, datasets, execution, unbinned)
+        return _of_catalogue(Catalogue.load(path), path, datasets, execution, processor)
     if datasets is not None:
         msg = f"{path}: datasets can be named for a catalogue only"
         raise InputError(msg)
     if suffix == ".root":
-        return _of_root(path, name, execution, unbinned)
+        return _of_root(path, name, execution, processor)
     if suffix == ".zip":
         return Masses(_one(histograms.load(path), name, path), str(source), _label(path))
     if suffix == ".csv":
-        return Masses(read_csv(path), path, _label(path))
+        return Masses(read_csv(path, any_charge=any_charge), path, _label(path))
     msg = f"{path}: expected a file that ends with .root, .json, .zip or .csv"
     raise InputError(msg)
 
 
-def read_csv(path: Path | str) -> NDArray[np.floating[Any]]:
-    """Masses in GeV of the opposite-sign pairs of a CSV file with two muons a line.
+def read_csv(path: Path | str, *, any_charge: bool = False) -> NDArray[np.floating[Any]]:
+    """Masses in GeV of the muon pairs of a CSV file, of opposite charge or of `any_charge`.
 
-    The columns are those of `CSV_COLUMNS` with 1 or 2 behind, in any order and case, others are
-    ignored. Raises InputError for columns that are missing and for a value that is no number.
+    Two muons a line, in the columns of `CSV_COLUMNS` with 1 or 2 behind, in any order and case; or a
+    pair a line, in `PAIR_COLUMNS`. Other columns are ignored. Raises InputError for columns that are
+    missing and for a value that is no number.
     """
     try:
         header, *lines = Path(path).read_text(encoding="utf-8-sig").splitlines() or [""]
-        columns = _columns(header.split(","), path)
+        names = [name.strip().lower() for name in header.split(",")]
+        if names[-1] in PAIR_CHARGES:
+            names, lines = list(PAIR_COLUMNS), [header, *lines]
         if not any(line.strip() for line in lines):
             msg = "no line after the header"
             raise ValueError(msg)
-        values = np.loadtxt(lines, delimiter=",", usecols=columns, ndmin=2)
+        if set(PAIR_COLUMNS) <= set(names):
+            pairs, opposite = _pairs(lines, [names.index(name) for name in PAIR_COLUMNS])
+        else:
+            pairs, opposite = _muons(lines, _columns(header.split(","), path))
     except (OSError, ValueError) as error:
         msg = f"{path}: {getattr(error, 'strerror', None) or error}"
         raise InputError(msg) from error
-    by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
-    fields = {name: ak.from_regular(by_muon[..., i]) for i, name in enumerate(CSV_COLUMNS)}
-    muons = ak.zip(fields, with_name="Momentum4D", behavior=vector.backends.awkward.behavior)
-    selected = opposite_sign(muons)
-    if not ak.any(selected):
-        msg = f"{path}: no pair of opposite charge in {len(values)} lines"
+    selected = pairs if any_charge else pairs[opposite]
+    if not len(selected):
+        msg = f"{path}: no pair of opposite charge in {len(pairs)} lines"
         raise InputError(msg)
     try:
-        return pair_mass(muons[selected])
+        return mass_of(selected)
     except DimuonError as error:
         msg = f"{path}: {error}"
         raise InputError(msg) from error
+
+
+def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
+    """The sum of the two four-vectors of a line, and whether their charges are opposite."""
+    values = np.loadtxt(lines, delimiter=",", usecols=columns, ndmin=2)
+    by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
+    muons = _vectors({n: ak.from_regular(by_muon[..., i]) for i, n in enumerate(CSV_COLUMNS)})
+    return muons[:, 0] + muons[:, 1], opposite_sign(muons)
+
+
+def _pairs(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
+    """The four-vector of a line, and whether the charges of its two muons are opposite.
+
+    Raises ValueError for a charge that is not one of `PAIR_CHARGES`.
+    """
+    *momentum, charge = columns
+    lines = [line for line in lines if line.strip()]
+    values = np.loadtxt(lines, delimiter=",", usecols=momentum, ndmin=2)
+    charges = [line.split(",")[charge].strip().lower() for line in lines]
+    unknown = sorted(set(charges) - set(PAIR_CHARGES))
+    if unknown:
+        msg = f"charge {unknown[0]!r}: expected one of {', '.join(PAIR_CHARGES)}"
+        raise ValueError(msg)
+    sums = _vectors({n: values[:, i] for i, n in enumerate(("energy", "px", "py", "pz"))})
+    return sums, np.array([PAIR_CHARGES[word] for word in charges])
+
+
+def _vectors(fields: Mapping[str, Any]) -> ak.Array:
+    return ak.zip(dict(fields), with_name="Momentum4D", behavior=vector.backends.awkward.behavior)
 
 
 def _columns(header: list[str], path: Path | str) -> list[int]:
@@ -154,18 +194,18 @@ def _of_catalogue(
     source: str,
     datasets: Iterable[str] | None,
     execution: Execution | None,
-    unbinned: bool,
+    processor: DimuonAnalysis,
 ) -> Masses:
     collisions = [name for name, d in catalogue.datasets.items() if not d.is_simulation]
     chosen = catalogue.select(datasets or collisions or None)
-    processor = DimuonAnalysis(keep_masses=unbinned)
     result = run(processor, chosen, execution=execution, catalogue_path=source)
     result.ledger.require_complete()
     total = sum(output["observable"].project("mass") for output in result.output.values())
     if not total.sum(flow=True).value:
-        msg = f"{source}: no event with exactly two muons of opposite charge"
+        which = "" if processor.config.any_charge else " of opposite charge"
+        msg = f"{source}: no event with exactly two muons{which}"
         raise InputError(msg)
-    if unbinned:
+    if processor.keep_masses:
         masses = np.concatenate([output["masses"].value for output in result.output.values()])
         return Masses(masses, source, catalogue.figure_label)
     return Masses(total, source, catalogue.figure_label)
@@ -174,7 +214,9 @@ def _of_catalogue(
 _TREES = (uproot.behaviors.TTree.TTree, uproot.behaviors.RNTuple.HasFields)
 
 
-def _of_root(path: str, name: str, execution: Execution | None, unbinned: bool) -> Masses:
+def _of_root(
+    path: str, name: str, execution: Execution | None, processor: DimuonAnalysis
+) -> Masses:
     try:
         with uproot.open({path: None}, **remote.Access().options()) as file:
             keys = file.keys(cycle=False)
@@ -192,7 +234,7 @@ def _of_root(path: str, name: str, execution: Execution | None, unbinned: bool) 
         msg = f"{path}: {describe(error)}"
         raise InputError(msg) from error
     catalogue = _catalogue_of_file(path, name or TREE, events)
-    return _of_catalogue(catalogue, path, None, execution, unbinned)
+    return _of_catalogue(catalogue, path, None, execution, processor)
 
 
 def _catalogue_of_file(path: str, tree: str, events: int) -> Catalogue:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import hist
 import pytest
 import uproot
 
@@ -18,13 +20,14 @@ from analysis.cli import main
 from analysis.execution.runner import run
 from analysis.inference import report as fit_report
 from analysis.inference.config import InferenceConfig
+from analysis.inference.limit import read_signal
 from analysis.inventory import build
 from analysis.plotting import annotations
 from analysis.postprocess.normalisation import summed
 from analysis.processor import TtbarAnalysis
 from analysis.results import load_normalised
 from tests.conftest import PROJECT
-from tests.inference.models import shapes
+from tests.inference.models import shapes, workspace
 from tests.ntuples import write_random
 
 DOCS = PROJECT / "docs"
@@ -44,9 +47,9 @@ def test_the_version_is_one() -> None:
     assert f"version: {__version__}\n" in (PROJECT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def marked(mark: str) -> str:
-    """The block after a comment in the page for other analyses."""
-    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+def marked(mark: str, page: str = "extending") -> str:
+    """The block after a comment in a page, that for other analyses if no other is named."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, flags=re.DOTALL)
     assert found is not None, mark
     return found[1]
@@ -182,3 +185,29 @@ def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {}
     exec(marked("python"), names)  # noqa: S102
     assert names["histogram"].sum(flow=True).value > 0  # type: ignore[attr-defined]
+
+
+def test_a_signal_of_ones_own_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(marked("signal", "measurement"), {})  # noqa: S102
+    normal = {"name": "rate", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    samples = [{"name": "ttbar", "data": [50.0] * 11, "modifiers": [normal]}]
+    spec = workspace({"4j2b": samples}, {"4j2b": [50.0] * 11})
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "workspace.json").write_text(json.dumps(spec))
+    binning = InferenceConfig().binning
+    signal = read_signal(Path("signal.root"), spec, binning)["4j2b"]
+    assert signal.values.sum() == pytest.approx(1500, rel=0.01)
+    # Without a fit beside the workspace nobody knows the edges of the model's bins.
+    values = hist.Hist.new.Reg(binning.bins, binning.low, binning.high).Weight()
+    values.view().value, values.view().variance = signal
+    with uproot.recreate("signal.root") as file:
+        file["4j2b"] = values
+    _, _, *arguments = shlex.split(marked("limit", "measurement"))
+    assert main(arguments) == 0
+    assert "observed limit, 95% CL" in capsys.readouterr().out
+    assert json.loads(Path("results/limit.json").read_text())["events"]["4j2b"] == pytest.approx(
+        signal.values.sum() * 10 * 50 / 15_000
+    )

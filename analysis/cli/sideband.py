@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="FILE",
         help="muon trees: a catalogue (.json) or a file (.root, .root:TREE); a histogram "
-        "(.root:NAME, .zip:NAME); two muons a line with columns E1 px1 py1 pz1 Q1 E2 ... (.csv) "
+        "(.root:NAME, .zip:NAME); two muons a line with columns E1 px1 py1 pz1 Q1 E2 ..., or a pair "
+        "a line with e px py pz charge (.csv) "
         "(default: the bundled dimuon sample)",
     )
     parser.add_argument(
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unbinned",
         action="store_true",
         help="of trees: count and fit the masses themselves (default: a fine histogram)",
+    )
+    parser.add_argument(
+        "--any-charge",
+        action="store_true",
+        help="of trees and CSV files: also pairs of the same charge",
     )
     _add_choice(parser)
     parser.add_argument("--label", metavar="TEXT", help="what figures say the events are")
@@ -101,6 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
         datasets=arguments.datasets,
         execution=execution,
         unbinned=arguments.unbinned,
+        any_charge=arguments.any_charge,
     )
     report = analyse(masses.content, choice, masses.source)
     writable_folder(arguments.output)

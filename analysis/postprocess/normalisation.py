@@ -9,7 +9,7 @@ part of the full one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.validation import Strict
+
+
+APART = 1e-3
+"""Relative difference of the cross sections of alternative and nominal samples that is said."""
 
 
 class Rate(NamedTuple):
@@ -63,8 +67,11 @@ class Normalisation(Strict):
 
     @property
     def remarks(self) -> list[str]:
-        """One line for each dataset that is not scaled in the usual way, and for an estimate."""
+        """One line for each dataset that is not scaled in the usual way, for alternatives that are
+        scaled to another cross section than nominal, and for an estimate.
+        """
         unusual = [f"{name}: {s.remark}" for name, s in self.datasets.items() if s.remark]
+        unusual += self._apart()
         return [*unusual, self.estimate] if self.estimate else unusual
 
     @property
@@ -73,17 +80,26 @@ class Normalisation(Strict):
 
         None where that of one is not known, and for a process without nominal datasets.
         """
-        found: dict[str, float | None] = dict.fromkeys(self.variations)
-        for process in found:
-            parts = [
-                None if scale.cross_section is None else scale.cross_section * scale.k_factor
-                for scale in self.datasets.values()
-                if (scale.process, scale.variation) == (process, NOMINAL)
-            ]
-            known = [part for part in parts if part is not None]
-            if known and len(known) == len(parts):
-                found[process] = sum(known)
-        return found
+        return {process: self._scaled_to(process, NOMINAL) for process in self.variations}
+
+    def _scaled_to(self, process: str, variation: str) -> float | None:
+        parts = [
+            None if scale.cross_section is None else scale.cross_section * scale.k_factor
+            for scale in self.datasets.values()
+            if (scale.process, scale.variation) == (process, variation)
+        ]
+        known = [part for part in parts if part is not None]
+        return sum(known) if known and len(known) == len(parts) else None
+
+    def _apart(self) -> Iterator[str]:
+        for process, variation in dict.fromkeys(
+            (scale.process, scale.variation) for scale in self.datasets.values()
+        ):
+            nominal, varied = (self._scaled_to(process, name) for name in (NOMINAL, variation))
+            if nominal and varied and abs(varied / nominal - 1) > APART:
+                yield (
+                    f"{process}: {variation} is scaled to {varied:.6g} pb, nominal to {nominal:.6g} pb"
+                )
 
 
 def scale_factor(

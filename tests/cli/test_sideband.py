@@ -57,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(folder / "nan.csv", [3.1, np.nan])
     (folder / "missing.csv").write_text("Run,E1,px1,py1,pz1,Q1,E2\n1,2,3,4,5,1,7\n")
     (folder / "word.csv").write_text(f"{HEADER}\n1,1,0,0,x,1,1,0,0,1\n")
+    (folder / "charge.csv").write_text("e,px,py,pz,charge\n5,3,0,0,pm\n5,3,0,0,xx\n")
     (folder / "junk.root").write_bytes(b"junk" * 100)
     (folder / "notes.txt").touch()
     events = random_events(50)
@@ -132,6 +133,35 @@ def test_csv_columns_by_any_usual_name(tmp_path: Path) -> None:
         "Q2,Q1,M,E1,E2,px1,px2,py1,py2,pz1,pz2\n1,-1,9,5,5,3,-3,0,0,4,4\n"
     )
     assert read_csv(tmp_path / "b.csv") == pytest.approx([6.0])
+
+
+PAIRS = """5,3,0,0,pm
+13,0,5,0,mm
+5,0,0,4,pp
+ 3.1,0,0,0, mp
+"""
+
+
+@pytest.mark.parametrize("header", ["", "e,px,py,pz,charge\n", "E , Px,py,pz,Charge\n"])
+def test_a_pair_a_line_as_in_the_file_of_the_lesson(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(header + PAIRS)
+    assert read_csv(path) == pytest.approx([4.0, 3.1])
+    assert read_csv(path, any_charge=True) == pytest.approx([4.0, 12.0, 3.0, 3.1])
+
+
+def test_other_columns_of_pairs_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("charge,run,pz,py,px,e\npm,7,0,0,3,5\n")
+    assert read_csv(path) == pytest.approx([4.0])
+
+
+def test_pairs_of_any_charge_of_every_input(folder: Path, tmp_path: Path) -> None:
+    assert len(read_csv(folder / "same.csv", any_charge=True)) == 3
+    tree = read_masses(folder / "same.root", unbinned=True, any_charge=True).content
+    assert tree == pytest.approx([5 * np.sqrt(2 * (1 - np.cos(1)))], rel=1e-3)
+    out = tmp_path / "out"
+    assert main(["sideband", f"{folder}/ok.csv", "--any-charge", "--output", str(out)]) == 0
 
 
 def test_a_fit_without_result_is_told(folder: Path) -> None:
@@ -215,6 +245,7 @@ def test_an_rntuple_of_muons_is_read_like_a_tree(tmp_path: Path) -> None:
         (["word.csv"], "could not convert string 'x'"),
         (["header.csv"], "header.csv: no line after the header"),
         (["same.csv"], "same.csv: no pair of opposite charge in 3 lines"),
+        (["charge.csv"], "charge.csv: charge 'xx': expected one of pp, mm, pm, mp"),
         (["nan.csv"], "nan.csv: the mass of 1 of 2 muon pairs is not finite"),
     ],
 )

@@ -135,6 +135,9 @@ def test_luminosity_and_cross_section_can_be_given() -> None:
     )
     assert scaling.datasets["mc"].factors["muon"] == pytest.approx(900 * 50 / 10_000)
     assert scaling.datasets["alt"].factors["muon"] == pytest.approx(700 * 50 / 10_000)
+    assert scaling.remarks == ["ttbar: scaleup is scaled to 700 pb, nominal to 900 pb"]
+    of_all = normalisation(run_of, booked("mc", "alt"), cross_sections_pb={"ttbar": 900})
+    assert of_all.remarks == []
 
 
 def test_a_given_cross_section_is_the_one_to_scale_to() -> None:
