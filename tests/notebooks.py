@@ -30,7 +30,11 @@ def execute(path: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)
         environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         client = NotebookClient(
-            notebook, timeout=TIMEOUT_S, kernel_name="python3", record_timing=False
+            notebook,
+            timeout=TIMEOUT_S,
+            kernel_name="python3",
+            record_timing=False,
+            store_widget_state=False,
         )
         client.execute(cwd=FOLDER, env=environment)
     return notebook
@@ -42,11 +46,20 @@ def main(names: list[str]) -> None:
     for path in paths:
         started = time.monotonic()
         notebook = execute(path)
+        for cell in notebook.cells:
+            if "outputs" in cell:
+                cell.outputs = [output for output in cell.outputs if not _is_bar(output)]
         # What the kernel says of the interpreter would differ from machine to machine.
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)
         size = path.stat().st_size
         sys.stdout.write(f"{path.name}: {time.monotonic() - started:.1f} s, {size / 1e3:.0f} kB\n")
+
+
+def _is_bar(output: Any) -> bool:
+    """A progress bar of rich: a widget, and nothing once it has ended."""
+    data = output.get("data", {})
+    return "application/vnd.jupyter.widget-view+json" in data or data.get("text/plain") == ""
 
 
 if __name__ == "__main__":
