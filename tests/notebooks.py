@@ -30,11 +30,7 @@ def execute(path: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)
         environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         client = NotebookClient(
-            notebook,
-            timeout=TIMEOUT_S,
-            kernel_name="python3",
-            record_timing=False,
-            store_widget_state=False,
+            notebook, timeout=TIMEOUT_S, kernel_name="python3", record_timing=False
         )
         client.execute(cwd=FOLDER, env=environment)
     return notebook
@@ -49,6 +45,7 @@ def main(names: list[str]) -> None:
         for cell in notebook.cells:
             if "outputs" in cell:
                 cell.outputs = [output for output in cell.outputs if not _is_bar(output)]
+        notebook.metadata.pop("widgets", None)
         # What the kernel says of the interpreter would differ from machine to machine.
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)
