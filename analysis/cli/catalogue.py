@@ -27,16 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="print the datasets")
     check = actions.add_parser("check", help="open the files and compare with the catalogue")
     for action in (show, check):
-        action.add_argument(
+        which = action.add_mutually_exclusive_group()
+        which.add_argument(
             "file",
             type=Path,
             nargs="?",
             metavar="FILE",
             help="catalogue to read (default: ntuples.json of the project, the real data)",
         )
-        action.add_argument(
-            "--catalogue", type=Path, default=_REAL_DATA, metavar="FILE", help="the same"
-        )
+        which.add_argument("--catalogue", type=Path, metavar="FILE", help="the same")
         action.add_argument(
             "--datasets", type=options.names, metavar="A,B", help="these datasets only"
         )
@@ -85,8 +84,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if getattr(arguments, "file", None) is not None:
-        arguments.catalogue = arguments.file
     {"show": _show, "check": _check, "build": _build}[arguments.action](arguments)
 
 
@@ -94,7 +91,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from analysis.catalogue import Catalogue
     from analysis.tables import show
 
-    catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
+    catalogue = Catalogue.load(_path(arguments)).select(arguments.datasets)
     header = [
         "dataset",
         "kind",
@@ -137,7 +134,8 @@ def _check(arguments: argparse.Namespace) -> None:
     from analysis.inventory import check
     from analysis.tables import show
 
-    catalogue = Catalogue.load(arguments.catalogue).select(arguments.datasets)
+    path = _path(arguments)
+    catalogue = Catalogue.load(path).select(arguments.datasets)
     console = Console(stderr=True)
     with Progress(
         console=console, disable=arguments.quiet or not console.is_terminal, transient=True
@@ -155,7 +153,7 @@ def _check(arguments: argparse.Namespace) -> None:
             ["dataset", "file", "problem"],
             [[file.dataset, file.url, problem] for file, problem in findings],
         )
-        msg = f"{len(findings)} of {n_files} files are not as {arguments.catalogue} says"
+        msg = f"{len(findings)} of {n_files} files are not as {path} says"
         raise CatalogueError(msg)
     logger.info("%d files are there, with the events that the catalogue says", n_files)
 
@@ -187,6 +185,10 @@ def _build(arguments: argparse.Namespace) -> None:
         "%s: %d datasets, %d files, %d events",
         arguments.output, len(catalogue.datasets), len(catalogue.files), catalogue.events,
     )  # fmt: skip
+
+
+def _path(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.file or arguments.catalogue or _REAL_DATA)
 
 
 def _sum_of_weights(dataset: Dataset) -> str:
