@@ -165,7 +165,8 @@ class Checkpoints:
             part = {"out": out, "metrics": output["metrics"] if i == 0 else {}}
             kept.add(self._write(Answer(places, [], part, warnings)))
         for path in self._folder.glob("*"):
-            if path != self._own:
+            # Nothing is removed that no run made: the user may have a folder of this name, too.
+            if path != self._own and (path / _PROVENANCE).exists():
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._own.glob("*"):
             if path not in kept:

@@ -148,6 +148,17 @@ def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
     assert len(list((folder / "checkpoints").rglob("*.*"))) == 3
 
 
+def test_a_complete_run_removes_nothing_that_no_run_made(folder: Path) -> None:
+    mine = folder / "checkpoints" / "my_network" / "weights.bin"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    again(folder, Other(folder / "trace"))
+    result, _ = again(folder)
+    assert result.ledger.complete
+    assert mine.exists()
+    assert len(list((folder / "checkpoints").glob("*/provenance.json"))) == 1
+
+
 def test_new_files_are_added_to_a_complete_run(folder: Path) -> None:
     again(folder, catalogue=catalogue_of(folder, NAMES[:8]))
     result, n = again(folder)
