@@ -3,7 +3,7 @@
 `FOLDER/{provenance}/` has a `provenance.json` and a file for each group of chunks that were finished
 together: a zip of JSON and NumPy arrays (histograms as in `analysis.histograms`), with its checksum in
 its name. Nothing is pickled. A chunk is known by its file, with what the catalogue says of that, and its
-range of events; that the file is still what was read, by its header.
+range of events; that the file is still what was read, by its fingerprint (`analysis.execution.remote`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ SHARE_OF_TIME = 0.03
 
 _PROVENANCE = "provenance.json"
 _CHANGED = "the file has changed, or what the catalogue says of it"
+_REFUSED = "the file is not as the catalogue's checksum says"
 
 
 class Known(Chunk):
@@ -48,7 +49,7 @@ class Saved(Strict):
     warnings: list[str]
     """One for each chunk, empty if there is none."""
     headers: list[str]
-    """One for each chunk: digest of the header of the file that was read."""
+    """One for each chunk: fingerprint of the file that was read."""
 
 
 class Restored(NamedTuple):
@@ -107,10 +108,11 @@ class Checkpoints:
         self._pending = Answer([], [])
         self._spent_s += time.monotonic() - started
 
-    def restore(self, access: Access) -> Restored:
+    def restore(self, access: Access, refused: Collection[str] = ()) -> Restored:
         """What is there of this run; the log says what is not used, and why. Damaged files are removed.
 
-        The files of the run are looked at, whether they are what they were.
+        The files of the run are looked at, whether they are what they were; chunks of files that are
+        `refused` (addresses) are not used.
         """
         numbers = {chunk: number for number, chunk in enumerate(self._chunks)}
         done: set[int] = set()
@@ -129,6 +131,8 @@ class Checkpoints:
                 unused[self._why_not(saved.chunks)] += len(saved.chunks)
             elif _changed(saved, now):
                 unused[_CHANGED] += len(saved.chunks)
+            elif any(chunk.file in refused for chunk in saved.chunks):
+                unused[_REFUSED] += len(saved.chunks)
             elif done.isdisjoint(places := [numbers[chunk] for chunk in saved.chunks]):
                 done.update(places)
                 total = add(total, output)

@@ -12,9 +12,8 @@ from coffea.processor import ProcessorABC
 from hist import Hist
 from numpy.typing import NDArray
 
-from analysis.digests import short_digest
 from analysis.execution.failures import ChunkError
-from analysis.execution.remote import HEADER_BYTES
+from analysis.execution.remote import HEADER_BYTES, fingerprint
 from schemas.agc import missing_branch_message
 
 FILE_EVENTS = "file_events"
@@ -29,7 +28,7 @@ class CheckedProcessor(ProcessorABC):
 
     `columns` are those of the event model that are read, `branches` their branches; both by dataset.
     `process` returns the processor's `output`, a `warning` if there are values that cannot be, and the
-    digest of the file's `header`.
+    file's fingerprint as `header`.
     """
 
     def __init__(
@@ -60,7 +59,9 @@ class CheckedProcessor(ProcessorABC):
         return {
             "output": output,
             "warning": impossible_values(events, self._columns[dataset]),
-            "header": short_digest(file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()),
+            "header": fingerprint(
+                told["filename"], file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()
+            ),
         }
 
     def postprocess(self, accumulator: Any) -> None:

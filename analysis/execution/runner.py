@@ -147,7 +147,7 @@ def run(
         known_chunks = _known(items, planned, catalogue)
         store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
         if resume:
-            restored = store.restore(execution.access)
+            restored = store.restore(execution.access, refused)
         elif store.has_some():
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():

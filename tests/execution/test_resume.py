@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
+import hist
+import numpy as np
 import pytest
+import uproot
 
 from analysis.config import Binning, DimuonConfig
 from analysis.errors import OutputError
@@ -238,6 +242,29 @@ def test_a_file_that_has_changed(folder: Path, log: Log) -> None:
     assert n == 4 + EVENTS // CHUNK
     assert "2 finished chunks are not used: the file has changed" in " ".join(unused(log))
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def test_a_damaged_file_that_was_repaired(folder: Path, log: Log) -> None:
+    """Its header is the same before and after, as are size and number of events."""
+    path = folder / NAMES[0]
+    good = path.read_bytes()
+    path.write_bytes(_with_other_values(path))
+    again(folder)
+    path.write_bytes(good)
+    result, n = again(folder)
+    assert n == CHUNKS // 2
+    assert "12 finished chunks are not used: the file has changed" in unused(log)[0]
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def _with_other_values(path: Path) -> bytes:
+    """The file, with one of the numbers in its (uncompressed) basket replaced."""
+    content = path.read_bytes()
+    with uproot.open(path) as file:
+        value = ak.flatten(file["Events"]["Muon_pt"].array())[0]
+    raw = np.array([value], ">f4").tobytes()
+    assert content.count(raw) == 1
+    return content.replace(raw, np.array([value + 20], ">f4").tobytes())
 
 
 @pytest.fixture(params=["http", "root"])
