@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
     """
     kind = type(processor)
     config = getattr(processor, "config", None)
-    values = {name: repr(value) for name, value in vars(processor).items() if name != "config"}
+    values = {name: _content(value) for name, value in vars(processor).items() if name != "config"}
     values["config"] = config.digest if isinstance(config, Configuration) else repr(config)
     return Provenance(
         processor=f"{kind.__module__}.{kind.__qualname__}",
@@ -63,6 +64,14 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
         code=_code(kind, schema),
         versions=versions(),
     )
+
+
+def _content(value: Any) -> str:
+    """All of a value: arrays and histograms show a part of theirs only."""
+    try:
+        return f"{value!r} {short_digest(pickle.dumps(value))}"
+    except Exception:  # noqa: BLE001 - what cannot be pickled may raise anything
+        return repr(value)
 
 
 def _code(*kinds: type[Any]) -> dict[str, str]:

@@ -494,6 +494,26 @@ def test_what_cannot_be_saved_is_named() -> None:
         archive.pack({"out": {"a": [1, object()]}})
 
 
+def test_all_of_an_array_counts(folder: Path, log: Log) -> None:
+    """Also what its text leaves out, and in a histogram all but the axes and the sum."""
+    weights = np.ones(5000)
+    pileup = hist.Hist.new.Reg(3, 0, 1).Double()
+    pileup[...] = [1, 2, 3]
+    for changed in (lambda: None, lambda: weights.__setitem__(2500, 2), lambda: swap(pileup)):
+        changed()
+        processor = Counting(folder / "trace")
+        processor.tables = {"weights": weights, "pileup": pileup}  # type: ignore[attr-defined]
+        _, n = again(folder, processor)
+        assert n == CHUNKS
+    assert [line.endswith("another configuration") for line in unused(log)] == [True, True]
+    _, n = again(folder, processor)
+    assert n == 0
+
+
+def swap(histogram: hist.Hist) -> None:
+    histogram[...] = histogram.values()[::-1]
+
+
 def test_the_code_of_a_processor_is_all_that_it_imports() -> None:
     found = provenance.modules(["analysis.processor"])
     assert {"analysis.objects", "analysis.config", "analysis.histograms", "analysis"} <= set(found)
