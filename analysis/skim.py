@@ -25,10 +25,9 @@ from analysis.execution.ledger import Ledger
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
-from analysis.skimmed import Skim, SkimmedDataset
+from analysis.skimmed import CATALOGUE, Skim, SkimmedDataset
 from schemas import AGCSchema
 
-CATALOGUE = "ntuples.json"
 EVENTS_PER_FILE = 500_000
 EVENTS_PER_BASKET = 50_000
 """Larger than in the ntuples: to read few large baskets takes less time than many small ones."""
@@ -64,7 +63,8 @@ class SkimWriter(ProcessorABC):
         columns = _columns(events, self.columns(told), np.flatnonzero(used))
         ntuples.write(path, columns, codec=CODEC, level=LEVEL)
         counts = {"events": len(events), "sum_of_weights": float(len(events))}
-        return {told["dataset"]: {"counts": counts, "cutflow": early_steps}}
+        kept = int(np.sum(used))
+        return {told["dataset"]: {"counts": counts, "cutflow": early_steps, "kept": kept}}
 
     def postprocess(self, accumulator: Any) -> Any:
         return accumulator
@@ -172,7 +172,10 @@ def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> ntuples.Co
 
 
 def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
-    """Write the files of a dataset; its entry in the catalogue."""
+    """Write the files of a dataset; its entry in the catalogue.
+
+    Raises OutputError where parts are not there that workers have written.
+    """
     shutil.rmtree(folder / name, ignore_errors=True)
     files: dict[str, int] = {}
     for number, columns in enumerate(_in_files(name, catalogue, folder / _PARTS)):
@@ -186,6 +189,12 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
             rntuple=rntuple,
         )
         files[file] = ntuples.size(columns)
+    if not files or sum(files.values()) != output["kept"]:
+        msg = (
+            f"{name}: {sum(files.values())} of {output['kept']} selected events are in {folder / _PARTS}: "
+            "the workers have to write to the same folder as this process"
+        )
+        raise OutputError(msg)
     dataset = catalogue.datasets[name]
     before = SkimmedDataset(
         events=output["counts"]["events"],

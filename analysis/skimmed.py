@@ -12,6 +12,9 @@ from analysis.config import AnalysisConfig, Configuration
 from analysis.errors import ConfigError
 from analysis.validation import Strict
 
+CATALOGUE = "ntuples.json"
+"""In the folder of a skim."""
+
 TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
     "jet.min_pt": operator.ge,
     "jet.max_abs_eta": operator.le,

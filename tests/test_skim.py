@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import histograms, results
+from analysis import histograms, ntuples, results
 from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.cli.options import DEFAULT_CATALOGUE
@@ -26,8 +26,8 @@ from analysis.execution import executors
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
-from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
-from analysis.skimmed import require_preselected
+from analysis.skim import Skimmed, make_skim, restore_cutflow
+from analysis.skimmed import CATALOGUE, require_preselected
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
@@ -187,6 +187,26 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
         make_skim(broken, tmp_path)
     assert not (tmp_path / CATALOGUE).exists()
     assert not (tmp_path / ".parts").exists()
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_parts_that_did_not_come_are_missed(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Where a worker sees another folder, or what it wrote is not seen here."""
+    real = ntuples.write
+    written = []
+
+    def write(path: Path, *arguments: Any, **options: Any) -> None:
+        written.append(path)
+        if ".parts" not in path.parts or len(written) > lost:
+            real(path, *arguments, **options)
+
+    monkeypatch.setattr(ntuples, "write", write)
+    few = catalogue.select(["ttbar__nominal"])
+    with pytest.raises(OutputError, match=r"ttbar__nominal: \d+ of \d+ selected events are in"):
+        make_skim(few, tmp_path, execution=Execution(chunk_size=2000))
+    assert not (tmp_path / CATALOGUE).exists()
 
 
 def test_nothing_is_deleted_that_no_skim_made(catalogue: Catalogue, tmp_path: Path) -> None:
