@@ -15,7 +15,7 @@ from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.catalogue import Catalogue, metadata
+from analysis.catalogue import Catalogue, metadata, same_files
 from analysis.checksums import damaged
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
@@ -128,6 +128,9 @@ def run(
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
+        raise CatalogueError(msg)
+    for file, first in same_files(file for file, _ in planned):
+        msg = f"{file.url} is the same file as {first}: its events would count twice"
         raise CatalogueError(msg)
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
