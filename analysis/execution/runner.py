@@ -142,7 +142,10 @@ def run(
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     wrapped = CheckedProcessor(
-        processor, {name: known or frozenset() for name, known in columns.items()}, branches
+        processor,
+        {name: known or frozenset() for name, known in columns.items()},
+        branches,
+        _collections(layout, frozenset[str]().union(*filter(None, columns.values()))),
     )
     store = None
     restored = Restored(set(), None, {})
@@ -236,6 +239,16 @@ def _columns(processor: ProcessorABC, told: dict[str, Any]) -> frozenset[str] | 
     columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
     columns = getattr(processor, "columns", None)
     return None if columns is None else columns(told)
+
+
+def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:
+    """Branch -> collection, of the columns that are one branch each."""
+    of_branch: dict[str, str] = {}
+    for column in columns:
+        branches = schema.branches({column})
+        if len(branches) == 1:
+            of_branch |= dict.fromkeys(branches, column.partition(".")[0])
+    return of_branch
 
 
 def _dataset_records(
