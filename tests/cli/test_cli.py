@@ -204,6 +204,10 @@ def test_catalogue_build_and_check(
             "expected a luminosity such as",
         ),
         (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
+        (
+            ["normalise", "--cross-section", "ttbar=832", "--cross-section", "ttbar=1"],
+            "--cross-section: 'ttbar' is given twice: 832 and 1",
+        ),
         (["process", "--catalogue", "CAT", "--config", "no.toml"], "no.toml: No such file"),
         (["process", "--catalogue", "CAT", "--quiet", "--verbose"], "not allowed with argument"),
         (["normalise", "no_results"], "no_results is no results folder"),
