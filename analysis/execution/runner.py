@@ -163,9 +163,12 @@ def run(
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     metrics = output["metrics"]
-    final = processor.postprocess(output["out"])
+    # Not in the order in which chunks or checkpoints came.
+    merged = {name: output["out"][name] for name in catalogue.datasets if name in output["out"]}
+    merged |= output["out"]
+    final = processor.postprocess(merged)
     if final is None:
-        final = output["out"]
+        final = merged
     ledger = Ledger(
         command=list(sys.argv),
         started=started.isoformat(timespec="seconds"),

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import uproot
 
+from analysis.catalogue import Catalogue
 from analysis.config import Binning, DimuonConfig
 from analysis.errors import OutputError
 from analysis.execution import archive, checkpoints, environment, provenance, remote
@@ -161,6 +162,18 @@ def test_a_complete_run_removes_nothing_that_no_run_made(folder: Path) -> None:
     assert result.ledger.complete
     assert mine.exists()
     assert len(list((folder / "checkpoints").glob("*/provenance.json"))) == 1
+
+
+def test_the_output_is_in_the_order_of_the_catalogue(folder: Path) -> None:
+    for _ in range(2):
+        result, _ = again(folder, catalogue=reversed_datasets(folder))
+        assert list(result.output) == ["data__b", "data__a"]
+
+
+def reversed_datasets(folder: Path) -> Catalogue:
+    catalogue = catalogue_of(folder, NAMES)
+    datasets = dict(reversed(catalogue.datasets.items()))
+    return catalogue.model_copy(update={"datasets": datasets})
 
 
 def test_new_files_are_added_to_a_complete_run(folder: Path) -> None:
