@@ -25,6 +25,7 @@ from analysis.execution.ledger import Ledger
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
+from analysis.results import HISTOGRAMS
 from analysis.skimmed import CATALOGUE, Skim, SkimmedDataset
 from schemas import AGCSchema
 
@@ -123,7 +124,12 @@ def make_skim(
 
 
 def _require_apart(catalogue: Catalogue, folder: Path) -> None:
-    """Raises OutputError where the skim would take the place of files that it did not make."""
+    """Raises OutputError where the skim would take the place of files that it did not make: of ntuples,
+    and of the ledger that says how histograms are to be scaled.
+    """
+    if (folder / HISTOGRAMS).exists():
+        msg = f"{folder} has the results of a run: name another folder for the skim"
+        raise OutputError(msg)
     made_before: set[str] = set()
     if (folder / CATALOGUE).exists():
         before = Catalogue.load(folder / CATALOGUE)

@@ -156,6 +156,26 @@ def test_all_cuts_that_are_too_loose_are_told_at_once() -> None:
         require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, config)
 
 
+def test_a_skim_of_another_version_is_refused_in_words(skimmed: Skimmed) -> None:
+    made = skimmed.catalogue.skim
+    assert made is not None
+    other = made.model_copy(update={"config": {"jet": {"min_ptt": 30.0}}})
+    with pytest.raises(ConfigError, match=r"of another version \(jet.min_ptt: unknown key"):
+        run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}))
+
+
+def test_a_skim_does_not_replace_the_ledger_of_results(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """The histograms would be scaled by what was read for the skim."""
+    few = catalogue.select(["ttbar__nominal"])
+    normalised(tmp_path, few)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="has the results of a run: name another folder"):
+        make_skim(few, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_path: Path) -> None:
     one = catalogue.select(["ttbar__scaleup"])
     limited = one.model_copy(update={"preselection": {"muon.min_pt": 26.0}})
