@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis.execution.environment import versions
 from analysis.validation import Strict
 
 _AROUND_THE_PROCESSOR = "analysis.execution.chunk"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 class Provenance(Strict):
@@ -91,9 +93,13 @@ def _code(*kinds: type[Any]) -> dict[str, str]:
 
 
 def modules(names: Iterable[str]) -> dict[str, Path]:
-    """The modules, and all that they import, directly or not, of the packages that they are of."""
+    """The modules, and all that they import, directly or not, of the packages that they are of and of
+    what stands beside these, unless it was installed.
+    """
     waiting = list(names)
-    packages = {name.partition(".")[0] for name in waiting}
+    packages = set(map(_top, waiting))
+    folders = {folder for package in packages if (folder := _folder(package)) is not None}
+    is_own = cache(lambda package: package in packages or _folder(package) in folders)
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
@@ -101,9 +107,22 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        imported = _imported(name, path)
-        waiting += [other for other in imported if other.partition(".")[0] in packages]
+        waiting += [other for other in _imported(name, path) if is_own(_top(other))]
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
     return dict(sorted(found.items()))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _folder(package: str) -> Path | None:
+    """Where a package or module of the top level stands; None if it was installed or has no source."""
+    path = _source(package)
+    if path is None or not _INSTALLED.isdisjoint(path.parts):
+        return None
+    return path.parents[1] if path.name == "__init__.py" else path.parent
 
 
 def _source(module: str) -> Path | None:

@@ -531,3 +531,22 @@ def test_the_code_of_a_processor_is_all_that_it_imports() -> None:
     found = provenance.modules(["analysis.processor"])
     assert {"analysis.objects", "analysis.config", "analysis.histograms", "analysis"} <= set(found)
     assert not {"analysis.results", "analysis.plotting", "analysis.execution.runner"} & set(found)
+
+
+def test_modules_beside_that_of_the_processor_are_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in (
+        ("my_processor", "import json\nimport numpy\nimport my_weights"),
+        ("my_weights", "from my_package.tables import TABLE"),
+        ("my_package.tables", "TABLE = 1"),
+        ("my_package.__init__", ""),
+        ("my_other", ""),
+    ):
+        path = tmp_path / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = provenance.modules(["my_processor"])
+    assert list(found) == ["my_package", "my_package.tables", "my_processor", "my_weights"]
+    assert found["my_package"] == tmp_path / "my_package" / "__init__.py"
