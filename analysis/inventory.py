@@ -112,11 +112,11 @@ def build(
     Sub-folders or files named `{process}__{variation}` are the datasets (`ttbar__nominal/a.root`,
     `wjets__nominal.root`, `wjets__nominal_1.root`; `data__SingleMuon` for a stream of data).
     `numbers` has fields of `NUMBERS` by dataset or process. Raises CatalogueError, with one line
-    for each file without a place or without the tree, and for one that is there twice; and for a skim,
-    whose own catalogue has the events that it lacks.
+    for each file without a place or without the tree, and for one that is there twice; and for a skim
+    or what was pre-selected, whose own catalogue tells of the events that are not there.
     """
     found = _files_by_dataset(folder)
-    _require_no_skim(folder)
+    _require_all_events(folder)
     _require_meaning(numbers, found)
     listed = [NtupleFile(name, str(path), 0) for name, paths in found.items() for path in paths]
     problems = [f"{file.url}: the same file as {first}" for file, first in same_files(listed)]
@@ -244,15 +244,18 @@ def _ntuples(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield path
 
 
-def _require_no_skim(folder: Path) -> None:
-    """Raises CatalogueError where another catalogue would take a skim's events for all there were."""
+def _require_all_events(folder: Path) -> None:
+    """Raises CatalogueError where another catalogue would take a skim's events, or those that passed
+    a pre-selection, for all there were.
+    """
     for path in sorted(folder.rglob(SKIM_CATALOGUE)):
         try:
             known = Catalogue.load(path)
         except CatalogueError:
             continue
-        if known.skim is not None:
-            msg = f"{path.parent} is a skim, which lacks events: use its own catalogue, {path}"
+        if known.skim is not None or known.preselection:
+            which = "is pre-selected" if known.skim is None else "is a skim"
+            msg = f"{path.parent} {which} and lacks events: use its own catalogue, {path}"
             raise CatalogueError(msg)
 
 

@@ -211,8 +211,12 @@ def test_no_catalogue_is_built_of_a_skim(tmp_path: Path) -> None:
     catalogue.write(tmp_path / "c.json")
     make_skim(Catalogue.load(tmp_path / "c.json"), tmp_path / "all" / "skim")
     for folder in ("all", "all/skim"):
-        with pytest.raises(CatalogueError, match="lacks events: use its own catalogue"):
+        with pytest.raises(CatalogueError, match="is a skim and lacks events: use its own"):
             build(tmp_path / folder, tmp_path / "mine.json", {})
+    preselected = catalogue.model_copy(update={"base": ".", "preselection": {"jet.min_pt": 20.0}})
+    preselected.write(tmp_path / "in" / "ntuples.json")
+    with pytest.raises(CatalogueError, match="is pre-selected and lacks events"):
+        build(tmp_path / "in", tmp_path / "mine.json", {})
 
 
 @pytest.mark.parametrize("folder", ["nothing", "."])
