@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import pickle
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,9 @@ from analysis.execution.environment import versions
 from analysis.validation import Strict
 
 _AROUND_THE_PROCESSOR = "analysis.execution.chunk"
+_OURS = ("analysis", "schemas")
 _INSTALLED = {"site-packages", "dist-packages"}
+_STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
 class Provenance(Strict):
@@ -88,7 +91,8 @@ def _code(*kinds: type[Any]) -> dict[str, str]:
             except (OSError, TypeError) as error:
                 msg = f"the source of {kind.__qualname__} is not known, so it cannot be resumed: "
                 raise ConfigError(msg + "put it into a module") from error
-    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds)])
+    bases = [base.__module__ for kind in kinds for base in kind.__mro__ if _is_ours(base)]
+    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds), *bases])
     return digests | {name: short_digest(path.read_bytes()) for name, path in found.items()}
 
 
@@ -113,6 +117,12 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _is_ours(kind: type[Any]) -> bool:
+    """Whether the class is of this package, or of somebody's own modules."""
+    package = _top(kind.__module__)
+    return package in _OURS or _folder(package) is not None
+
+
 def _top(module: str) -> str:
     return module.partition(".")[0]
 
@@ -120,7 +130,7 @@ def _top(module: str) -> str:
 def _folder(package: str) -> Path | None:
     """Where a package or module of the top level stands; None if it was installed or has no source."""
     path = _source(package)
-    if path is None or not _INSTALLED.isdisjoint(path.parts):
+    if path is None or not _INSTALLED.isdisjoint(path.parts) or _STDLIB in path.parents:
         return None
     return path.parents[1] if path.name == "__init__.py" else path.parent
 

@@ -26,6 +26,8 @@ from analysis.execution.plan import Limits
 from analysis.execution.remote import Access
 from analysis.execution.runner import Result
 from analysis.execution.sources import KeptOpen
+from analysis.processor import TtbarAnalysis
+from schemas import AGCSchema
 from tests.execution.processors import Counting
 from tests.execution.small import (
     CHUNK,
@@ -550,3 +552,18 @@ def test_modules_beside_that_of_the_processor_are_its_code(
     found = provenance.modules(["my_processor"])
     assert list(found) == ["my_package", "my_package.tables", "my_processor", "my_weights"]
     assert found["my_package"] == tmp_path / "my_package" / "__init__.py"
+
+
+def test_a_class_without_a_module_has_the_code_of_its_bases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one of a notebook that changes a step of the analysis."""
+
+    class Mine(TtbarAnalysis):
+        pass
+
+    monkeypatch.setattr(Mine, "__module__", "__main__")
+    monkeypatch.setattr(provenance.inspect, "getsource", lambda kind: kind.__name__)
+    code = provenance.provenance(Mine(), AGCSchema).code
+    assert {"analysis.processor", "analysis.objects", "schemas.agc"} <= code.keys()
+    assert not any(name.startswith(("coffea", "abc")) for name in code)
