@@ -22,6 +22,7 @@ from analysis.config import AnalysisConfig
 from analysis.digests import short_digest
 from analysis.errors import CatalogueError, OutputError
 from analysis.execution.ledger import Ledger
+from analysis.execution.provenance import selecting_code
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
@@ -116,7 +117,11 @@ def make_skim(
             "tree": ntuples.TREE,
             "label": catalogue.figure_label,
             "datasets": datasets,
-            "skim": Skim(source=source, config=config.model_dump(mode="json")),
+            "skim": Skim(
+                source=source,
+                config=config.model_dump(mode="json"),
+                code=selecting_code(TtbarAnalysis, AGCSchema),
+            ),
         }
     )
     made.write(path)

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
 from analysis.config import AnalysisConfig, Configuration
 from analysis.errors import ConfigError
@@ -58,6 +58,8 @@ class Skim(Strict):
     source: str
     """The catalogue of the full ntuples."""
     config: dict[str, Any]
+    code: dict[str, str] = Field(default_factory=dict)
+    """Module -> digest of its source, of those that selected the events; empty if not known."""
 
 
 def require_preselected(preselection: Mapping[str, float], config: Configuration | None) -> None:

@@ -164,6 +164,22 @@ def test_a_skim_of_another_version_is_refused_in_words(skimmed: Skimmed) -> None
         run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}))
 
 
+def test_other_code_than_the_skim_s_is_told(
+    skimmed: Skimmed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A region that was added since would lack events under the jet shifts."""
+    made = skimmed.catalogue.skim
+    assert made is not None
+    assert {"analysis.regions", "analysis.objects"} <= made.code.keys()
+    assert not any(name.startswith("analysis.execution") for name in made.code)
+    limits = Limits(max_events=1)
+    run(TtbarAnalysis(), skimmed.catalogue, limits=limits)
+    assert "may lack events" not in caplog.text
+    other = made.model_copy(update={"code": made.code | {"analysis.regions": "0"}})
+    run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}), limits=limits)
+    assert "the skim was made by other code (analysis.regions): it may lack events" in caplog.text
+
+
 def test_a_skim_does_not_replace_the_ledger_of_results(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:

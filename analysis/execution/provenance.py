@@ -45,9 +45,8 @@ class Provenance(Strict):
         if self.processor != other.processor:
             return [f"another processor ({other.processor})"]
         found = ["another configuration"] if self.config != other.config else []
-        if modules := _differing(self.code, other.code):
-            more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
-            found.append(f"other code ({', '.join(modules[:3])}{more})")
+        if code := other_code(self.code, other.code):
+            found.append(code)
         if packages := _differing(self.versions, other.versions):
             changes = (f"{name} {other.versions.get(name, 'none')}" for name in packages)
             found.append(f"other versions ({', '.join(changes)})")
@@ -69,6 +68,13 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
         code=_code(kind, schema),
         versions=versions(),
     )
+
+
+def selecting_code(kind: type[ProcessorABC], schema: type[Any]) -> dict[str, str]:
+    """Module -> digest of its source, of those that say which events are selected."""
+    around = _AROUND_THE_PROCESSOR.rpartition(".")[0]
+    code = _code(kind, schema)
+    return {name: digest for name, digest in code.items() if not name.startswith(around)}
 
 
 def _content(value: Any) -> str:
@@ -158,6 +164,13 @@ def _imported(module: str, path: Path) -> Iterator[str]:
                 base = importlib.util.resolve_name("." * node.level + base, package)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def other_code(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Which modules differ, in words; empty if none."""
+    names = _differing(one, other)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"other code ({', '.join(names[:3])}{more})" if names else ""
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -36,9 +36,9 @@ from analysis.execution.plan import (
     identity,
     planned_files,
 )
-from analysis.execution.provenance import provenance
+from analysis.execution.provenance import other_code, provenance, selecting_code
 from analysis.execution.signals import handled, held
-from analysis.skimmed import require_covered, require_preselected
+from analysis.skimmed import Skim, require_covered, require_preselected
 from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,8 @@ def run(
     clock = time.monotonic()
     require_preselected(catalogue.preselection, config)
     require_covered(catalogue.skim, config)
+    if catalogue.skim is not None:
+        _tell_other_code(catalogue.skim, type(processor), layout)
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
@@ -230,6 +232,12 @@ def _execute(
 
 def _nothing() -> None:
     pass
+
+
+def _tell_other_code(skim: Skim, kind: type[ProcessorABC], schema: type[Any]) -> None:
+    """A region or a cut that was changed since may select events that the skim left out."""
+    if skim.code and (code := other_code(skim.code, selecting_code(kind, schema))):
+        logger.warning("the skim was made by %s: it may lack events that this one selects", code)
 
 
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
