@@ -58,6 +58,8 @@ class Restored(NamedTuple):
     done: set[int]
     output: Output | None
     warnings: dict[int, str]
+    fingerprints: dict[str, str]
+    """Of the files that were read."""
 
 
 class Checkpoints:
@@ -70,13 +72,12 @@ class Checkpoints:
         self._chunks = chunks
         self._pending = Answer([], [])
         self._headers: dict[int, str] = {}
-        self._header_of: dict[str, str] = {}
         self._spent_s = 0.0
         self._started = time.monotonic()
 
     def keep(self, answer: Answer) -> None:
         """Save what was finished, soon if not now. Raises OutputError if it cannot be written."""
-        self._note(answer.headers)
+        self._headers |= answer.headers
         self._pending = Answer(
             self._pending.done + answer.done,
             [],
@@ -87,15 +88,6 @@ class Checkpoints:
         )
         if self._spent_s <= SHARE_OF_TIME * (time.monotonic() - self._started):
             self.flush()
-
-    def _note(self, headers: Mapping[int, str]) -> None:
-        """What was read of each chunk; a file is to be the same for all of its own."""
-        self._headers |= headers
-        for number, header in headers.items():
-            file = self._chunks[number].file
-            if self._header_of.setdefault(file, header) != header:
-                self._header_of[file] = header
-                logger.warning("%s was replaced between two of its chunks: --resume again", file)
 
     def flush(self) -> None:
         """Save what is not yet."""
@@ -118,6 +110,7 @@ class Checkpoints:
         done: set[int] = set()
         total: Output | None = None
         warnings: dict[int, str] = {}
+        read: dict[str, str] = {}
         unused: Counter[str] = self._of_other_runs()
         unchecked: list[str] = []
         paths = self._files()
@@ -129,7 +122,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
             elif not numbers.keys() >= set(saved.chunks):
                 unused[self._why_not(saved.chunks)] += len(saved.chunks)
-            elif _changed(saved, now):
+            elif _changed(saved, read | now):
                 unused[_CHANGED] += len(saved.chunks)
             elif any(chunk.file in refused for chunk in saved.chunks):
                 unused[_REFUSED] += len(saved.chunks)
@@ -137,7 +130,8 @@ class Checkpoints:
                 done.update(places)
                 total = add(total, output)
                 warnings |= {n: w for n, w in zip(places, saved.warnings, strict=True) if w}
-                self._note(dict(zip(places, saved.headers, strict=True)))
+                self._headers |= zip(places, saved.headers, strict=True)
+                read |= {c.file: h for c, h in zip(saved.chunks, saved.headers, strict=True)}
                 unchecked += [c.file for c in saved.chunks if c.file in unknown]
         for reason, count in unused.items():
             logger.warning("resume: %d finished chunks are not used: %s", count, reason)
@@ -147,7 +141,7 @@ class Checkpoints:
                 len(unchecked), len(set(unchecked)), unchecked[0], unknown[unchecked[0]],
             )  # fmt: skip
         logger.info("resume: %d of %d chunks are done already", len(done), len(self._chunks))
-        return Restored(done, total, warnings)
+        return Restored(done, total, warnings, read)
 
     def has_some(self) -> bool:
         """Whether finished chunks are there that `restore` would look at."""

@@ -281,7 +281,8 @@ def fingerprint(url: str, header: bytes) -> str:
     if "://" in url:
         return short_digest(header)
     status = Path(url).stat()
-    return short_digest(header + f" {status.st_size} {status.st_mtime_ns}".encode())
+    # In whole seconds: of fractions not all machines that mount a file system have the same.
+    return short_digest(header + f" {status.st_size} {int(status.st_mtime)}".encode())
 
 
 def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[str, str]]:

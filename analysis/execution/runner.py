@@ -150,7 +150,7 @@ def run(
         _collections(layout, frozenset[str]().union(*filter(None, columns.values()))),
     )
     store = None
-    restored = Restored(set(), None, {})
+    restored = Restored(set(), None, {}, {})
     if checkpoints is not None:
         known_chunks = _known(items, planned, catalogue)
         store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
@@ -212,7 +212,7 @@ def _execute(
     else:
         with workers(execution) as found:
             begin()
-            loop = ChunkLoop(found, execution, missing, account, output)
+            loop = ChunkLoop(found, execution, missing, account, output, restored.fingerprints)
             if store is not None:
                 loop.keep = store.keep
             runner = Runner(loop, schema=schema, savemetrics=True)

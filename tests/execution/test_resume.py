@@ -264,6 +264,7 @@ def test_a_damaged_file_that_was_repaired(folder: Path, log: Log) -> None:
     path = folder / NAMES[0]
     good = path.read_bytes()
     path.write_bytes(_with_other_values(path))
+    os.utime(path, (0, 0))
     again(folder)
     path.write_bytes(good)
     result, n = again(folder)
@@ -339,9 +340,9 @@ def test_a_server_that_is_away_when_all_is_done(folder: Path, log: Log) -> None:
 
 
 def test_a_file_that_is_replaced_while_the_run_reads_it(
-    folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told; `--resume` computes anew what was read before."""
+    """Its chunks are not of one file; `--resume` computes anew what was read before."""
     processed = Counting.process
 
     def replacing(self: Counting, events: Any) -> Any:
@@ -354,12 +355,15 @@ def test_a_file_that_is_replaced_while_the_run_reads_it(
 
     first = True
     monkeypatch.setattr(Counting, "process", replacing)
-    again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    result, _ = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
     first = False
-    said = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
-    assert said == [f"{folder / NAMES[0]} was replaced between two of its chunks: --resume again"]
+    (failure,) = result.ledger.failures
+    assert failure.reason == f"a file was replaced while the run read it: {folder / NAMES[0]}"
+    assert (failure.first_event, failure.attempts) == (CHUNK, 1)
+    assert_accounted(result, catalogue_of(folder, NAMES[:2]))
     second, n = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
     assert n == 2
+    assert second.ledger.complete
     assert_same_output(second, process(catalogue_of(folder, NAMES[:2])))
 
 
