@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -231,8 +232,26 @@ class Catalogue(Strict):
                 "datasets: collision data in several datasets need a 'channel' each, or events that "
                 "are in two count twice"
             )
-        addresses = Counter(file.url for file in self.files)
-        yield from (f"{url}: listed {n} times" for url, n in addresses.items() if n > 1)
+        listed = defaultdict(list)
+        for ntuple in self.files:
+            listed[_plain(ntuple.url)].append(ntuple.url)
+        yield from (f"{urls[0]}: listed {len(urls)} times" for urls in listed.values() if urls[1:])
+
+
+def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
+    """Local files that are, by links, one that is before them: its events would count twice.
+
+    What is not there, and files on servers, are nobody's double.
+    """
+    known: dict[tuple[int, int], str] = {}
+    for file in files:
+        if "://" in file.url:
+            continue
+        with suppress(OSError):
+            status = Path(file.url).stat()
+            first = known.setdefault((status.st_dev, status.st_ino), file.url)
+            if first != file.url:
+                yield file, first
 
 
 def metadata(dataset: Dataset) -> dict[str, Any]:
@@ -249,6 +268,12 @@ def _data_or_simulation(dataset: Dataset) -> Iterator[str]:
         yield "channel: only collision data have one"
     if not dataset.is_simulation and dataset.cross_section is not None:
         yield "cross_section: collision data have none"
+
+
+def _plain(url: str) -> str:
+    """The address without `.`, `..` and doubled slashes."""
+    scheme, separator, path = url.rpartition("://")
+    return scheme + separator + os.path.normpath(path)
 
 
 def _known(what: str, asked: Iterable[str] | None, valid: Iterable[str]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import uproot
 from pydantic import ValidationError
 
-from analysis.catalogue import Catalogue, Dataset, NtupleFile
+from analysis.catalogue import Catalogue, Dataset, NtupleFile, same_files
 from analysis.checksums import THREADS, checksum, difference
 from analysis.errors import CatalogueError, did_you_mean
 from analysis.execution import remote
 from analysis.execution.failures import describe
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.processes import DATA, PROCESS_LABELS
+from analysis.skimmed import CATALOGUE as SKIM_CATALOGUE
 from analysis.validation import faults
 
 NUMBERS = ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights")
@@ -52,6 +53,7 @@ def check(
     files = [file for name in catalogue.datasets for file in catalogue.files_of(name)[:max_files]]
 
     remote.prepare(file.url for file in files)
+    doubles = {file.url: first for file, first in same_files(files)}
 
     def examine(file: NtupleFile) -> Finding | None:
         try:
@@ -62,6 +64,8 @@ def check(
             done()
         if events != file.events:
             return Finding(file, f"{events} events in the file, {file.events} in the catalogue")
+        if file.url in doubles:
+            return Finding(file, f"the same file as {doubles[file.url]}")
         return None
 
     def examine_whole(file: NtupleFile) -> Finding | None:
@@ -108,11 +112,14 @@ def build(
     Sub-folders or files named `{process}__{variation}` are the datasets (`ttbar__nominal/a.root`,
     `wjets__nominal.root`, `wjets__nominal_1.root`; `data__SingleMuon` for a stream of data).
     `numbers` has fields of `NUMBERS` by dataset or process. Raises CatalogueError, with one line
-    for each file without a place or without the tree.
+    for each file without a place or without the tree, and for one that is there twice; and for a skim
+    or what was pre-selected, whose own catalogue tells of the events that are not there.
     """
     found = _files_by_dataset(folder)
+    _require_all_events(folder)
     _require_meaning(numbers, found)
-    problems: list[str] = []
+    listed = [NtupleFile(name, str(path), 0) for name, paths in found.items() for path in paths]
+    problems = [f"{file.url}: the same file as {first}" for file, first in same_files(listed)]
     datasets = {
         name: _dataset(name, folder, files, numbers, tree, problems)
         for name, files in found.items()
@@ -198,7 +205,7 @@ def _files_by_dataset(folder: Path) -> dict[str, list[Path]]:
         raise CatalogueError(msg)
     found: dict[str, list[Path]] = {}
     lost = []
-    for path in sorted(folder.rglob("*.root")):
+    for path in _ntuples(folder):
         parents = [parent.name for parent in path.relative_to(folder).parents if parent.name]
         names = [*parents, _PART_OF_DATASET.sub("", path.stem)]
         name = next((name for name in names if _DATASET.fullmatch(name)), None)
@@ -212,6 +219,44 @@ def _files_by_dataset(folder: Path) -> dict[str, list[Path]]:
         msg = f"{folder}: no file *.root"
         raise CatalogueError(msg)
     return found
+
+
+def _ntuples(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The `*.root` below a folder, also where links to folders lead, in their order.
+
+    Names with a dot in front are left out: snapshots of file systems, parts of what was not finished.
+    Raises CatalogueError for a folder that cannot be read.
+    """
+    here = folder.resolve()
+    if here in above:
+        return
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        msg = f"{folder}: {error.strerror or error}"
+        raise CatalogueError(msg) from error
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _ntuples(path, (*above, here))
+        elif path.suffix == ".root":
+            yield path
+
+
+def _require_all_events(folder: Path) -> None:
+    """Raises CatalogueError where another catalogue would take a skim's events, or those that passed
+    a pre-selection, for all there were.
+    """
+    for path in sorted(folder.rglob(SKIM_CATALOGUE)):
+        try:
+            known = Catalogue.load(path)
+        except CatalogueError:
+            continue
+        if known.skim is not None or known.preselection:
+            which = "is pre-selected" if known.skim is None else "is a skim"
+            msg = f"{path.parent} {which} and lacks events: use its own catalogue, {path}"
+            raise CatalogueError(msg)
 
 
 def _dataset(

@@ -22,13 +22,14 @@ from analysis.config import AnalysisConfig
 from analysis.digests import short_digest
 from analysis.errors import CatalogueError, OutputError
 from analysis.execution.ledger import Ledger
+from analysis.execution.provenance import selecting_code
 from analysis.execution.runner import Execution, run
 from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
-from analysis.skimmed import Skim, SkimmedDataset
+from analysis.results import HISTOGRAMS
+from analysis.skimmed import CATALOGUE, Skim, SkimmedDataset
 from schemas import AGCSchema
 
-CATALOGUE = "ntuples.json"
 EVENTS_PER_FILE = 500_000
 EVENTS_PER_BASKET = 50_000
 """Larger than in the ntuples: to read few large baskets takes less time than many small ones."""
@@ -64,7 +65,8 @@ class SkimWriter(ProcessorABC):
         columns = _columns(events, self.columns(told), np.flatnonzero(used))
         ntuples.write(path, columns, codec=CODEC, level=LEVEL)
         counts = {"events": len(events), "sum_of_weights": float(len(events))}
-        return {told["dataset"]: {"counts": counts, "cutflow": early_steps}}
+        kept = int(np.sum(used))
+        return {told["dataset"]: {"counts": counts, "cutflow": early_steps, "kept": kept}}
 
     def postprocess(self, accumulator: Any) -> Any:
         return accumulator
@@ -115,7 +117,11 @@ def make_skim(
             "tree": ntuples.TREE,
             "label": catalogue.figure_label,
             "datasets": datasets,
-            "skim": Skim(source=source, config=config.model_dump(mode="json")),
+            "skim": Skim(
+                source=source,
+                config=config.model_dump(mode="json"),
+                code=selecting_code(TtbarAnalysis, AGCSchema),
+            ),
         }
     )
     made.write(path)
@@ -123,7 +129,12 @@ def make_skim(
 
 
 def _require_apart(catalogue: Catalogue, folder: Path) -> None:
-    """Raises OutputError where the skim would take the place of files that it did not make."""
+    """Raises OutputError where the skim would take the place of files that it did not make: of ntuples,
+    and of the ledger that says how histograms are to be scaled.
+    """
+    if (folder / HISTOGRAMS).exists():
+        msg = f"{folder} has the results of a run: name another folder for the skim"
+        raise OutputError(msg)
     made_before: set[str] = set()
     if (folder / CATALOGUE).exists():
         before = Catalogue.load(folder / CATALOGUE)
@@ -172,7 +183,10 @@ def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> ntuples.Co
 
 
 def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
-    """Write the files of a dataset; its entry in the catalogue."""
+    """Write the files of a dataset; its entry in the catalogue.
+
+    Raises OutputError where parts are not there that workers have written.
+    """
     shutil.rmtree(folder / name, ignore_errors=True)
     files: dict[str, int] = {}
     for number, columns in enumerate(_in_files(name, catalogue, folder / _PARTS)):
@@ -186,6 +200,12 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
             rntuple=rntuple,
         )
         files[file] = ntuples.size(columns)
+    if not files or sum(files.values()) != output["kept"]:
+        msg = (
+            f"{name}: {sum(files.values())} of {output['kept']} selected events are in {folder / _PARTS}: "
+            "the workers have to write to the same folder as this process"
+        )
+        raise OutputError(msg)
     dataset = catalogue.datasets[name]
     before = SkimmedDataset(
         events=output["counts"]["events"],

@@ -6,11 +6,14 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt, ValidationError
 
 from analysis.config import AnalysisConfig, Configuration
 from analysis.errors import ConfigError
-from analysis.validation import Strict
+from analysis.validation import Strict, faults
+
+CATALOGUE = "ntuples.json"
+"""In the folder of a skim."""
 
 TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
     "jet.min_pt": operator.ge,
@@ -55,6 +58,8 @@ class Skim(Strict):
     source: str
     """The catalogue of the full ntuples."""
     config: dict[str, Any]
+    code: dict[str, str] = Field(default_factory=dict)
+    """Module -> digest of its source, of those that selected the events; empty if not known."""
 
 
 def require_preselected(preselection: Mapping[str, float], config: Configuration | None) -> None:
@@ -79,13 +84,22 @@ def require_preselected(preselection: Mapping[str, float], config: Configuration
 
 
 def require_covered(skim: Skim | None, config: Configuration | None) -> None:
-    """Raises ConfigError if `config` may select events that are not in the skim."""
+    """Raises ConfigError if `config` may select events that are not in the skim, or if that cannot be
+    told because the skim was made with another version.
+    """
     if skim is None:
         return
     if not isinstance(config, AnalysisConfig):
         msg = "the catalogue is a skim for the ttbar analysis: process the full ntuples instead"
         raise ConfigError(msg)
-    made = dict(_values(AnalysisConfig.model_validate(skim.config).model_dump(mode="json")))
+    try:
+        made = dict(_values(AnalysisConfig.model_validate(skim.config).model_dump(mode="json")))
+    except ValidationError as error:
+        msg = (
+            f"the skim was made with a configuration of another version ({faults(error, AnalysisConfig)[0]}): "
+            f"make one with this version, or process {skim.source}"
+        )
+        raise ConfigError(msg) from error
     for name, asked in _values(config.model_dump(mode="json")):
         if not _is_covered(name, asked, made.get(name)):
             msg = (

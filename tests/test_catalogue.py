@@ -163,6 +163,12 @@ def test_what_is_given_twice(tmp_path: Path) -> None:
         Catalogue.load(written(tmp_path, values))
 
 
+@pytest.mark.parametrize("other", ["./a.root", "sub/../a.root", ".//a.root"])
+def test_one_file_under_two_names(tmp_path: Path, other: str) -> None:
+    with pytest.raises(CatalogueError, match=r"a.root: listed 2 times"):
+        Catalogue.load(written(tmp_path, dataset(files={"a.root": 1, other: 1})))
+
+
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
     values = dataset(kind="x", cross_section=-1, files={"a.root": -1}) | {"luminosity": "x"}
     with pytest.raises(CatalogueError) as caught:

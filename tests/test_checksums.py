@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 def execute(folder: Path, **options: Any) -> Any:
     catalogue = Catalogue.load(folder / "c.json")
-    return run(TtbarAnalysis(), catalogue, execution=Execution(**options))
+    of_run = {key: options.pop(key) for key in ("checkpoints", "resume") if key in options}
+    return run(TtbarAnalysis(), catalogue, execution=Execution(**options), **of_run)
 
 
 @given(st.binary(max_size=200), st.integers(1, 20))
@@ -84,6 +85,17 @@ def test_a_flipped_bit_is_seen_with_verify_only(folder: Path) -> None:
         assert failure.reason.endswith(
             f"{checksum_of(folder, 'ttbar__nominal/b.root')} in the catalogue"
         )
+
+
+def test_what_was_read_of_a_damaged_file_is_not_resumed(folder: Path) -> None:
+    """Also where it was damaged already when it was read, and nobody looked."""
+    flip(folder / "data" / "ttbar__nominal" / "b.root", "met_pt")
+    options: dict[str, Any] = {"checkpoints": folder / "checkpoints", "resume": True}
+    assert execute(folder, **options).ledger.complete
+    result = execute(folder, verify=True, **options)
+    (failure,) = result.ledger.failures
+    assert failure.reason.startswith("damaged: adler32 ")
+    assert result.ledger.events_processed == 300
 
 
 def same(one: Any, two: Any) -> bool:

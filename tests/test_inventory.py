@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import pytest
 
 from analysis.catalogue import Catalogue
 from analysis.errors import CatalogueError
+from analysis.execution.runner import run
 from analysis.inventory import build, check, read_table, unknowns
+from analysis.processor import TtbarAnalysis
+from analysis.skim import make_skim
 from tests.conftest import N_EVENTS
 from tests.ntuples import make_events, write
 
@@ -161,6 +165,58 @@ def test_bad_files_are_all_named_when_building(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert "no object 'events', there: Events" in lines[0]
+
+
+def test_links_to_folders_are_followed_and_hidden_files_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write(tmp_path / "disk" / "a.root", GOOD)
+    write(folder / "wjets__nominal" / "a.root", GOOD)
+    write(folder / ".snapshot" / "wjets__nominal" / "a.root", GOOD)
+    write(folder / "wjets__nominal" / ".a.root", GOOD)
+    (folder / "ttbar__nominal").symlink_to(tmp_path / "disk")
+    (folder / "ttbar__nominal" / "loop").symlink_to(folder)
+    made = build(folder, tmp_path / "c.json", {})
+    assert {name: list(dataset.files) for name, dataset in made.datasets.items()} == {
+        "ttbar__nominal": ["ttbar__nominal/a.root"],
+        "wjets__nominal": ["wjets__nominal/a.root"],
+    }
+
+
+def test_one_file_under_two_names(tmp_path: Path) -> None:
+    """No link makes events count twice: not in a new catalogue, not in one that is there."""
+    folder = tmp_path / "mine"
+    first = write(folder / "ttbar__nominal" / "a.root", GOOD)
+    second = folder / "ttbar__nominal" / "b.root"
+    write(second, GOOD)
+    build(folder, tmp_path / "c.json", {}).write(tmp_path / "c.json")
+    catalogue = Catalogue.load(tmp_path / "c.json")
+    assert check(catalogue) == (2, [])
+    second.unlink()
+    for link in (second.symlink_to, second.hardlink_to):
+        link(first)
+        message = re.escape(f"{second}: the same file as {first}")
+        with pytest.raises(CatalogueError, match=message):
+            build(folder, tmp_path / "c.json", {})
+        (finding,) = check(catalogue)[1]
+        assert finding.problem == f"the same file as {first}"
+        with pytest.raises(CatalogueError, match="its events would count twice"):
+            run(TtbarAnalysis(), catalogue)
+        second.unlink()
+
+
+def test_no_catalogue_is_built_of_a_skim(tmp_path: Path) -> None:
+    """All its events would be taken for all that were generated."""
+    write(tmp_path / "in" / "ttbar__nominal" / "a.root", GOOD)
+    catalogue = build(tmp_path / "in", tmp_path / "c.json", {})
+    catalogue.write(tmp_path / "c.json")
+    make_skim(Catalogue.load(tmp_path / "c.json"), tmp_path / "all" / "skim")
+    for folder in ("all", "all/skim"):
+        with pytest.raises(CatalogueError, match="is a skim and lacks events: use its own"):
+            build(tmp_path / folder, tmp_path / "mine.json", {})
+    preselected = catalogue.model_copy(update={"base": ".", "preselection": {"jet.min_pt": 20.0}})
+    preselected.write(tmp_path / "in" / "ntuples.json")
+    with pytest.raises(CatalogueError, match="is pre-selected and lacks events"):
+        build(tmp_path / "in", tmp_path / "mine.json", {})
 
 
 @pytest.mark.parametrize("folder", ["nothing", "."])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import histograms, results
+from analysis import histograms, ntuples, results
 from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.cli.options import DEFAULT_CATALOGUE
@@ -26,8 +26,8 @@ from analysis.execution import executors
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
-from analysis.skim import CATALOGUE, Skimmed, make_skim, restore_cutflow
-from analysis.skimmed import require_preselected
+from analysis.skim import Skimmed, make_skim, restore_cutflow
+from analysis.skimmed import CATALOGUE, require_preselected
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
@@ -156,6 +156,42 @@ def test_all_cuts_that_are_too_loose_are_told_at_once() -> None:
         require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, config)
 
 
+def test_a_skim_of_another_version_is_refused_in_words(skimmed: Skimmed) -> None:
+    made = skimmed.catalogue.skim
+    assert made is not None
+    other = made.model_copy(update={"config": {"jet": {"min_ptt": 30.0}}})
+    with pytest.raises(ConfigError, match=r"of another version \(jet.min_ptt: unknown key"):
+        run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}))
+
+
+def test_other_code_than_the_skim_s_is_told(
+    skimmed: Skimmed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A region that was added since would lack events under the jet shifts."""
+    made = skimmed.catalogue.skim
+    assert made is not None
+    assert {"analysis.regions", "analysis.objects"} <= made.code.keys()
+    assert not any(name.startswith("analysis.execution") for name in made.code)
+    limits = Limits(max_events=1)
+    run(TtbarAnalysis(), skimmed.catalogue, limits=limits)
+    assert "may lack events" not in caplog.text
+    other = made.model_copy(update={"code": made.code | {"analysis.regions": "0"}})
+    run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}), limits=limits)
+    assert "the skim was made by other code (analysis.regions): it may lack events" in caplog.text
+
+
+def test_a_skim_does_not_replace_the_ledger_of_results(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """The histograms would be scaled by what was read for the skim."""
+    few = catalogue.select(["ttbar__nominal"])
+    normalised(tmp_path, few)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="has the results of a run: name another folder"):
+        make_skim(few, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_path: Path) -> None:
     one = catalogue.select(["ttbar__scaleup"])
     limited = one.model_copy(update={"preselection": {"muon.min_pt": 26.0}})
@@ -187,6 +223,26 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
         make_skim(broken, tmp_path)
     assert not (tmp_path / CATALOGUE).exists()
     assert not (tmp_path / ".parts").exists()
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_parts_that_did_not_come_are_missed(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Where a worker sees another folder, or what it wrote is not seen here."""
+    real = ntuples.write
+    written = []
+
+    def write(path: Path, *arguments: Any, **options: Any) -> None:
+        written.append(path)
+        if ".parts" not in path.parts or len(written) > lost:
+            real(path, *arguments, **options)
+
+    monkeypatch.setattr(ntuples, "write", write)
+    few = catalogue.select(["ttbar__nominal"])
+    with pytest.raises(OutputError, match=r"ttbar__nominal: \d+ of \d+ selected events are in"):
+        make_skim(few, tmp_path, execution=Execution(chunk_size=2000))
+    assert not (tmp_path / CATALOGUE).exists()
 
 
 def test_nothing_is_deleted_that_no_skim_made(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def _build(arguments: argparse.Namespace) -> None:
     if arguments.table is not None:
         numbers = read_table(arguments.table)
     for field in ("cross_section", "sum_of_weights"):
-        for text in getattr(arguments, field):
-            name, value = options.assignment(text)
+        option = f"--{field.replace('_', '-')}"
+        for name, value in options.assignments(option, getattr(arguments, field)).items():
             numbers.setdefault(name, {})[field] = value
     catalogue = build(
         arguments.folder,

@@ -286,7 +286,7 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
         "luminosity_ipb": None if luminosity is None else _parse(luminosity, luminosity_ipb),
         "cross_sections_pb": {
             name: _parse(value, cross_section_pb)
-            for name, value in map(assignment, arguments.cross_section)
+            for name, value in assignments("--cross-section", arguments.cross_section).items()
         },
         "allow_incomplete": arguments.allow_incomplete,
         "qcd": arguments.qcd,
@@ -313,13 +313,22 @@ def signal_rate(arguments: argparse.Namespace) -> SignalRate:
         raise ConfigError("; ".join(faults(error, SignalRate))) from error
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """Name and value of an option NAME=VALUE; raises ConfigError for anything else."""
-    name, _, value = (part.strip() for part in text.partition("="))
-    if not (name and value):
-        msg = f"expected NAME=VALUE, got {text!r}"
-        raise ConfigError(msg)
-    return name, value
+def assignments(option: str, texts: list[str]) -> dict[str, str]:
+    """Values by name of an option NAME=VALUE.
+
+    Raises ConfigError for anything else, and for a name that is given twice.
+    """
+    values: dict[str, str] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not (name and value):
+            msg = f"{option}: expected NAME=VALUE, got {text!r}"
+            raise ConfigError(msg)
+        if name in values:
+            msg = f"{option}: {name!r} is given twice: {values[name]} and {value}"
+            raise ConfigError(msg)
+        values[name] = value
+    return values
 
 
 def _parse(text: str, parse: Callable[[float | str], float]) -> float:

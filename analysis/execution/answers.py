@@ -40,7 +40,7 @@ class Answer(NamedTuple):
     """Of all chunks that are done, merged."""
     warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
     headers: dict[int, str] = {}  # noqa: RUF012 - never changed
-    """Digest of the header of the file that was read, for each chunk that is done."""
+    """Fingerprint of the file that was read, for each chunk that is done."""
     peak_mb: float = 0.0
     """The most memory that one of the processes had that did this."""
 

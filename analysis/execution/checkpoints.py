@@ -3,7 +3,7 @@
 `FOLDER/{provenance}/` has a `provenance.json` and a file for each group of chunks that were finished
 together: a zip of JSON and NumPy arrays (histograms as in `analysis.histograms`), with its checksum in
 its name. Nothing is pickled. A chunk is known by its file, with what the catalogue says of that, and its
-range of events; that the file is still what was read, by its header.
+range of events; that the file is still what was read, by its fingerprint (`analysis.execution.remote`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ SHARE_OF_TIME = 0.03
 
 _PROVENANCE = "provenance.json"
 _CHANGED = "the file has changed, or what the catalogue says of it"
+_REFUSED = "the file is not as the catalogue's checksum says"
 
 
 class Known(Chunk):
@@ -48,7 +49,7 @@ class Saved(Strict):
     warnings: list[str]
     """One for each chunk, empty if there is none."""
     headers: list[str]
-    """One for each chunk: digest of the header of the file that was read."""
+    """One for each chunk: fingerprint of the file that was read."""
 
 
 class Restored(NamedTuple):
@@ -57,6 +58,8 @@ class Restored(NamedTuple):
     done: set[int]
     output: Output | None
     warnings: dict[int, str]
+    fingerprints: dict[str, str]
+    """Of the files that were read."""
 
 
 class Checkpoints:
@@ -69,13 +72,12 @@ class Checkpoints:
         self._chunks = chunks
         self._pending = Answer([], [])
         self._headers: dict[int, str] = {}
-        self._header_of: dict[str, str] = {}
         self._spent_s = 0.0
         self._started = time.monotonic()
 
     def keep(self, answer: Answer) -> None:
         """Save what was finished, soon if not now. Raises OutputError if it cannot be written."""
-        self._note(answer.headers)
+        self._headers |= answer.headers
         self._pending = Answer(
             self._pending.done + answer.done,
             [],
@@ -86,15 +88,6 @@ class Checkpoints:
         )
         if self._spent_s <= SHARE_OF_TIME * (time.monotonic() - self._started):
             self.flush()
-
-    def _note(self, headers: Mapping[int, str]) -> None:
-        """What was read of each chunk; a file is to be the same for all of its own."""
-        self._headers |= headers
-        for number, header in headers.items():
-            file = self._chunks[number].file
-            if self._header_of.setdefault(file, header) != header:
-                self._header_of[file] = header
-                logger.warning("%s was replaced between two of its chunks: --resume again", file)
 
     def flush(self) -> None:
         """Save what is not yet."""
@@ -107,15 +100,17 @@ class Checkpoints:
         self._pending = Answer([], [])
         self._spent_s += time.monotonic() - started
 
-    def restore(self, access: Access) -> Restored:
+    def restore(self, access: Access, refused: Collection[str] = ()) -> Restored:
         """What is there of this run; the log says what is not used, and why. Damaged files are removed.
 
-        The files of the run are looked at, whether they are what they were.
+        The files of the run are looked at, whether they are what they were; chunks of files that are
+        `refused` (addresses) are not used.
         """
         numbers = {chunk: number for number, chunk in enumerate(self._chunks)}
         done: set[int] = set()
         total: Output | None = None
         warnings: dict[int, str] = {}
+        read: dict[str, str] = {}
         unused: Counter[str] = self._of_other_runs()
         unchecked: list[str] = []
         paths = self._files()
@@ -127,13 +122,16 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
             elif not numbers.keys() >= set(saved.chunks):
                 unused[self._why_not(saved.chunks)] += len(saved.chunks)
-            elif _changed(saved, now):
+            elif _changed(saved, read | now):
                 unused[_CHANGED] += len(saved.chunks)
+            elif any(chunk.file in refused for chunk in saved.chunks):
+                unused[_REFUSED] += len(saved.chunks)
             elif done.isdisjoint(places := [numbers[chunk] for chunk in saved.chunks]):
                 done.update(places)
                 total = add(total, output)
                 warnings |= {n: w for n, w in zip(places, saved.warnings, strict=True) if w}
-                self._note(dict(zip(places, saved.headers, strict=True)))
+                self._headers |= zip(places, saved.headers, strict=True)
+                read |= {c.file: h for c, h in zip(saved.chunks, saved.headers, strict=True)}
                 unchecked += [c.file for c in saved.chunks if c.file in unknown]
         for reason, count in unused.items():
             logger.warning("resume: %d finished chunks are not used: %s", count, reason)
@@ -143,7 +141,7 @@ class Checkpoints:
                 len(unchecked), len(set(unchecked)), unchecked[0], unknown[unchecked[0]],
             )  # fmt: skip
         logger.info("resume: %d of %d chunks are done already", len(done), len(self._chunks))
-        return Restored(done, total, warnings)
+        return Restored(done, total, warnings, read)
 
     def has_some(self) -> bool:
         """Whether finished chunks are there that `restore` would look at."""
@@ -165,7 +163,8 @@ class Checkpoints:
             part = {"out": out, "metrics": output["metrics"] if i == 0 else {}}
             kept.add(self._write(Answer(places, [], part, warnings)))
         for path in self._folder.glob("*"):
-            if path != self._own:
+            # Nothing is removed that no run made: the user may have a folder of this name, too.
+            if path != self._own and (path / _PROVENANCE).exists():
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._own.glob("*"):
             if path not in kept:

@@ -12,9 +12,8 @@ from coffea.processor import ProcessorABC
 from hist import Hist
 from numpy.typing import NDArray
 
-from analysis.digests import short_digest
 from analysis.execution.failures import ChunkError
-from analysis.execution.remote import HEADER_BYTES
+from analysis.execution.remote import HEADER_BYTES, fingerprint
 from schemas.agc import missing_branch_message
 
 FILE_EVENTS = "file_events"
@@ -28,8 +27,9 @@ class CheckedProcessor(ProcessorABC):
     """Holds each chunk against the catalogue and the columns needed, then processes it.
 
     `columns` are those of the event model that are read, `branches` their branches; both by dataset.
+    `collections`: branch -> the collection of the event model that it is of.
     `process` returns the processor's `output`, a `warning` if there are values that cannot be, and the
-    digest of the file's `header`.
+    file's fingerprint as `header`.
     """
 
     def __init__(
@@ -37,10 +37,12 @@ class CheckedProcessor(ProcessorABC):
         processor: ProcessorABC,
         columns: Mapping[str, frozenset[str]],
         branches: Mapping[str, frozenset[str] | None],
+        collections: Mapping[str, str],
     ) -> None:
         self._processor = processor
         self._columns = columns
         self._branches = branches
+        self._collections = collections
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         """Raises ChunkError where file, catalogue and output do not agree."""
@@ -54,17 +56,41 @@ class CheckedProcessor(ProcessorABC):
         present = set(tree.keys())
         for branch in sorted((self._branches[dataset] or frozenset()) - present):
             raise ChunkError(missing_branch_message(branch, "the file", present))
+        _require_same_lengths(events, self._collections)
         output = self._processor.process(events)
         if isinstance(output, Mapping):
             _require_sound(output.get(dataset, {}), len(events))
         return {
             "output": output,
             "warning": impossible_values(events, self._columns[dataset]),
-            "header": short_digest(file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()),
+            "header": fingerprint(
+                told["filename"], file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()
+            ),
         }
 
     def postprocess(self, accumulator: Any) -> None:
         """Nothing: the run does it, with what was done before too."""
+
+
+def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> None:
+    """The event model has one list of objects for all branches of a collection.
+
+    Raises ChunkError where their lists differ in length: the values would be of other objects.
+    """
+    mapping = events.attrs["@events_factory"]._mapping
+    loaded = mapping.preloaded_arrays or {}
+    part = slice(mapping._start, mapping._stop)
+    first: dict[str, tuple[str, NDArray[Any]]] = {}
+    for branch in sorted(loaded.keys() & collections.keys()):
+        layout = loaded[branch][part].layout
+        if not layout.is_list:
+            continue
+        offsets = layout.to_ListOffsetArray64(True).offsets.data
+        other, expected = first.setdefault(collections[branch], (branch, offsets))
+        if not np.array_equal(offsets, expected):
+            n = np.sum(np.diff(offsets) != np.diff(expected))
+            msg = f"branches {other!r} and {branch!r} have lists of other lengths in {n} events"
+            raise ChunkError(msg)
 
 
 def impossible_values(events: ak.Array, columns: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EXECUTORS = ("iterative", "futures", "dask")
 
 FAIL_FAST = "stopped at the first failure"
+REPLACED = "a file was replaced while the run read it"
 _LOOK_S = 1.0
 """How long to wait for answers before looking for something else to do."""
 
@@ -133,8 +134,11 @@ class ChunkLoop(ExecutorBase):
         numbers: Sequence[int],
         account: Account,
         total: Output | None = None,
+        read: Mapping[str, str] | None = None,
     ) -> None:
-        """`numbers` are those of the chunks; `total` is output to add to."""
+        """`numbers` are those of the chunks; `total` is output to add to, of files with the fingerprints
+        `read`.
+        """
         super().__init__(status=execution.progress)
         self.account = account
         self.total = total
@@ -143,6 +147,7 @@ class ChunkLoop(ExecutorBase):
         self._workers = workers
         self._execution = execution
         self._numbers = numbers
+        self._read = dict(read or {})
 
     def copy(self, **_: Any) -> Self:
         """The Runner's words for a progress bar are not needed."""
@@ -184,6 +189,8 @@ class ChunkLoop(ExecutorBase):
 
     def _take(self, answer: Answer) -> None:
         account = self.account
+        if (file := self._replaced(answer)) is not None:
+            answer = self._without_output(answer, file)
         for fault in answer.faults:
             self._under_way.discard(fault.chunk)
             self._judge(fault)
@@ -196,6 +203,22 @@ class ChunkLoop(ExecutorBase):
             self.keep(answer)
             self.total = add(self.total, answer.output)
         self._progress.show(answer, len(account.failed))
+
+    def _replaced(self, answer: Answer) -> str | None:
+        """A file of the answer that is another one than was read before, if there is one."""
+        for chunk, fingerprint in answer.headers.items():
+            file = self._items[chunk].filename
+            if self._read.setdefault(file, fingerprint) != fingerprint:
+                return str(file)
+        return None
+
+    def _without_output(self, answer: Answer, replaced: str) -> Answer:
+        """What is merged cannot be told apart: chunks of other files are to be tried again."""
+        faults = [
+            Fault(chunk, f"{REPLACED}: {replaced}", self._items[chunk].filename != replaced)
+            for chunk in answer.done
+        ]
+        return Answer([], answer.faults + faults)
 
     def _judge(self, fault: Fault) -> None:
         """Give up on the chunk, or say when it is to be tried again."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import pickle
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from analysis.execution.environment import versions
 from analysis.validation import Strict
 
 _AROUND_THE_PROCESSOR = "analysis.execution.chunk"
+_OURS = ("analysis", "schemas")
+_INSTALLED = {"site-packages", "dist-packages"}
+_STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
 class Provenance(Strict):
@@ -39,9 +45,8 @@ class Provenance(Strict):
         if self.processor != other.processor:
             return [f"another processor ({other.processor})"]
         found = ["another configuration"] if self.config != other.config else []
-        if modules := _differing(self.code, other.code):
-            more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
-            found.append(f"other code ({', '.join(modules[:3])}{more})")
+        if code := other_code(self.code, other.code):
+            found.append(code)
         if packages := _differing(self.versions, other.versions):
             changes = (f"{name} {other.versions.get(name, 'none')}" for name in packages)
             found.append(f"other versions ({', '.join(changes)})")
@@ -55,7 +60,7 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
     """
     kind = type(processor)
     config = getattr(processor, "config", None)
-    values = {name: repr(value) for name, value in vars(processor).items() if name != "config"}
+    values = {name: _content(value) for name, value in vars(processor).items() if name != "config"}
     values["config"] = config.digest if isinstance(config, Configuration) else repr(config)
     return Provenance(
         processor=f"{kind.__module__}.{kind.__qualname__}",
@@ -63,6 +68,21 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
         code=_code(kind, schema),
         versions=versions(),
     )
+
+
+def selecting_code(kind: type[ProcessorABC], schema: type[Any]) -> dict[str, str]:
+    """Module -> digest of its source, of those that say which events are selected."""
+    around = _AROUND_THE_PROCESSOR.rpartition(".")[0]
+    code = _code(kind, schema)
+    return {name: digest for name, digest in code.items() if not name.startswith(around)}
+
+
+def _content(value: Any) -> str:
+    """All of a value: arrays and histograms show a part of theirs only."""
+    try:
+        return f"{value!r} {short_digest(pickle.dumps(value))}"
+    except Exception:  # noqa: BLE001 - what cannot be pickled may raise anything
+        return repr(value)
 
 
 def _code(*kinds: type[Any]) -> dict[str, str]:
@@ -77,14 +97,19 @@ def _code(*kinds: type[Any]) -> dict[str, str]:
             except (OSError, TypeError) as error:
                 msg = f"the source of {kind.__qualname__} is not known, so it cannot be resumed: "
                 raise ConfigError(msg + "put it into a module") from error
-    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds)])
+    bases = [base.__module__ for kind in kinds for base in kind.__mro__ if _is_ours(base)]
+    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds), *bases])
     return digests | {name: short_digest(path.read_bytes()) for name, path in found.items()}
 
 
 def modules(names: Iterable[str]) -> dict[str, Path]:
-    """The modules, and all that they import, directly or not, of the packages that they are of."""
+    """The modules, and all that they import, directly or not, of the packages that they are of and of
+    what stands beside these, unless it was installed.
+    """
     waiting = list(names)
-    packages = {name.partition(".")[0] for name in waiting}
+    packages = set(map(_top, waiting))
+    folders = {folder for package in packages if (folder := _folder(package)) is not None}
+    is_own = cache(lambda package: package in packages or _folder(package) in folders)
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
@@ -92,9 +117,28 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        imported = _imported(name, path)
-        waiting += [other for other in imported if other.partition(".")[0] in packages]
+        waiting += [other for other in _imported(name, path) if is_own(_top(other))]
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
     return dict(sorted(found.items()))
+
+
+def _is_ours(kind: type[Any]) -> bool:
+    """Whether the class is of this package, or of somebody's own modules."""
+    package = _top(kind.__module__)
+    return package in _OURS or _folder(package) is not None
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _folder(package: str) -> Path | None:
+    """Where a package or module of the top level stands; None if it was installed or has no source."""
+    path = _source(package)
+    if path is None or not _INSTALLED.isdisjoint(path.parts) or _STDLIB in path.parents:
+        return None
+    return path.parents[1] if path.name == "__init__.py" else path.parent
 
 
 def _source(module: str) -> Path | None:
@@ -120,6 +164,13 @@ def _imported(module: str, path: Path) -> Iterator[str]:
                 base = importlib.util.resolve_name("." * node.level + base, package)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def other_code(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Which modules differ, in words; empty if none."""
+    names = _differing(one, other)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"other code ({', '.join(names[:3])}{more})" if names else ""
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

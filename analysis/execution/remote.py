@@ -273,8 +273,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def fingerprint(url: str, header: bytes) -> str:
+    """What tells a file from one that took its place: its header, of a local one also size and time.
+
+    A damaged file and its repaired copy have the same header.
+    """
+    if "://" in url:
+        return short_digest(header)
+    status = Path(url).stat()
+    # In whole seconds: of fractions not all machines that mount a file system have the same.
+    return short_digest(header + f" {status.st_size} {int(status.st_mtime)}".encode())
+
+
 def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[str, str]]:
-    """Digests of the headers of the files as they are now; of others, why that is not known.
+    """Fingerprints of the files as they are now; of others, why that is not known.
 
     Empty where there is no such file, and for a local one that cannot be read. Of a server that does
     not answer, no more than the first few files are asked for.
@@ -284,7 +296,7 @@ def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[s
 
     def digest(url: str) -> str:
         try:
-            return short_digest(_header(url, once))
+            return fingerprint(url, _header(url, once))
         except Exception as error:  # noqa: BLE001 - told, whatever it is
             if "://" in url and not _absent(error):
                 unknown[url] = describe(error)

@@ -15,7 +15,7 @@ from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.catalogue import Catalogue, metadata
+from analysis.catalogue import Catalogue, metadata, same_files
 from analysis.checksums import damaged
 from analysis.config import Configuration
 from analysis.errors import CatalogueError, ConfigError, did_you_mean
@@ -36,9 +36,9 @@ from analysis.execution.plan import (
     identity,
     planned_files,
 )
-from analysis.execution.provenance import provenance
+from analysis.execution.provenance import other_code, provenance, selecting_code
 from analysis.execution.signals import handled, held
-from analysis.skimmed import require_covered, require_preselected
+from analysis.skimmed import Skim, require_covered, require_preselected
 from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)
@@ -125,9 +125,14 @@ def run(
     clock = time.monotonic()
     require_preselected(catalogue.preselection, config)
     require_covered(catalogue.skim, config)
+    if catalogue.skim is not None:
+        _tell_other_code(catalogue.skim, type(processor), layout)
     planned = planned_files(catalogue, limits or Limits())
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
+        raise CatalogueError(msg)
+    for file, first in same_files(file for file, _ in planned):
+        msg = f"{file.url} is the same file as {first}: its events would count twice"
         raise CatalogueError(msg)
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
@@ -139,15 +144,18 @@ def run(
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
     wrapped = CheckedProcessor(
-        processor, {name: known or frozenset() for name, known in columns.items()}, branches
+        processor,
+        {name: known or frozenset() for name, known in columns.items()},
+        branches,
+        _collections(layout, frozenset[str]().union(*filter(None, columns.values()))),
     )
     store = None
-    restored = Restored(set(), None, {})
+    restored = Restored(set(), None, {}, {})
     if checkpoints is not None:
         known_chunks = _known(items, planned, catalogue)
         store = Checkpoints(checkpoints, provenance(processor, layout), known_chunks)
         if resume:
-            restored = store.restore(execution.access)
+            restored = store.restore(execution.access, refused)
         elif store.has_some():
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():
@@ -157,9 +165,12 @@ def run(
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     metrics = output["metrics"]
-    final = processor.postprocess(output["out"])
+    # Not in the order in which chunks or checkpoints came.
+    merged = {name: output["out"][name] for name in catalogue.datasets if name in output["out"]}
+    merged |= output["out"]
+    final = processor.postprocess(merged)
     if final is None:
-        final = output["out"]
+        final = merged
     ledger = Ledger(
         command=list(sys.argv),
         started=started.isoformat(timespec="seconds"),
@@ -201,7 +212,7 @@ def _execute(
     else:
         with workers(execution) as found:
             begin()
-            loop = ChunkLoop(found, execution, missing, account, output)
+            loop = ChunkLoop(found, execution, missing, account, output, restored.fingerprints)
             if store is not None:
                 loop.keep = store.keep
             runner = Runner(loop, schema=schema, savemetrics=True)
@@ -223,6 +234,12 @@ def _nothing() -> None:
     pass
 
 
+def _tell_other_code(skim: Skim, kind: type[ProcessorABC], schema: type[Any]) -> None:
+    """A region or a cut that was changed since may select events that the skim left out."""
+    if skim.code and (code := other_code(skim.code, selecting_code(kind, schema))):
+        logger.warning("the skim was made by %s: it may lack events that this one selects", code)
+
+
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
     identities = {(f.dataset, f.url): identity(f, catalogue) for f, _ in planned}
     return [Known.of(item, identity=identities[item.dataset, item.filename]) for item in items]
@@ -233,6 +250,16 @@ def _columns(processor: ProcessorABC, told: dict[str, Any]) -> frozenset[str] | 
     columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
     columns = getattr(processor, "columns", None)
     return None if columns is None else columns(told)
+
+
+def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:
+    """Branch -> collection, of the columns that are one branch each."""
+    of_branch: dict[str, str] = {}
+    for column in columns:
+        branches = schema.branches({column})
+        if len(branches) == 1:
+            of_branch |= dict.fromkeys(branches, column.partition(".")[0])
+    return of_branch
 
 
 def _dataset_records(

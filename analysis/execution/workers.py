@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.forkserver
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections import deque
@@ -170,8 +171,12 @@ class Processes:
 
 @contextmanager
 def processes(count: int) -> Iterator[Processes]:
-    """Worker processes; in the end there are none."""
+    """Worker processes; in the end there are none.
+
+    Raises ExecutionError where the system lets none be started, before anything is done for them.
+    """
     workers = Processes(count)
+    _start_server()
     try:
         yield workers
     finally:
@@ -187,6 +192,19 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
+
+
+def _start_server() -> None:
+    """What the processes are forked from; it listens at a socket in the temporary folder."""
+    try:
+        with held(), shielded():
+            multiprocessing.forkserver.ensure_running()
+    except OSError as error:
+        msg = (
+            f"cannot start worker processes: {error.strerror or error} (temporary folder, from TMPDIR: "
+            f"{tempfile.gettempdir()})"
+        )
+        raise ExecutionError(msg) from error
 
 
 def _serve(pipe: Connection, function: Function) -> None:

@@ -204,6 +204,10 @@ def test_catalogue_build_and_check(
             "expected a luminosity such as",
         ),
         (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
+        (
+            ["normalise", "--cross-section", "ttbar=832", "--cross-section", "ttbar=1"],
+            "--cross-section: 'ttbar' is given twice: 832 and 1",
+        ),
         (["process", "--catalogue", "CAT", "--config", "no.toml"], "no.toml: No such file"),
         (["process", "--catalogue", "CAT", "--quiet", "--verbose"], "not allowed with argument"),
         (["normalise", "no_results"], "no_results is no results folder"),
@@ -314,6 +318,28 @@ def test_an_output_that_cannot_be_written(
     folder = output.replace("FILE", str(tmp_path / "file"))
     line = error_of(capsys, "process", "--catalogue", catalogue_file, "--output", folder)
     assert f"cannot write to {folder}" in line
+
+
+def test_processes_that_cannot_be_started_cost_no_earlier_results(
+    tmp_path: Path, catalogue_file: Path
+) -> None:
+    """The socket of the process that they are forked from has a path of at most 107 characters."""
+    (tmp_path / "out").mkdir()
+    for name in ("run.json", "yields.md"):
+        (tmp_path / "out" / name).write_text("{}")
+    temporary = tmp_path / ("long" * 30)
+    temporary.mkdir()
+    command = ["process", "--catalogue", catalogue_file, "--executor", "futures", "--output"]
+    ended = subprocess.run(
+        [sys.executable, PROJECT / "run.py", *command, tmp_path / "out"],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: cannot start worker processes: ")
+    assert f"TMPDIR: {temporary})" in line
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["run.json", "yields.md"]
 
 
 def test_a_damaged_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,25 @@ def test_what_was_not_reached_is_neither(scripts: list[list[str]], most: int, af
     assert len(reached) <= after
 
 
+def test_what_came_together_with_a_file_that_was_replaced_is_tried_again() -> None:
+    """Chunks 0 to 2 are of one file, 3 of another; 1 is of what took its place, and merged with 3."""
+    workers = Scripted([[]] * 4, 8)
+    answers = [
+        Answer([0], [], {"out": {"n": 1}, "metrics": {}}, headers={0: "old"}),
+        Answer([1, 3], [], {"out": {"n": 2}, "metrics": {}}, headers={1: "new", 3: "other"}),
+        Answer([2], [], {"out": {"n": 1}, "metrics": {}}, headers={2: "old"}),
+        Answer([3], [], {"out": {"n": 1}, "metrics": {}}, headers={3: "other"}),
+    ]
+    workers.collect = lambda _: [answers.pop(0)]  # type: ignore[method-assign]
+    account = (made := loop([[]] * 4, workers)).account
+    assert account.done == {0, 2, 3}
+    assert account.failed == {1: "a file was replaced while the run read it: file 0"}
+    assert made.total is not None
+    assert made.total["out"] == {"n": 3}
+    resumed = ChunkLoop(Scripted([], 1), Execution(), [], Account(), None, {"file 0": "old"})
+    assert resumed._read == {"file 0": "old"}
+
+
 @given(scripts_of)
 def test_the_first_failure_stops(scripts: list[list[str]]) -> None:
     account = loop(scripts, Scripted(scripts, 2), retries=0, fail_fast=True).account

@@ -12,8 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
+import hist
+import numpy as np
 import pytest
+import uproot
 
+from analysis.catalogue import Catalogue
 from analysis.config import Binning, DimuonConfig
 from analysis.errors import OutputError
 from analysis.execution import archive, checkpoints, environment, provenance, remote
@@ -21,6 +26,8 @@ from analysis.execution.plan import Limits
 from analysis.execution.remote import Access
 from analysis.execution.runner import Result
 from analysis.execution.sources import KeptOpen
+from analysis.processor import TtbarAnalysis
+from schemas import AGCSchema
 from tests.execution.processors import Counting
 from tests.execution.small import (
     CHUNK,
@@ -148,6 +155,29 @@ def test_a_complete_run_has_nothing_to_do(folder: Path) -> None:
     assert len(list((folder / "checkpoints").rglob("*.*"))) == 3
 
 
+def test_a_complete_run_removes_nothing_that_no_run_made(folder: Path) -> None:
+    mine = folder / "checkpoints" / "my_network" / "weights.bin"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    again(folder, Other(folder / "trace"))
+    result, _ = again(folder)
+    assert result.ledger.complete
+    assert mine.exists()
+    assert len(list((folder / "checkpoints").glob("*/provenance.json"))) == 1
+
+
+def test_the_output_is_in_the_order_of_the_catalogue(folder: Path) -> None:
+    for _ in range(2):
+        result, _ = again(folder, catalogue=reversed_datasets(folder))
+        assert list(result.output) == ["data__b", "data__a"]
+
+
+def reversed_datasets(folder: Path) -> Catalogue:
+    catalogue = catalogue_of(folder, NAMES)
+    datasets = dict(reversed(catalogue.datasets.items()))
+    return catalogue.model_copy(update={"datasets": datasets})
+
+
 def test_new_files_are_added_to_a_complete_run(folder: Path) -> None:
     again(folder, catalogue=catalogue_of(folder, NAMES[:8]))
     result, n = again(folder)
@@ -229,6 +259,30 @@ def test_a_file_that_has_changed(folder: Path, log: Log) -> None:
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
 
 
+def test_a_damaged_file_that_was_repaired(folder: Path, log: Log) -> None:
+    """Its header is the same before and after, as are size and number of events."""
+    path = folder / NAMES[0]
+    good = path.read_bytes()
+    path.write_bytes(_with_other_values(path))
+    os.utime(path, (0, 0))
+    again(folder)
+    path.write_bytes(good)
+    result, n = again(folder)
+    assert n == CHUNKS // 2
+    assert "12 finished chunks are not used: the file has changed" in unused(log)[0]
+    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+
+
+def _with_other_values(path: Path) -> bytes:
+    """The file, with one of the numbers in its (uncompressed) basket replaced."""
+    content = path.read_bytes()
+    with uproot.open(path) as file:
+        value = ak.flatten(file["Events"]["Muon_pt"].array())[0]
+    raw = np.array([value], ">f4").tobytes()
+    assert content.count(raw) == 1
+    return content.replace(raw, np.array([value + 20], ">f4").tobytes())
+
+
 @pytest.fixture(params=["http", "root"])
 def served(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[str, Path]]:
     """Address of the files on a server, and the folder that it has them in."""
@@ -286,9 +340,9 @@ def test_a_server_that_is_away_when_all_is_done(folder: Path, log: Log) -> None:
 
 
 def test_a_file_that_is_replaced_while_the_run_reads_it(
-    folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told; `--resume` computes anew what was read before."""
+    """Its chunks are not of one file; `--resume` computes anew what was read before."""
     processed = Counting.process
 
     def replacing(self: Counting, events: Any) -> Any:
@@ -301,12 +355,15 @@ def test_a_file_that_is_replaced_while_the_run_reads_it(
 
     first = True
     monkeypatch.setattr(Counting, "process", replacing)
-    again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
+    result, _ = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
     first = False
-    said = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
-    assert said == [f"{folder / NAMES[0]} was replaced between two of its chunks: --resume again"]
+    (failure,) = result.ledger.failures
+    assert failure.reason == f"a file was replaced while the run read it: {folder / NAMES[0]}"
+    assert (failure.first_event, failure.attempts) == (CHUNK, 1)
+    assert_accounted(result, catalogue_of(folder, NAMES[:2]))
     second, n = again(folder, catalogue=catalogue_of(folder, NAMES[:2]))
     assert n == 2
+    assert second.ledger.complete
     assert_same_output(second, process(catalogue_of(folder, NAMES[:2])))
 
 
@@ -456,7 +513,61 @@ def test_what_cannot_be_saved_is_named() -> None:
         archive.pack({"out": {"a": [1, object()]}})
 
 
+def test_all_of_an_array_counts(folder: Path, log: Log) -> None:
+    """Also what its text leaves out, and in a histogram all but the axes and the sum."""
+    weights = np.ones(5000)
+    pileup = hist.Hist.new.Reg(3, 0, 1).Double()
+    pileup[...] = [1, 2, 3]
+    for changed in (lambda: None, lambda: weights.__setitem__(2500, 2), lambda: swap(pileup)):
+        changed()
+        processor = Counting(folder / "trace")
+        processor.tables = {"weights": weights, "pileup": pileup}  # type: ignore[attr-defined]
+        _, n = again(folder, processor)
+        assert n == CHUNKS
+    assert [line.endswith("another configuration") for line in unused(log)] == [True, True]
+    _, n = again(folder, processor)
+    assert n == 0
+
+
+def swap(histogram: hist.Hist) -> None:
+    histogram[...] = histogram.values()[::-1]
+
+
 def test_the_code_of_a_processor_is_all_that_it_imports() -> None:
     found = provenance.modules(["analysis.processor"])
     assert {"analysis.objects", "analysis.config", "analysis.histograms", "analysis"} <= set(found)
     assert not {"analysis.results", "analysis.plotting", "analysis.execution.runner"} & set(found)
+
+
+def test_modules_beside_that_of_the_processor_are_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in (
+        ("my_processor", "import json\nimport numpy\nimport my_weights"),
+        ("my_weights", "from my_package.tables import TABLE"),
+        ("my_package.tables", "TABLE = 1"),
+        ("my_package.__init__", ""),
+        ("my_other", ""),
+    ):
+        path = tmp_path / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = provenance.modules(["my_processor"])
+    assert list(found) == ["my_package", "my_package.tables", "my_processor", "my_weights"]
+    assert found["my_package"] == tmp_path / "my_package" / "__init__.py"
+
+
+def test_a_class_without_a_module_has_the_code_of_its_bases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one of a notebook that changes a step of the analysis."""
+
+    class Mine(TtbarAnalysis):
+        pass
+
+    monkeypatch.setattr(Mine, "__module__", "__main__")
+    monkeypatch.setattr(provenance.inspect, "getsource", lambda kind: kind.__name__)
+    code = provenance.provenance(Mine(), AGCSchema).code
+    assert {"analysis.processor", "analysis.objects", "schemas.agc"} <= code.keys()
+    assert not any(name.startswith(("coffea", "abc")) for name in code)

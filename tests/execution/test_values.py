@@ -8,6 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+import uproot
 
 from analysis.execution.chunk import impossible_values
 from analysis.execution.runner import run
@@ -46,6 +47,31 @@ def test_only_momenta_and_energies_must_not_be_negative() -> None:
         impossible_values(chunk, columns) == "jet.corrptUp: 1 negative; jet.raw_energy: 1 negative"
     )
     assert impossible_values(chunk, ["jet.ptr"]) == ""
+
+
+@pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
+@pytest.mark.parametrize("rntuple", [False, True])
+@pytest.mark.parametrize("change", ["one more", "one less", "moved"])
+@pytest.mark.parametrize("branch", ["jet_eta", "jet_corrpt", "muon_isTight"])
+def test_lists_of_other_lengths_than_those_of_their_objects(
+    tmp_path: Path, branch: str, change: str, rntuple: bool
+) -> None:
+    """The values would be taken for those of other jets; some of it is no error of any reader."""
+    events = make_events(200, seed=4)
+    values = events[branch]
+    more = ak.concatenate([values, ak.values_astype([[1]] * 200, values.layout.content.dtype)], 1)
+    moved = ak.unflatten(ak.flatten(values), ak.num(values)[::-1])
+    events[branch] = {"one more": more, "one less": values[:, 1:], "moved": moved}[change]
+    if rntuple:
+        with uproot.recreate(tmp_path / "a.root") as file:
+            file.mkrntuple("events", events)
+    else:
+        write(tmp_path / "a.root", events)
+    result = run(TtbarAnalysis(), one_file(tmp_path, "a.root", 200))
+    (failure,) = result.ledger.failures
+    assert branch in failure.reason
+    assert "have lists of other lengths in " in failure.reason
+    assert failure.attempts == 1
 
 
 def test_they_are_reported_by_chunk_and_the_run_is_complete(tmp_path: Path) -> None:
