@@ -99,9 +99,9 @@ def yields(run: Run) -> Table:
 
 
 def measurement(measured: Measurement) -> list[Table]:
-    """The result of the fit, and what its error is made of."""
+    """The result of the fit, with what makes it doubtful, and what its error is made of."""
     return [
-        Table(*fit_report.summary(measured)),
+        Table(*fit_report.summary(measured), measured.remarks),
         Table(*fit_report.uncertainties(measured), [fit_report.definition(measured)]),
     ]
 
