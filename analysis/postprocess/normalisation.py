@@ -22,7 +22,6 @@ from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_ki
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.validation import Strict
 
-
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""
 
