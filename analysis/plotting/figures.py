@@ -215,6 +215,7 @@ def _compare(
     _band(ratio, edges, 1 - relative, 1 + relative, "nominal, stat.")
     main.stairs(values, edges, color="black", linewidth=2, label="nominal")
     colour = colours(list(dict.fromkeys(source(name) for name in varied)))
+    highest = np.max(values)
     for name in varied:
         line: dict[str, Any] = {
             "color": colour[source(name)],
@@ -222,10 +223,12 @@ def _compare(
             "linewidth": 1.5,
         }
         shifted = histograms[{"variation": name}].values()
+        highest = max(highest, np.max(shifted))
         main.stairs(shifted, edges, label=name, **line)
         divided = np.divide(shifted, values, out=np.full_like(values, np.nan), where=filled)
         ratio.stairs(divided, edges, baseline=None, **line)
-    _finish(column, axis_label, edges, 1.5 * np.max(values), "Var. / nominal")
+    rows = 1 + len(varied) // 2
+    _finish(column, axis_label, edges, highest / (0.88 - 0.06 * rows), "Var. / nominal")
     main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
 
 

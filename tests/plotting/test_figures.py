@@ -128,6 +128,15 @@ def test_variations_stand_in_groups_with_their_ratio(normalised: Normalised) -> 
     assert texts == {"nominal", *normalised.normalisation.variations["ttbar"]}
 
 
+def test_no_variation_is_behind_the_legend(normalised: Normalised) -> None:
+    figure = variations_figure(normalised, "4j1b", "ttbar")
+    figure.draw_without_rendering()
+    for main in figure.axes[:3]:
+        highest = max(float(np.max(patch.get_data().values)) for patch in main.patches)
+        top = main.transData.transform((0, highest))[1]
+        assert main.get_legend().get_window_extent().y0 > top
+
+
 def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) -> None:
     axes = control_figure(normalised, "control/n_jets").axes
     assert len(axes) == 4
