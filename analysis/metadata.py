@@ -31,7 +31,7 @@ class SampleInfo(NamedTuple):
         """Other keys than the fields are left alone.
 
         Raises CatalogueError if the metadata do not name the process, for a key that is a field
-        misspelled (its default would be taken without a word), and for a channel that is none.
+        misspelled (its default would be taken without a word), and for a name that is none.
         """
         missing = [field for field in cls._fields if field not in metadata]
         for key in metadata.keys() - set(cls._fields):
@@ -44,16 +44,21 @@ class SampleInfo(NamedTuple):
                 f"'process' and 'variation' (there: {', '.join(metadata) or 'none'})"
             )
             raise CatalogueError(msg)
-        process, channel = metadata["process"], metadata.get("channel")
+        process, variation = metadata["process"], metadata.get("variation", NOMINAL)
+        channel = metadata.get("channel")
+        for field, name in (("process", process), ("variation", variation)):
+            if not isinstance(name, str):
+                msg = f"events.metadata has the {field} {name!r}, expected a name"
+                raise CatalogueError(msg)
         if process != DATA and process.casefold() == DATA:
             msg = f"events.metadata has the process {process!r}: did you mean {DATA!r}?"
             raise CatalogueError(msg)
         if channel is not None and channel not in CHANNELS:
-            msg = f"events.metadata has the channel {channel!r}: {did_you_mean(channel, CHANNELS)}"
+            msg = f"events.metadata has the channel {channel!r}: {did_you_mean(str(channel), CHANNELS)}"
             raise CatalogueError(msg)
         return cls(
             process,
-            metadata.get("variation", NOMINAL),
+            variation,
             metadata.get("is_simulation", process != DATA),
             channel,
         )

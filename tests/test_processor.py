@@ -260,11 +260,13 @@ def test_metadata_without_process_is_an_error(path: Path) -> None:
         ({"Variation": "scaleup"}, "has 'Variation': did you mean 'variation'"),
         ({"process": "data", "chanel": "muon"}, "has 'chanel': did you mean 'channel'"),
         ({"process": "data", "channel": "muons"}, "channel 'muons': did you mean 'muon'"),
+        ({"process": "data", "channel": 1}, "channel 1: valid are: electron, muon"),
+        ({"variation": None}, "variation None, expected a name"),
         ({"process": "Data"}, "process 'Data': did you mean 'data'"),
     ],
 )
 def test_metadata_that_a_default_would_take_the_place_of_are_an_error(
-    path: Path, wrong: dict[str, str], said: str
+    path: Path, wrong: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(CatalogueError, match=said) as caught:
         process(path, **wrong)
