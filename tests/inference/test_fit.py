@@ -206,6 +206,16 @@ def test_what_makes_the_errors_doubtful_is_said() -> None:
     assert measure(shapes(), cross_section_pb=1.0, with_ranking=False).remarks == []
 
 
+def test_parameters_at_an_end_of_their_range_are_said() -> None:
+    """Their error is none, and that of the strength too small."""
+    spec = shapes()
+    for observation in spec["observations"]:
+        observation["data"] = [x / 20 for x in observation["data"]]
+    remarks = measure(spec, cross_section_pb=1.0, with_ranking=False).remarks
+    (said,) = (remark for remark in remarks if remark.startswith("at an end of their range"))
+    assert said.endswith(": ttbar_norm, Cross section, Luminosity")
+
+
 def test_a_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(likelihood_module, "_MAX_CALLS", 5)
     with pytest.raises(FitError, match=r"did not converge: .*call limit"):
