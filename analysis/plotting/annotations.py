@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from analysis.metadata import NOMINAL
 from analysis.plotting.style import annotate
 from analysis.processes import DATA
 from analysis.results import Normalised
@@ -14,8 +13,7 @@ CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}
 
 def with_nominal(results: Normalised) -> list[str]:
     """Processes that have a nominal prediction, or are data, in the order of the labels."""
-    variations = results.normalisation.variations
-    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
+    return list(results.labels)
 
 
 def annotate_run(

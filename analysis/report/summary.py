@@ -91,7 +91,7 @@ def yields(run: Run) -> Table:
         return Table("Yields", ["process"], [])
     scaling = run.normalised.normalisation
     observable = summed(run.normalised.histograms[OBSERVABLE])
-    header, rows = yield_table(observable, run.labels)
+    header, rows = yield_table(observable, run.normalised.labels)
     known = luminosity(run)
     title = f"Yields at {known}" if known else "Yields"
     incomplete = [] if scaling.complete else [f"Incomplete: {scaling.missing}"]

@@ -151,6 +151,19 @@ def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue
     assert "Simulation" in main.get_title(loc="left")
 
 
+def test_a_process_with_alternative_samples_alone_has_no_yield(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    result = run(TtbarAnalysis(), catalogue.select(datasets=["ttbar__scaleup", "wjets__nominal"]))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    results.save_run(folder, result.output, result.ledger)
+    normalised = results.normalise(folder)
+    assert list(normalised.labels) == ["wjets"]
+    (_, _, *rows) = (folder / results.YIELDS_TABLE).read_text(encoding="utf-8").splitlines()
+    assert [row.split()[1] for row in rows if row.startswith("|")] == ["wjets", "prediction"]
+
+
 def test_luminosities_of_two_streams_and_none(normalised: Normalised) -> None:
     for luminosity, text in (
         ({"electron": 20.0, "muon": 60.0}, r"20 (e), 60 ($\mu$) pb$^{-1}$ (13 TeV)"),
