@@ -185,11 +185,11 @@ def _stack(
             ax=main,
         )
         _band(main, edges, total - error, total + error, "Stat. uncertainty")
+        relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
+        _band(ratio, edges, 1 - relative, 1 + relative)
     if data is not None:
         _points(main, data, np.ones_like(total), labels[DATA])
     if simulated and data is not None:
-        relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
-        _band(ratio, edges, 1 - relative, 1 + relative)
         _points(ratio, data, np.where(filled, total, np.nan))
         mark_outside(ratio, data.axes[0].centers, data.values(), total)
     highest = np.max(total + error)

@@ -147,8 +147,9 @@ def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) 
 def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue) -> None:
     result = run(TtbarAnalysis(), catalogue.select(processes=["ttbar"]))
     results.save_run(tmp_path, result.output, result.ledger)
-    main, _ = region_figure(results.normalise(tmp_path), "4j1b").axes
+    main, ratio = region_figure(results.normalise(tmp_path), "4j1b").axes
     assert "Simulation" in main.get_title(loc="left")
+    assert ratio.collections  # its statistical uncertainty, where there are no points
 
 
 def test_a_process_with_alternative_samples_alone_has_no_yield(
