@@ -33,6 +33,9 @@ MULTIJET = "multijet/"
 SCALED_TO = "cross_sections_pb"
 """Name in a ROOT file of the processes, and what each was scaled to in pb: null for not known."""
 
+NOTE = "note"
+"""Name in a ROOT file of what is to be known of its histograms, a line each."""
+
 _SUFFIX = ".json"
 
 
@@ -160,7 +163,7 @@ def export_root(
                         {"region": region, "process": process, "variation": variation}
                     ]
         if note:
-            file["note"] = note
+            file[NOTE] = note
         if cross_sections_pb is not None:
             file[SCALED_TO] = json.dumps(cross_sections_pb)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from analysis.errors import CatalogueError
+from analysis.errors import CatalogueError, did_you_mean, nearest
 from analysis.processes import DATA
 
 NOMINAL = "nominal"
 
 CHANNELS = ("electron", "muon")
 """Flavours of the one lepton."""
+
+_MISSPELLED = 0.8
+"""Likeness from which a key is a field misspelled."""
 
 
 class SampleInfo(NamedTuple):
@@ -25,19 +28,39 @@ class SampleInfo(NamedTuple):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
-        """Raises CatalogueError if the metadata do not name the process."""
+        """Other keys than the fields are left alone.
+
+        Raises CatalogueError if the metadata do not name the process, for a key that is a field
+        misspelled (its default would be taken without a word), and for a name that is none.
+        """
+        missing = [field for field in cls._fields if field not in metadata]
+        for key in metadata.keys() - set(cls._fields):
+            if nearest(key, missing, likeness=_MISSPELLED):
+                msg = f"events.metadata has {key!r}: {did_you_mean(key, missing)}"
+                raise CatalogueError(msg)
         if "process" not in metadata:
             msg = (
                 "events.metadata has no 'process': give the fileset's datasets the metadata "
                 f"'process' and 'variation' (there: {', '.join(metadata) or 'none'})"
             )
             raise CatalogueError(msg)
-        process = metadata["process"]
+        process, variation = metadata["process"], metadata.get("variation", NOMINAL)
+        channel = metadata.get("channel")
+        for field, name in (("process", process), ("variation", variation)):
+            if not isinstance(name, str):
+                msg = f"events.metadata has the {field} {name!r}, expected a name"
+                raise CatalogueError(msg)
+        if process != DATA and process.casefold() == DATA:
+            msg = f"events.metadata has the process {process!r}: did you mean {DATA!r}?"
+            raise CatalogueError(msg)
+        if channel is not None and channel not in CHANNELS:
+            msg = f"events.metadata has the channel {channel!r}: {did_you_mean(str(channel), CHANNELS)}"
+            raise CatalogueError(msg)
         return cls(
             process,
-            metadata.get("variation", NOMINAL),
+            variation,
             metadata.get("is_simulation", process != DATA),
-            metadata.get("channel"),
+            channel,
         )
 
     @property

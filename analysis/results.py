@@ -72,6 +72,18 @@ class Normalised(NamedTuple):
     normalisation: Normalisation
     ledger: Ledger
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of processes that have a nominal prediction, or are data. In histograms, which have a place
+        for every process and variation, one with alternative samples alone is nominally zero.
+        """
+        variations = self.normalisation.variations
+        return {
+            name: label
+            for name, label in self.ledger.labels.items()
+            if NOMINAL in variations.get(name, [])
+        }
+
 
 def begin_run(folder: Path) -> None:
     """Make the folder ready: writable, and without results of an earlier run to be taken for these.
@@ -120,11 +132,12 @@ def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Norma
         folder / ROOT_HISTOGRAMS, observable, scaling.variations, note, scaling.cross_sections_pb
     )
     histograms.save(folder / NORMALISED, scaled)
-    table = markdown(*yield_table(observable, ledger.labels))
+    normalised = Normalised(scaled, scaling, ledger)
+    table = markdown(*yield_table(observable, normalised.labels))
     caption = "\n".join(["Events beyond the ends of the observable's axis are included.", *notes])
     write_text(folder / YIELDS_TABLE, f"{table}\n{caption}\n")
     write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
-    return Normalised(scaled, scaling, ledger)
+    return normalised
 
 
 def top_peak(

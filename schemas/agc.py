@@ -134,10 +134,16 @@ class Jet(_Answering, vector.PtEtaPhiMLorentzVector, base.NanoCollection):
     """Jet: corrected four-vector (`pt`, `eta`, `phi`, `mass`)."""
 
 
-def _complete(name: str, parent: str) -> None:
+def _add_as(name: str, *others: str) -> None:
+    """Let `name` be added to what the first of the others can be added to, then the second, ..."""
+    for other in others:
+        for key, value in ak._util.copy_behaviors(other, name, behavior).items():
+            behavior.setdefault(key, value)
+
+
+def _complete(name: str, parent: str, *others: str) -> None:
     """Give the mixin `name` its parent's sums with other vectors, and vector's projections."""
-    for key, value in ak._util.copy_behaviors(parent, name, behavior).items():
-        behavior.setdefault(key, value)
+    _add_as(name, parent, *others)
     momentum = "TwoVector" if parent == "PolarTwoVector" else "LorentzVector"
     for kind in ("Array", "Record"):
         mixin = globals()[f"{name}{kind}"]
@@ -148,10 +154,12 @@ def _complete(name: str, parent: str) -> None:
 
 
 _complete("MissingEt", "PolarTwoVector")
-_complete("Lepton", "PtEtaPhiECandidate")
-_complete("Muon", "PtEtaPhiECandidate")
-_complete("Tau", "PtEtaPhiMCandidate")
 _complete("Jet", "PtEtaPhiMLorentzVector")
+# Sums with what has no charge: with jets as coffea's `Candidate`, which lacks those with sums of jets.
+_add_as("Candidate", "Jet")
+_complete("Lepton", "PtEtaPhiECandidate", "Candidate", "Jet")
+_complete("Muon", "PtEtaPhiECandidate", "Candidate", "Jet")
+_complete("Tau", "PtEtaPhiMCandidate", "Candidate", "Jet")
 
 
 class AGCSchema(BaseSchema):

@@ -17,13 +17,16 @@ import uproot
 from analysis import __version__, channels, results, systematics
 from analysis.catalogue import Catalogue
 from analysis.cli import main
+from analysis.config import AnalysisConfig
 from analysis.execution.runner import run
+from analysis.histograms import flatten
 from analysis.inference import report as fit_report
 from analysis.inference.config import InferenceConfig
 from analysis.inference.limit import read_signal
 from analysis.inventory import build
 from analysis.plotting import annotations
-from analysis.postprocess.normalisation import summed
+from analysis.postprocess.normalisation import apply, normalisation, summed
+from analysis.postprocess.yields import region_yield
 from analysis.processor import TtbarAnalysis
 from analysis.results import load_normalised
 from tests.conftest import PROJECT
@@ -53,6 +56,35 @@ def marked(mark: str, page: str = "extending") -> str:
     found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, flags=re.DOTALL)
     assert found is not None, mark
     return found[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [
+        ("default", {}),
+        ("trigger of the channel", {"trigger": {"simulation": "channel"}}),
+        ("jets cleaned, ΔR 0.4", {"jet": {"min_lepton_delta_r": 0.4}}),
+    ],
+)
+def test_what_trigger_and_cleaning_change_is_as_the_physics_page_says(
+    row: str, changes: dict[str, Any]
+) -> None:
+    names = ["ttbar__nominal", "wjets__nominal__pthat40to80", "wjets__nominal__pthat80"]
+    sample = Catalogue.load(PROJECT / "analysis" / "sample" / "ntuples.json")
+    fixed = {"control": {"enabled": False}, "variations": {"jet_energy": False}}
+    config = AnalysisConfig.model_validate(fixed | changes)
+    processed = run(TtbarAnalysis(config), sample.select([*names, "single_top_tW__nominal"]))
+    unscaled = flatten(processed.output)
+    scaled = apply(unscaled, normalisation(processed.ledger, unscaled))
+    observable = summed(scaled["observable"])
+    found = [
+        region_yield(observable, region, process)[0]
+        for process in ("ttbar", "wjets", "single_top_tW")
+        for region in ("4j1b", "4j2b")
+    ]
+    line = re.search(rf"\| {row} \|(.*)\|", (DOCS / "physics.md").read_text(encoding="utf-8"))
+    assert line is not None
+    assert [float(cell) for cell in line[1].split("|")] == pytest.approx(found, abs=0.6)
 
 
 def test_a_kinematic_variation_of_ones_own_is_filled(

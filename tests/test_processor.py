@@ -253,6 +253,31 @@ def test_metadata_without_process_is_an_error(path: Path) -> None:
         TtbarAnalysis().process(events)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"varation": "scaleup"}, "has 'varation': did you mean 'variation'"),
+        ({"Variation": "scaleup"}, "has 'Variation': did you mean 'variation'"),
+        ({"process": "data", "chanel": "muon"}, "has 'chanel': did you mean 'channel'"),
+        ({"process": "data", "channel": "muons"}, "channel 'muons': did you mean 'muon'"),
+        ({"process": "data", "channel": 1}, "channel 1: valid are: electron, muon"),
+        ({"variation": None}, "variation None, expected a name"),
+        ({"process": "Data"}, "process 'Data': did you mean 'data'"),
+    ],
+)
+def test_metadata_that_a_default_would_take_the_place_of_are_an_error(
+    path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CatalogueError, match=said) as caught:
+        process(path, **wrong)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_other_metadata_are_left_alone(path: Path) -> None:
+    given = {"variation": "scaleup", "nevts": 100, "xsec": 831.76, "is_mc": True, "year": "2015"}
+    assert list(process(path, **given)["observable"].axes["variation"]) == ["scaleup"]
+
+
 def test_coffeas_trace_finds_the_declared_columns(path: Path) -> None:
     metadata = {"dataset": "set", "process": "ttbar"}
     events = NanoEventsFactory.from_root(

@@ -117,7 +117,7 @@ def fit(
         built.spec,
         cross_section_pb=reference,
         source=str(source),
-        observed="workspace" if is_workspace else observed,
+        observed="workspace" if is_workspace else caption.observed.lower(),
         notes=built.notes,
         processes=None if is_workspace else config.processes,
         binning=caption.binning,

@@ -135,4 +135,4 @@ def report(normalised: Normalised, tables: bool = True) -> None:
         logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
     if tables and logger.isEnabledFor(logging.INFO):
         observable = summed(normalised.histograms[OBSERVABLE])
-        show(*yield_table(observable, normalised.ledger.labels), title="Yields")
+        show(*yield_table(observable, normalised.labels), title="Yields")

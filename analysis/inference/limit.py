@@ -30,6 +30,8 @@ BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REACH = 10.0
 """Errors above the best fit up to which the limit is looked for."""
 POINTS = 41
+_OF_ANY_SAMPLE = ("normsys", "normfactor")
+"""Types of modifiers that are the same for every sample."""
 
 
 class SignalRate(Strict):
@@ -241,5 +243,9 @@ def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> di
 
 
 def _is_luminosity(modifier: Mapping[str, Any]) -> bool:
-    """As the type or the name says: `Luminosity`, `lumi_13TeV`; a fitted luminosity fraction too."""
-    return bool(modifier["type"] == "lumi" or modifier["name"].casefold().startswith("lumi"))
+    """As the type or the name says: `Luminosity`, `lumi_13TeV`; a fitted luminosity fraction too.
+
+    None that has values for each bin: they are events of another sample.
+    """
+    named = modifier["name"].casefold().startswith("lumi")
+    return bool(modifier["type"] == "lumi" or (named and modifier["type"] in _OF_ANY_SAMPLE))

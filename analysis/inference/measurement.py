@@ -27,6 +27,8 @@ POOR = 1e-4
 """Probability of the data under the model below which that is said."""
 DEGENERATE = 0.9
 """Correlation of the strength with another free parameter that is said."""
+END = 1e-4
+"""Part of a parameter's range at either end of it in which the fit is said to have come there."""
 TOTAL = "total"
 
 
@@ -128,7 +130,7 @@ def measure(
         scan=scan(best),
         findings=findings,
         notes=list(notes),
-        remarks=list(_remarks(best.result)),
+        remarks=[*_remarks(best.result), *_at_their_ends(best)],
         binning=binning,
     )
 
@@ -163,6 +165,20 @@ def _remarks(result: FitResult) -> Iterator[str]:
             f"the likelihood has another minimum at {poi} = {other.value:.4f}, where -2 ln L is "
             f"higher by {other.twice_delta_nll:.2f}"
         )
+
+
+def _at_their_ends(best: BestFit) -> Iterator[str]:
+    """One line for all parameters that the fit moved to an end of their range."""
+    likelihood = best.likelihood
+    names = [
+        name
+        for name, value, (low, high), constant in zip(
+            likelihood.names, best.values, likelihood.bounds, likelihood.constant, strict=True
+        )
+        if not constant and min(value - low, high - value) < END * (high - low)
+    ]
+    if names:
+        yield f"at an end of their range, so that the error is too small: {', '.join(names)}"
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.config import Binning
 from analysis.errors import did_you_mean
-from analysis.histograms import OBSERVABLE, SCALED_TO
+from analysis.histograms import NOTE, OBSERVABLE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.names import Key, named
@@ -88,9 +88,10 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
         for process, variations in results.normalisation.variations.items()
         for variation in variations
     }
-    return _templates(
-        histograms, config, results.normalisation.cross_sections_pb, "the normalised run"
-    )
+    scaling = results.normalisation
+    made = _templates(histograms, config, scaling.cross_sections_pb, "the normalised run")
+    incomplete = [] if scaling.complete else [f"incomplete: {scaling.missing}"]
+    return made._replace(notes=[*incomplete, *scaling.remarks, *made.notes])
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:
@@ -105,6 +106,7 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
             kinds = file.classnames(recursive=False, cycle=False)
             scaled_to = json.loads(str(file[SCALED_TO])) if SCALED_TO in kinds else None
             names = [name for name, kind in kinds.items() if kind.startswith("TH1")]
+            said = str(file[NOTE]).splitlines() if kinds.get(NOTE) == "TObjString" else []
             keys, notes = named(names, config, scaled_to or ())
             histograms = {key: file[name].to_hist() for name, key in keys.items()}
     except (OSError, ValueError, uproot.exceptions.KeyInFileError) as error:
@@ -116,7 +118,7 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
         )
         raise WorkspaceError(msg)
     made = _templates(histograms, config, scaled_to, str(path))
-    return made._replace(notes=notes + made.notes)
+    return made._replace(notes=said + notes + made.notes)
 
 
 def _templates(

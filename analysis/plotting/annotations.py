@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from analysis.metadata import NOMINAL
 from analysis.plotting.style import annotate
 from analysis.processes import DATA
 from analysis.results import Normalised
@@ -14,24 +13,23 @@ CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}
 
 def with_nominal(results: Normalised) -> list[str]:
     """Processes that have a nominal prediction, or are data, in the order of the labels."""
-    variations = results.normalisation.variations
-    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
+    return list(results.labels)
 
 
-def annotate_run(axes: Axes, results: Normalised, channels: list[str]) -> None:
+def annotate_run(
+    axes: Axes, results: Normalised, channels: list[str], *, simulated: bool = False
+) -> None:
     """Whose events they are, and the luminosity of `channels`, above the axes."""
-    annotate(axes, run_label(results), run_luminosity(results, channels))
+    annotate(axes, run_label(results, simulated=simulated), run_luminosity(results, channels))
 
 
-def run_label(results: Normalised) -> str:
+def run_label(results: Normalised, *, simulated: bool = False) -> str:
+    """Whose events a figure shows; `simulated` if none of them are data."""
     label = results.ledger.figure_label
-    if DATA not in with_nominal(results):
-        label = of_simulation(label)
+    no_data = simulated or DATA not in with_nominal(results)
+    if no_data and "Simulation" not in label:
+        label = f"{label} Simulation"
     return label if results.normalisation.complete else f"{label}, incomplete"
-
-
-def of_simulation(label: str) -> str:
-    return label if "Simulation" in label else f"{label} Simulation"
 
 
 def run_luminosity(results: Normalised, channels: list[str]) -> str:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from analysis.config import Binning
 from analysis.metadata import CHANNELS
+from analysis.plotting.annotations import run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
 from analysis.processes import DATA, PROCESS_LABELS
 from analysis.results import Normalised
@@ -27,22 +28,23 @@ class Caption(NamedTuple):
     observed: str = "Observed"
     binning: Binning | None = None
     """None: bins are numbered."""
+    simulation: str = ""
+    """Label of figures without what was observed; empty for `label`."""
 
     @classmethod
     def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
-        known = results.normalisation.luminosity
-        values = {f"{known[name]:.4g}" for name in CHANNELS if name in known}
         labels = results.ledger.labels
         # A catalogue of simulation says that its data are pseudo-data.
         seen = OBSERVED | {"data": labels.get(DATA, OBSERVED["data"])}
         return cls(
-            results.ledger.figure_label,
-            "–".join(sorted(values)),
+            run_label(results, simulated=observed != "data"),
+            run_luminosity(results, list(CHANNELS)),
             CENTRE_OF_MASS,
             rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
             labels,
             seen[observed],
             binning,
+            run_label(results, simulated=True),
         )
 
     def annotate(self, axes: Axes, *, labelled_above: bool = False) -> None:

@@ -25,7 +25,9 @@ from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, with_nom
 from analysis.plotting.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    RATIO_LIMITS,
     colours,
+    mark_outside,
     save_figure,
     style,
 )
@@ -41,8 +43,6 @@ Array = NDArray[np.float64]
 
 _Drawing = tuple[str, Callable[[], Figure]]
 """The name of a figure and what draws it."""
-
-RATIO_LIMITS = (0.5, 1.5)
 
 
 class _Column(NamedTuple):
@@ -128,7 +128,7 @@ def variations_figure(results: Normalised, region: str, process: str) -> Figure:
     for column, varied in zip(columns, groups, strict=True):
         title = f"{results.ledger.labels[process]}, {_jets(results)}, {REGIONS[region].tags}"
         _compare(column, histograms, varied, REGIONS[region].axis_label, title)
-        annotate_run(column.main, results, list(CHANNELS))
+        annotate_run(column.main, results, list(CHANNELS), simulated=True)
     return figure
 
 
@@ -185,13 +185,13 @@ def _stack(
             ax=main,
         )
         _band(main, edges, total - error, total + error, "Stat. uncertainty")
+        relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
+        _band(ratio, edges, 1 - relative, 1 + relative)
     if data is not None:
         _points(main, data, np.ones_like(total), labels[DATA])
     if simulated and data is not None:
-        relative = np.divide(error, total, out=np.zeros_like(total), where=filled)
-        _band(ratio, edges, 1 - relative, 1 + relative)
         _points(ratio, data, np.where(filled, total, np.nan))
-        _mark_outside(ratio, data, total)
+        mark_outside(ratio, data.axes[0].centers, data.values(), total)
     highest = np.max(total + error)
     if data is not None:
         highest = max(highest, np.max(data.values() + np.sqrt(data.values())))
@@ -215,6 +215,7 @@ def _compare(
     _band(ratio, edges, 1 - relative, 1 + relative, "nominal, stat.")
     main.stairs(values, edges, color="black", linewidth=2, label="nominal")
     colour = colours(list(dict.fromkeys(source(name) for name in varied)))
+    highest = np.max(values)
     for name in varied:
         line: dict[str, Any] = {
             "color": colour[source(name)],
@@ -222,10 +223,12 @@ def _compare(
             "linewidth": 1.5,
         }
         shifted = histograms[{"variation": name}].values()
+        highest = max(highest, np.max(shifted))
         main.stairs(shifted, edges, label=name, **line)
         divided = np.divide(shifted, values, out=np.full_like(values, np.nan), where=filled)
         ratio.stairs(divided, edges, baseline=None, **line)
-    _finish(column, axis_label, edges, 1.5 * np.max(values), "Var. / nominal")
+    rows = 1 + len(varied) // 2
+    _finish(column, axis_label, edges, highest / (0.88 - 0.06 * rows), "Var. / nominal")
     main.legend(title=title, title_fontsize=13, ncols=2, loc="upper right")
 
 
@@ -279,17 +282,6 @@ def _points(axes: Axes, data: Hist, divided_by: Array, label: str | None = None)
         markersize=5,
         label=label,
     )
-
-
-def _mark_outside(ratio: Axes, data: Hist, total: Array) -> None:
-    """A triangle at the edge of the panel for each ratio beyond it."""
-    values, centres = data.values(), data.axes[0].centers
-    low, high = RATIO_LIMITS
-    above = (values > high * total) & (values > 0)
-    below = (values < low * total) & (values > 0)
-    margin = 0.03 * (high - low)
-    ratio.plot(centres[above], np.full(np.sum(above), high - margin), "k^", markersize=6)
-    ratio.plot(centres[below], np.full(np.sum(below), low + margin), "kv", markersize=6)
 
 
 def _finish(

@@ -27,9 +27,11 @@ from analysis.plotting.style import (
     DOWN,
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    RATIO_LIMITS,
     UP,
     annotate,
     colours,
+    mark_outside,
     save_figure,
     style,
 )
@@ -88,6 +90,7 @@ def yields_figure(yields: Yields, caption: Caption) -> Figure:
         filled = np.where(total > 0, total, np.nan)
         _band(ratio, edges, np.ones_like(total), np.array(error) / filled)
         _points(ratio, edges, data, filled)
+        mark_outside(ratio, (edges[1:] + edges[:-1]) / 2, data, total)
         main.legend(title=f"{title}, {name}", title_fontsize=13, ncols=2, loc="upper right")
         ratio.axhline(1, color="black", linewidth=1, linestyle=":")
         ratio.set_xlabel(axis_label)
@@ -96,7 +99,7 @@ def yields_figure(yields: Yields, caption: Caption) -> Figure:
     highest = max(highest, float(np.max(np.sum(yields.postfit, axis=0))))
     axes[0, 0].set_xlim(edges[0], edges[-1])
     axes[0, 0].set_ylim(0, 1.9 * highest)
-    axes[1, 0].set_ylim(0.5, 1.5)
+    axes[1, 0].set_ylim(*RATIO_LIMITS)
     axes[0, 0].set_ylabel(_entries(edges, axis_label))
     axes[1, 0].set_ylabel("Obs. / pred.", loc="center")
     axes[1, 1].set_xlim(edges[0], edges[-1])
@@ -133,7 +136,7 @@ def templates_figure(channel: str, sample: dict[str, Any], caption: Caption) -> 
         for panel in last:
             panel.set_xlabel(axis_label)
             panel.tick_params(labelbottom=True)
-    annotate(axes[0, 0], caption.label, "", "")
+    annotate(axes[0, 0], caption.simulation or caption.label, "", "")
     sample_name = caption.labels.get(sample["name"], sample["name"])
     axes[0, columns - 1].set_title(f"{sample_name}, {title}", loc="right", fontsize=14)
     return figure

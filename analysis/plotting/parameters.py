@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -15,8 +17,16 @@ from analysis.plotting.style import DOWN, PANEL_HEIGHT, PANEL_WIDTH, UP
 
 HIGHEST = 12.0
 """-2 Δ ln L up to which a scan is shown."""
+PULLS_SHOWN = 3.0
+"""Up to where an axis of pulls goes at least, in standard deviations."""
 CORRELATED = 0.05
 """Parameters are shown in the matrix if any correlation of theirs is above this."""
+
+
+def reach(parameters: Sequence[Parameter], least: float) -> float:
+    """Where an axis ends that shows every pull with its error: `least`, or further out."""
+    ends = [abs(p.pull) + (p.constraint or 0.0) for p in parameters if p.pull is not None]
+    return max(least, 1.05 * max(ends, default=0.0))
 
 
 def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
@@ -31,7 +41,8 @@ def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
         [p.pull or 0.0 for p in shown], places, xerr=[p.constraint or 0.0 for p in shown], fmt="ko"
     )
     _name_rows(axes, [p.name for p in shown])
-    axes.set_xlim(-3, 3)
+    furthest = reach(shown, PULLS_SHOWN)
+    axes.set_xlim(-furthest, furthest)
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\ /\ \Delta\theta$")
     caption.annotate(axes)
     return figure
@@ -64,7 +75,8 @@ def ranking_figure(measurement: Measurement, caption: Caption, most: int = 20) -
         [p.pull or 0.0 for p in chosen], places, xerr=[p.constraint or 0.0 for p in chosen],
         fmt="ko", markersize=4, linewidth=1, label=r"pull $(\hat{\theta}-\theta_0)/\Delta\theta$ (top axis)",
     )  # fmt: skip
-    pulls.set_xlim(-2.3, 2.3)
+    furthest = reach(chosen, 2.3)
+    pulls.set_xlim(-furthest, furthest)
     for value in (-1, 1):
         pulls.axvline(value, color="0.6", linewidth=1, linestyle="--")
     handles = [*axes.get_legend_handles_labels()[0], *pulls.get_legend_handles_labels()[0]]

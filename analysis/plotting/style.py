@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import mplhep
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.files import atomic
 from analysis.plotting import FORMATS
@@ -20,6 +22,8 @@ from analysis.plotting.ticks import simplify_minor_ticks
 
 if TYPE_CHECKING:
     from IPython.display import Image
+
+Array = NDArray[np.float64]
 
 NOTEBOOK_DPI = 50
 
@@ -30,6 +34,8 @@ UP, DOWN = "#bd1f01", "#3f90da"
 
 PANEL_WIDTH, PANEL_HEIGHT = 7.5, 8.0
 """Inches; a column of a figure is a main panel with its ratio below."""
+
+RATIO_LIMITS = (0.5, 1.5)
 
 # Petroff's ten colours for stacks (arXiv:2107.02270), recommended by CMS.
 _PALETTE = [
@@ -83,6 +89,16 @@ def annotate(
     if centre_of_mass:
         right.append(f"({centre_of_mass})")
     axes.set_title(" ".join(right), loc="right", fontsize=14, y=y)
+
+
+def mark_outside(ratio: Axes, centres: Array, values: Array, total: Array) -> None:
+    """A triangle at the edge of the panel for each ratio of `values` to `total` beyond it."""
+    low, high = RATIO_LIMITS
+    above = (values > high * total) & (values > 0)
+    below = (values < low * total) & (values > 0)
+    margin = 0.03 * (high - low)
+    ratio.plot(centres[above], np.full(np.sum(above), high - margin), "k^", markersize=6)
+    ratio.plot(centres[below], np.full(np.sum(below), low + margin), "kv", markersize=6)
 
 
 def save_figure(

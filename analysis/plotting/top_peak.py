@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis.files import writable_folder
 from analysis.histograms import OBSERVABLE
 from analysis.metadata import CHANNELS
-from analysis.plotting.annotations import of_simulation, run_label, run_luminosity
+from analysis.plotting.annotations import run_label, run_luminosity
 from analysis.plotting.peaks import Caption, peak_figure, sideband_figure
 from analysis.plotting.style import save_figure, style
 from analysis.postprocess.normalisation import summed
@@ -25,9 +25,7 @@ def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> li
     observable = summed(results.histograms[OBSERVABLE])
     with style():
         for name, fits in result.fits.items():
-            label = (
-                run_label(results) if name == DATA else of_simulation(results.ledger.figure_label)
-            )
+            label = run_label(results, simulated=name != DATA)
             points = results.ledger.labels.get(name, name.title())
             caption = Caption(REGIONS[REGION].axis_label, label, luminosity, points=points)
             if fits.peak is not None:

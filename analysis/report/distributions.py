@@ -36,7 +36,7 @@ LINE_COLOURS = (
 def region_charts(results: Normalised) -> list[Chart]:
     """Prediction, data and variations of each region, both channels added up."""
     observable = summed(results.histograms[OBSERVABLE])
-    names = _with_nominal(results)
+    names = list(results.labels)
     if not names:
         return []
     return [
@@ -92,7 +92,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
 
 def control_chart(results: Normalised) -> Chart | None:
     """All control histograms in one chart, to choose from; None without any."""
-    names = _with_nominal(results)
+    names = list(results.labels)
     controls = [name for name in results.histograms if name.startswith(CONTROL)]
     if not names or not controls:
         return None
@@ -196,14 +196,9 @@ def _limits(edges: Array) -> tuple[float, float]:
     return float(edges[0]), float(edges[-1])
 
 
-def _with_nominal(results: Normalised) -> list[str]:
-    variations = results.normalisation.variations
-    return [name for name in results.ledger.labels if NOMINAL in variations.get(name, [])]
-
-
 def _ordered(parts: Mapping[str, Hist], results: Normalised) -> tuple[list[str], dict[str, str]]:
     """Simulated processes, smallest first, and their colours: those of the run's other figures."""
-    simulated = [name for name in _with_nominal(results) if name != DATA]
+    simulated = [name for name in results.labels if name != DATA]
     palette = colours(simulated)
     order = sorted(simulated, key=lambda name: float(parts[name].sum().value))
     return order, {name: palette[name] for name in order}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
+from analysis.plotting.parameters import PULLS_SHOWN, reach
 from analysis.postprocess.fits import PeakFit
 from analysis.postprocess.sidebands import Window
 from analysis.report.charts import Chart
@@ -139,6 +142,7 @@ def _peak_panel(fit: PeakFit, window: Window) -> Spec:
 
 
 def _bin_pulls_panel(fit: PeakFit, axis: str) -> Spec:
+    furthest = max([PULLS_SHOWN, *(abs(x) for x in fit.bins.pulls.tolist() if math.isfinite(x))])
     return {
         "height": PULL_HEIGHT,
         "data": {"name": "points"},
@@ -146,7 +150,7 @@ def _bin_pulls_panel(fit: PeakFit, axis: str) -> Spec:
         "encoding": {
             "x": quantity("low", bin={"binned": True}, scale=_x_scale(fit), title=axis),
             "x2": {"field": "high"},
-            "y": quantity("pull", title="Pull", scale={"domain": [-3, 3]}),
+            "y": quantity("pull", title="Pull", scale={"domain": [-furthest, furthest]}),
             "tooltip": _BIN_TIPS,
         },
     }
@@ -154,13 +158,15 @@ def _bin_pulls_panel(fit: PeakFit, axis: str) -> Spec:
 
 def pulls_chart(parameters: list[Parameter]) -> Chart:
     """Every parameter with a prior, the statistical ones of single bins left out."""
+    shown = [p for p in parameters if not p.name.startswith("staterror")]
     values: list[Spec] = [
         {"name": p.name, "pull": short(p.pull), "error": short(p.constraint),
          "from": short(p.pull - p.constraint), "to": short(p.pull + p.constraint)}
-        for p in parameters
-        if p.pull is not None and p.constraint is not None and not p.name.startswith("staterror")
+        for p in shown
+        if p.pull is not None and p.constraint is not None
     ]  # fmt: skip
-    scale, title = {"domain": [-3, 3]}, "(θ − θ₀) / Δθ"
+    end = reach(shown, PULLS_SHOWN)
+    scale, title = {"domain": [-end, end]}, "(θ − θ₀) / Δθ"
     bands = [
         {
             "data": {"values": [{"from": -width, "to": width}]},

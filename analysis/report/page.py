@@ -22,7 +22,7 @@ from analysis.report.text import plain
 from analysis.results import REPORT
 from analysis.tables import Row
 
-TITLE = "tt̄ → lepton + jets, CMS Open Data 2015"
+TITLE = "tt̄ → lepton + jets"
 
 LONGEST_TABLE = 14
 """Rows of a table that is shown without being asked for."""
@@ -51,7 +51,7 @@ def render(run: Run) -> str:
     environment.filters["words"] = _words
     template = environment.from_string(_file("report.html"))
     return template.render(
-        title=TITLE,
+        title=f"{TITLE}, {run.ledger.figure_label}",
         label=run.ledger.figure_label,
         complete=run.ledger.complete,
         started=run.ledger.started,

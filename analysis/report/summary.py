@@ -91,7 +91,7 @@ def yields(run: Run) -> Table:
         return Table("Yields", ["process"], [])
     scaling = run.normalised.normalisation
     observable = summed(run.normalised.histograms[OBSERVABLE])
-    header, rows = yield_table(observable, run.labels)
+    header, rows = yield_table(observable, run.normalised.labels)
     known = luminosity(run)
     title = f"Yields at {known}" if known else "Yields"
     incomplete = [] if scaling.complete else [f"Incomplete: {scaling.missing}"]
@@ -99,9 +99,9 @@ def yields(run: Run) -> Table:
 
 
 def measurement(measured: Measurement) -> list[Table]:
-    """The result of the fit, and what its error is made of."""
+    """The result of the fit, with what makes it doubtful, and what its error is made of."""
     return [
-        Table(*fit_report.summary(measured)),
+        Table(*fit_report.summary(measured), measured.remarks),
         Table(*fit_report.uncertainties(measured), [fit_report.definition(measured)]),
     ]
 

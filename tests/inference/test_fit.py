@@ -77,6 +77,21 @@ def test_the_impact_of_the_luminosity_is_its_covariance(best: BestFit) -> None:
     assert impact.postfit_up == pytest.approx(expected, rel=0.1)
 
 
+def test_impacts_are_those_of_fits_that_came_to_their_minimum(best: BestFit) -> None:
+    """Not of where they began, by the covariance: that is the same up and down, and wrong by 1 %."""
+    likelihood = best.likelihood
+    for impact in ranking(best):
+        index = likelihood.names.index(impact.name)
+        for move, found in ((1, impact.postfit_up), (-1, impact.postfit_down)):
+            held = {index: float(best.values[index] + move * best.errors[index])}
+            exact = likelihood.minimum(best.values, held)
+            exact.tol = 1e-5
+            exact.migrad()
+            assert found == pytest.approx(
+                exact.values[likelihood.poi] - best.result.value, abs=2e-4
+            )
+
+
 def test_the_scan_is_1_at_the_minos_errors(best: BestFit) -> None:
     result = scan(best, points=3, width=best.result.error_up / best.result.error)
     low, middle, high = result.twice_delta_nll
@@ -189,6 +204,16 @@ def test_what_makes_the_errors_doubtful_is_said() -> None:
     remarks = measure(spec, cross_section_pb=1.0, with_ranking=False).remarks
     assert any("ttbar_norm and luminosity fraction are hardly measured" in r for r in remarks)
     assert measure(shapes(), cross_section_pb=1.0, with_ranking=False).remarks == []
+
+
+def test_parameters_at_an_end_of_their_range_are_said() -> None:
+    """Their error is none, and that of the strength too small."""
+    spec = shapes()
+    for observation in spec["observations"]:
+        observation["data"] = [x / 20 for x in observation["data"]]
+    remarks = measure(spec, cross_section_pb=1.0, with_ranking=False).remarks
+    (said,) = (remark for remark in remarks if remark.startswith("at an end of their range"))
+    assert said.endswith(": ttbar_norm, Cross section, Luminosity")
 
 
 def test_a_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,14 @@ def test_the_signal_has_the_luminosity_error_of_the_model(name: str, there: bool
     assert (name in [m["name"] for m in added["modifiers"]]) is there
 
 
+def test_the_events_of_another_sample_are_no_luminosity_error() -> None:
+    spec = background_only()
+    shapes_of = {"name": "lumi", "type": "histosys", "data": {"hi_data": [51.0], "lo_data": [49.0]}}
+    spec["channels"][0]["samples"][0]["modifiers"].append(shapes_of)
+    added = with_signal(spec, signal(), RATE)["channels"][0]["samples"][-1]
+    assert "lumi" not in [m["name"] for m in added["modifiers"]]
+
+
 def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "workspace.json").write_text(json.dumps(background_only()))
     histogram = Hist(hist.axis.Regular(1, 0, 1), storage=hist.storage.Weight())

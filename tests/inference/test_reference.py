@@ -106,6 +106,18 @@ def test_folder_histograms_and_workspace_give_the_same_number(run: Path, tmp_pat
     assert measurement.cross_section.reference == 831.76
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_pseudo_data_are_called_so_by_the_fit(run: Path) -> None:
+    """In its tables and its submission, as in figures and on the page."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["labels"]["data"] = "Pseudo-data"
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert main(["normalise", str(run), "--quiet"]) == 0
+    measurement, _ = fit_and_write(run, run, MODEL, with_ranking=False)
+    assert measurement.observed == "pseudo-data"
+    assert "## Measurement (pseudo-data)" in (run / "results.md").read_text(encoding="utf-8")
+
+
 def test_a_model_that_contradicts_the_run_is_refused(run: Path) -> None:
     agreed = InferenceConfig(binning=MODEL.binning, signal_cross_section_pb=831.76)
     other = InferenceConfig(binning=MODEL.binning, signal_cross_section_pb=900)
@@ -116,6 +128,22 @@ def test_a_model_that_contradicts_the_run_is_refused(run: Path) -> None:
     assert "\n" not in str(said.value)
     with pytest.raises(WorkspaceError, match=r"histograms\.root ttbar was scaled to 831\.76 pb"):
         from_root(run / "histograms.root", other)
+
+
+def test_what_is_to_be_known_of_the_run_is_said_of_its_fit(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["datasets"]["zjets__nominal"]["cross_section"] = None
+    lost = record["datasets"]["ttbar__nominal"]["files"][0]
+    lost["events_processed"] -= 100
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert main(["normalise", str(run), "--allow-incomplete", "--quiet"]) == 0
+    scaling = load_normalised(run).normalisation
+    assert not scaling.complete
+    for made in (
+        from_results(load_normalised(run), MODEL),
+        from_root(run / "histograms.root", MODEL),
+    ):
+        assert made.notes[:2] == [f"incomplete: {scaling.missing}", *scaling.remarks]
 
 
 def test_a_signal_of_unknown_cross_section_is_refused(run: Path) -> None:

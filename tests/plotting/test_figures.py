@@ -12,6 +12,7 @@ from analysis import results
 from analysis.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.inference.config import InferenceConfig
+from analysis.inference.fit import Parameter, Yields
 from analysis.plotting.captions import Caption
 from analysis.plotting.figures import (
     control_figure,
@@ -19,6 +20,8 @@ from analysis.plotting.figures import (
     region_figure,
     variations_figure,
 )
+from analysis.plotting.inference import yields_figure
+from analysis.plotting.parameters import reach
 from analysis.plotting.style import style
 from analysis.processor import TtbarAnalysis
 from analysis.results import Normalised
@@ -77,11 +80,61 @@ def test_figures_of_a_fit_say_what_was_observed(
     assert caption.observed == said
 
 
+@pytest.mark.parametrize(
+    ("observed", "label"), [("data", "CMS Open Data"), ("asimov", "CMS Open Data Simulation")]
+)
+def test_figures_of_a_fit_say_whose_events_as_those_of_the_run(
+    normalised: Normalised, observed: str, label: str
+) -> None:
+    ledger = normalised.ledger.model_copy(update={"figure_label": "CMS Open Data"})
+    luminosity = {"electron": 987.6, "muon": 1013.2}
+    scaling = normalised.normalisation.model_copy(
+        update={"luminosity": luminosity, "complete": False}
+    )
+    shown = normalised._replace(ledger=ledger, normalisation=scaling)
+    caption = Caption.of(shown, InferenceConfig().binning, observed)
+    assert caption.label == f"{label}, incomplete"
+    assert caption.simulation == "CMS Open Data Simulation, incomplete"
+    assert caption.luminosity == r"987.6 (e), 1013 ($\mu$)"
+
+
+def test_figures_without_data_say_simulation(normalised: Normalised) -> None:
+    main = variations_figure(normalised, "4j1b", "ttbar").axes[0]
+    assert "Simulation" in main.get_title(loc="left")
+    assert "Simulation" not in region_figure(normalised, "4j1b").axes[0].get_title(loc="left")
+
+
+def test_nothing_beyond_the_axis_of_a_fits_figure_is_lost() -> None:
+    parameters = [
+        Parameter(name=name, value=0, error=1, pull=pull, constraint=0.5)
+        for name, pull in (("one", -4.5), ("two", 1.0), ("free", None))
+    ]
+    assert reach(parameters, 3.0) == pytest.approx(1.05 * 5.0)
+    assert reach(parameters[1:], 3.0) == 3.0
+    yields = Yields(
+        channel="A", data=[30.0, 4.0, 10.0], samples=["ttbar"], prefit=[[10.0] * 3],
+        prefit_error=[1.0] * 3, prefit_total_error=1.0, postfit=[[10.0] * 3],
+        postfit_error=[1.0] * 3, postfit_total_error=1.0,
+    )  # fmt: skip
+    ratio = yields_figure(yields, Caption("label")).axes[2]
+    marked = [list(line.get_xdata()) for line in ratio.lines if line.get_marker() in ("^", "v")]
+    assert marked == [[1.0], [2.0]]
+
+
 def test_variations_stand_in_groups_with_their_ratio(normalised: Normalised) -> None:
     axes = variations_figure(normalised, "4j1b", "ttbar").axes
     assert len(axes) == 2 * 3  # jets, b tag, samples
     texts = {t.get_text() for a in axes if a.get_legend() for t in a.get_legend().get_texts()}
     assert texts == {"nominal", *normalised.normalisation.variations["ttbar"]}
+
+
+def test_no_variation_is_behind_the_legend(normalised: Normalised) -> None:
+    figure = variations_figure(normalised, "4j1b", "ttbar")
+    figure.draw_without_rendering()
+    for main in figure.axes[:3]:
+        highest = max(float(np.max(patch.get_data().values)) for patch in main.patches)
+        top = main.transData.transform((0, highest))[1]
+        assert main.get_legend().get_window_extent().y0 > top
 
 
 def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) -> None:
@@ -94,8 +147,22 @@ def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) 
 def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue) -> None:
     result = run(TtbarAnalysis(), catalogue.select(processes=["ttbar"]))
     results.save_run(tmp_path, result.output, result.ledger)
-    main, _ = region_figure(results.normalise(tmp_path), "4j1b").axes
+    main, ratio = region_figure(results.normalise(tmp_path), "4j1b").axes
     assert "Simulation" in main.get_title(loc="left")
+    assert ratio.collections  # its statistical uncertainty, where there are no points
+
+
+def test_a_process_with_alternative_samples_alone_has_no_yield(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    result = run(TtbarAnalysis(), catalogue.select(datasets=["ttbar__scaleup", "wjets__nominal"]))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    results.save_run(folder, result.output, result.ledger)
+    normalised = results.normalise(folder)
+    assert list(normalised.labels) == ["wjets"]
+    (_, _, *rows) = (folder / results.YIELDS_TABLE).read_text(encoding="utf-8").splitlines()
+    assert [row.split()[1] for row in rows if row.startswith("|")] == ["wjets", "prediction"]
 
 
 def test_luminosities_of_two_streams_and_none(normalised: Normalised) -> None:

@@ -138,6 +138,12 @@ def test_fitted_bins_are_those_of_the_fit(run: Run) -> None:
     assert Measurement.model_validate_json(stored.model_dump_json()).binning == stored.binning
 
 
+def test_the_title_says_whose_events_it_shows(page: str, run: Run) -> None:
+    """Not CMS Open Data, which these are not."""
+    assert f"<h1>tt̄ → lepton + jets, {run.ledger.figure_label}</h1>" in page
+    assert "Open Data 2015" not in page
+
+
 def test_pseudo_data_are_called_so(run: Run) -> None:
     assert run.normalised is not None
     ledger = run.normalised.ledger

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.cli import main
+from analysis.report.page import render
 from analysis.report.run import load
 from analysis.report.summary import cutflow, speed, tables
 
@@ -79,6 +80,17 @@ def test_multijet_tests_on_simulation_are_for_the_page_only(finished: Path) -> N
     shown = {table.title: table for table in tables(load(finished))}
     (multijet,) = (t for title, t in shown.items() if title.startswith("Multijet"))
     assert {row[1] for row in multijet.rows} == {"data"}
+
+
+def test_what_makes_a_fit_doubtful_is_said_with_its_result(finished: Path) -> None:
+    run = load(finished)
+    assert run.measurement is not None
+    remark = "the model does not describe the data: p = 0"
+    doubtful = run._replace(measurement=run.measurement.model_copy(update={"remarks": [remark]}))
+    (result,) = (table for table in tables(doubtful) if table.title.startswith("Measurement"))
+    assert list(result.notes) == [remark]
+    assert remark in render(doubtful)
+    assert remark not in render(run)
 
 
 def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

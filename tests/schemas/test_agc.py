@@ -116,6 +116,22 @@ def test_two_muons_add_up(events: ak.Array) -> None:
     assert ak.num(events.muon.nearest(events.jet))[0] == ak.num(events.muon)[0]
 
 
+@pytest.mark.parametrize("name", ["electron", "muon", "photon", "tau"])
+def test_leptons_and_jets_add_up(events: ak.Array, name: str) -> None:
+    both = events[(ak.num(events[name]) > 0) & (ak.num(events.jet) > 1)]
+    lepton, jets = both[name][:, 0], both.jet[:, 0] + both.jet[:, 1]
+    for one, other in ((lepton, both.jet[:, 0]), (jets, lepton), (lepton + lepton, jets)):
+        for total in (one + other, other + one):
+            for part in ("px", "py", "pz", "energy"):
+                np.testing.assert_allclose(
+                    getattr(total, part),
+                    getattr(one, part) + getattr(other, part), rtol=1e-4, atol=1e-2,
+                )  # fmt: skip
+        difference = (one - other).px, one.px - other.px
+        np.testing.assert_allclose(*difference, rtol=1e-4, atol=1e-2)
+    assert "charge" in (lepton + lepton).fields
+
+
 def test_missing_momentum_is_a_transverse_vector(events: ak.Array) -> None:
     np.testing.assert_allclose(
         events.met.px, events.met.pt * np.cos(events.met.phi), rtol=1e-4, atol=1e-4
