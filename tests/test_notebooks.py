@@ -17,10 +17,15 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def printed(notebook: Any) -> list[str]:
     """What each cell printed, tables too: words and numbers, one after the other."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    texts = [o.text for o in outputs if o.output_type == "stream" and o.name == "stdout"]
-    tables = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
-    return NUMBER.split("\n".join(texts + tables))
+    return NUMBER.split(
+        "\n".join("".join(map(_text, cell.get("outputs", []))) for cell in notebook.cells)
+    )
+
+
+def _text(output: Any) -> str:
+    if output.output_type == "stream":
+        return str(output.text) if output.name == "stdout" else ""
+    return str(output.get("data", {}).get("text/markdown", ""))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
