@@ -16,30 +16,27 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def printed(notebook: Any) -> list[str]:
-    """What each cell printed: words and numbers, one after the other."""
-    texts = [
-        "".join(
-            o.text
-            for o in cell.get("outputs", [])
-            if o.output_type == "stream" and o.name == "stdout"
-        )
-        for cell in notebook.cells
-    ]
-    return NUMBER.split("\n".join(texts))
+    """What each cell printed, tables too: words and numbers, one after the other."""
+    return NUMBER.split(
+        "\n".join("".join(map(_text, cell.get("outputs", []))) for cell in notebook.cells)
+    )
+
+
+def _text(output: Any) -> str:
+    if output.output_type == "stream":
+        return str(output.text) if output.name == "stdout" else ""
+    return str(output.get("data", {}).get("text/markdown", ""))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_gives_the_outputs_that_it_keeps(
-    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("RESULTS", str(tmp_path / "results"))
-    kept, run = nbformat.read(path, as_version=4), execute(path)
+def test_notebook_gives_the_outputs_that_it_keeps(path: Path, tmp_path: Path) -> None:
+    kept, run = nbformat.read(path, as_version=4), execute(path, tmp_path / "results")
     for found, expected in zip(printed(run), printed(kept), strict=True):
         if NUMBER.fullmatch(expected):
             assert float(found) == pytest.approx(float(expected), rel=0.02)
         else:
             assert found == expected
-    assert path.stat().st_size < 500_000
+    assert path.stat().st_size < 300_000
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -49,3 +46,21 @@ def test_no_warning_and_no_path_of_a_machine_is_kept(path: Path) -> None:
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     assert str(Path.home()) + "/" not in str(outputs)
     assert "site-packages" not in str(outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_exercise_is_followed_by_its_solution_and_that_is_folded(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    solutions = [i for i, cell in enumerate(cells) if cell.source.startswith("# Solution")]
+    assert solutions == [i + 1 for i, cell in enumerate(cells) if "### Exercise" in cell.source]
+    for i in solutions:
+        assert cells[i].metadata.get("jupyter") == {"source_hidden": True}, cells[i].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_and_names_of_notebooks_lead_to_files(path: Path) -> None:
+    texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    text = "\n".join(texts)
+    names = re.findall(r"`(\w+\.ipynb)`", text) + re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    for name in names:
+        assert (FOLDER / name).exists(), name
