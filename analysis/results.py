@@ -122,20 +122,15 @@ def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Norma
             logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
         _remove(folder, _OF_NORMALISATION)
     observable = normalisation.summed(scaled[OBSERVABLE])
-    notes = (
-        scaling.remarks
-        if scaling.complete
-        else [f"incomplete: {scaling.missing}", *scaling.remarks]
-    )
-    note = "\n".join(notes)
+    note = "\n".join(scaling.notes)
     histograms.export_root(
         folder / ROOT_HISTOGRAMS, observable, scaling.variations, note, scaling.cross_sections_pb
     )
     histograms.save(folder / NORMALISED, scaled)
     normalised = Normalised(scaled, scaling, ledger)
     table = markdown(*yield_table(observable, normalised.labels))
-    caption = "\n".join(["Events beyond the ends of the observable's axis are included.", *notes])
-    write_text(folder / YIELDS_TABLE, f"{table}\n{caption}\n")
+    beyond = "Events beyond the ends of the observable's axis are included."
+    write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *scaling.notes]) + "\n")
     write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
     return normalised
 
@@ -152,8 +147,8 @@ def top_peak(
     config = config or AnalysisConfig.model_validate(normalised.ledger.config)
     settings = config.top_peak
     result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
-    table = markdown(*top_peak_table(result))
-    write_text(folder / TOP_PEAK_TABLE, "\n".join([table, *remarks(result)]) + "\n")
+    lines = [markdown(*top_peak_table(result)), *remarks(result), *normalised.normalisation.notes]
+    write_text(folder / TOP_PEAK_TABLE, "\n".join(lines) + "\n")
     write_json(folder / TOP_PEAK, result.model_dump(mode="json"))
     return result
 
@@ -271,8 +266,12 @@ def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     estimates = {
         region: multijet.estimate(plane, region, config) for region in plane.axes["region"]
     }
-    table = markdown(*multijet.estimate_table(estimates))
-    write_text(folder / MULTIJET_TABLE, "\n".join([table, *multijet.verdicts(estimates)]) + "\n")
+    lines = [
+        markdown(*multijet.estimate_table(estimates, normalised.ledger.data_label)),
+        *multijet.verdicts(estimates, normalised.ledger.data_label),
+        *normalised.normalisation.notes,
+    ]
+    write_text(folder / MULTIJET_TABLE, "\n".join(lines) + "\n")
     write_json(
         folder / MULTIJET,
         {region: result.model_dump(mode="json") for region, result in estimates.items()},

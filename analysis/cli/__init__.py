@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -89,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parsed.parser.unknown(unknown[0])
     _set_up_logging(parsed)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Results have a σ; where the output has none, that is no reason to lose them.
+        sys.stdout.reconfigure(errors="replace")
     try:
         with handled():
             return int(parsed.run(parsed) or 0)

@@ -31,12 +31,16 @@ def abcd(folder: Path, tables: bool = True) -> None:
     from analysis.tables import show
 
     estimates = results.estimate_multijet(folder)
-    make_figures(results.load_normalised(folder), estimates, folder / results.FIGURES)
+    normalised = results.load_normalised(folder)
+    make_figures(normalised, estimates, folder / results.FIGURES)
     if not tables:
         return
     if logger.isEnabledFor(logging.INFO):
-        show(*estimate_table(estimates), title="Multijet background, muon channel (ABCD)")
-    for line in verdicts(estimates):
+        show(
+            *estimate_table(estimates, normalised.ledger.data_label),
+            title="Multijet background, muon channel (ABCD)",
+        )
+    for line in verdicts(estimates, normalised.ledger.data_label):
         logger.info("%s", line)
 
 

@@ -13,6 +13,7 @@ from analysis.catalogue import Catalogue, Dataset
 from analysis.errors import IncompleteError, OutputError
 from analysis.files import write_json
 from analysis.folders import LEDGER, run_folder
+from analysis.processes import DATA
 from analysis.validation import Strict, faults
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ class Ledger(Strict):
     not_reached: list[Chunk] = Field(default_factory=list)
     doubtful: list[Doubtful] = Field(default_factory=list)
     chunks: ChunkCounts | None = None
+
+    @property
+    def data_label(self) -> str:
+        """What the data are called within a line: pseudo-data are not to be taken for data."""
+        return self.labels.get(DATA, DATA).lower()
 
     @property
     def events_expected(self) -> int:

@@ -237,9 +237,20 @@ def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> di
     modifiers: list[dict[str, Any]] = [
         {"name": STRENGTH, "type": "normfactor", "data": None},
         own,
-        *(copy.deepcopy(m) for m in first["modifiers"] if _is_luminosity(m)),
+        *copy.deepcopy(_luminosity(channel)),
     ]
     return {"name": SIGNAL, "data": (factor * template.values).tolist(), "modifiers": modifiers}
+
+
+def _luminosity(channel: Mapping[str, Any]) -> list[Any]:
+    """The modifiers that any of the samples has, once each: of those from data have none."""
+    found = {
+        modifier["name"]: modifier
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+        if _is_luminosity(modifier)
+    }
+    return list(found.values())
 
 
 def _is_luminosity(modifier: Mapping[str, Any]) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from cabinetry.smooth import smooth_353qh_twice
 from numpy.typing import NDArray
 
+from analysis.errors import did_you_mean
 from analysis.inference.config import InferenceConfig, Variation
 from analysis.inference.errors import WorkspaceError
 from analysis.inference.structure import require_structure
@@ -40,7 +41,14 @@ class Built(NamedTuple):
 
 
 def build(templates: Templates, config: InferenceConfig, observed: Observed = "data") -> Built:
-    """A workspace of all regions. Raises WorkspaceError where templates that it needs are missing."""
+    """A workspace of all regions.
+
+    Raises WorkspaceError where templates that it needs are missing, and for another word than those of
+    `Observed`.
+    """
+    if observed not in get_args(Observed):
+        msg = f"observed {observed!r}: {did_you_mean(observed, get_args(Observed))}"
+        raise WorkspaceError(msg)
     notes = list(templates.notes)
     notes += _absent(templates, config)
     channels, observations = [], []

@@ -222,13 +222,18 @@ def total(parts: list[Yields]) -> Yields:
     )
 
 
-def estimate_table(estimates: dict[str, RegionEstimate]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: predicted and found events of each region and test, and the pull."""
+def estimate_table(
+    estimates: dict[str, RegionEstimate], data: str = DATA
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: predicted and found events of each region and test, and the pull.
+
+    `data` is what the data are called.
+    """
     rows = []
     for region, result in estimates.items():
         for name in ("data", "validation", "simulation", "simulated_validation"):
             test: Closure | None = getattr(result, name)
-            words = [region, name.replace("_", " ")]
+            words = [region, data if name == "data" else name.replace("_", " ")]
             if test is None:
                 rows.append([*words, result.refusals.get(name, "not in this run"), "", ""])
                 continue
@@ -244,12 +249,12 @@ def estimate_table(estimates: dict[str, RegionEstimate]) -> tuple[list[str], lis
     return ["region", "of", "predicted", "found", "pull"], rows
 
 
-def verdicts(estimates: dict[str, RegionEstimate]) -> list[str]:
+def verdicts(estimates: dict[str, RegionEstimate], data: str = DATA) -> list[str]:
     """One line for each region: are the variables independent, and may the estimate be used."""
     lines = []
     for region, result in estimates.items():
         if result.toys is not None:
-            lines.append(f"{region}: data, pseudo-experiments: {result.toys}.")
+            lines.append(f"{region}: {data}, pseudo-experiments: {result.toys}.")
         test = str(result.independence or result.refusals.get("independence", "not tested"))
         lines.append(f"{region}: {test}. {'Usable.' if result.usable else 'Not usable.'}")
     return lines

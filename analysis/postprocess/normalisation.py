@@ -9,13 +9,14 @@ part of the full one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 from hist import Hist
 
+from analysis import units
 from analysis.errors import NormalisationError, did_you_mean
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
@@ -63,6 +64,12 @@ class Normalisation(Strict):
     """Process -> the variations that it has."""
     estimate: str = ""
     """What is estimated from data and not simulated."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is said with every result: that the run is incomplete, and the remarks."""
+        incomplete = [] if self.complete else [f"incomplete: {self.missing}"]
+        return [*incomplete, *self.remarks]
 
     @property
     def remarks(self) -> list[str]:
@@ -123,21 +130,27 @@ def normalisation(
     ledger: Ledger,
     histograms: Histograms,
     *,
-    luminosity_ipb: float | None = None,
-    cross_sections_pb: Mapping[str, float] | None = None,
+    luminosity_ipb: float | str | None = None,
+    cross_sections_pb: Mapping[str, float | str] | None = None,
     allow_incomplete: bool = False,
 ) -> Normalisation:
     """The factors for a run.
 
     `luminosity_ipb` (of all the data in the catalogue) and `cross_sections_pb` (by dataset or
-    process) take the place of the ledger's. A cross section that is given is the one to scale to:
+    process), numbers or texts with a unit, take the place of the ledger's. A cross section that is given is the one to scale to:
     the k-factor of the ledger goes with the cross section there, and is not applied to it. Raises IncompleteError for a run that is not complete,
     unless that is allowed; NormalisationError where something is needed and not known.
     """
     if not allow_incomplete:
         ledger.require_complete()
-    cross_sections = _cross_sections(ledger, cross_sections_pb or {})
-    full = ledger.luminosity if luminosity_ipb is None else luminosity_ipb
+    given = {
+        name: _number(value, units.cross_section_pb, name)
+        for name, value in (cross_sections_pb or {}).items()
+    }
+    cross_sections = _cross_sections(ledger, given)
+    full = ledger.luminosity
+    if luminosity_ipb is not None:
+        full = _number(luminosity_ipb, units.luminosity_ipb, "luminosity")
     needs_luminosity = any(rate.cross_section is not None for rate in cross_sections.values())
     if needs_luminosity and full is None:
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
@@ -155,10 +168,19 @@ def normalisation(
     )
 
 
+def _number(value: float | str, parse: Callable[[float | str], float], what: str) -> float:
+    try:
+        return parse(value)
+    except (ValueError, TypeError) as error:
+        msg = f"{what}: {error}"
+        raise NormalisationError(msg) from error
+
+
 def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
     """Luminosity in 1/pb of the processed data of each channel.
 
-    Without any data it is the full one; a channel whose stream is not in the run has none.
+    Without any data it is the full one, and where none of the events of a stream are left (in a skim);
+    a channel whose stream is not in the run has none.
     """
     data = [record for record in ledger.datasets.values() if record.kind == "collision"]
     if not data:
@@ -168,7 +190,8 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
         streams = [record for record in data if record.channel in (None, channel)]
         total = sum(record.events_in_catalogue for record in streams)
         processed = sum(record.events_processed for record in streams)
-        luminosity[channel] = full_ipb * processed / total if total else 0.0
+        part = processed / total if total else float(bool(streams))
+        luminosity[channel] = full_ipb * part
     return luminosity
 
 

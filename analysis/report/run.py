@@ -39,7 +39,16 @@ class Run(NamedTuple):
     @property
     def labels(self) -> dict[str, str]:
         """Process -> label for figures, in their order."""
-        return (self.ledger if self.normalised is None else self.normalised.ledger).labels
+        return self._described.labels
+
+    @property
+    def data_label(self) -> str:
+        """What the data are called within a line."""
+        return self._described.data_label
+
+    @property
+    def _described(self) -> Ledger:
+        return self.ledger if self.normalised is None else self.normalised.ledger
 
 
 def load(folder: Path) -> Run:

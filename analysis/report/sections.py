@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from analysis.config import AnalysisConfig
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -25,7 +26,7 @@ from analysis.tables import Row
 QUESTION = (
     "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "
     "of their decay becomes an electron or a muon and its neutrino, the other one two quarks: the events "
-    "have exactly one lepton, at least four jets, and b jets among them. Events with one b tag (4j1b) are "
+    "have exactly one lepton, at least {jets} jets, and b jets among them. Events with one b tag (4j1b) are "
     "shown by the summed momentum of their jets; those with two or more (4j2b) by the mass of the three "
     "jets with the largest summed momentum, where the top quark has its peak."
 )
@@ -48,7 +49,15 @@ class Section(NamedTuple):
 def sections(run: Run) -> list[Section]:
     """All of them, also those of stages that the run does not have."""
     return [
-        Section("question", "The question", [QUESTION]),
+        Section(
+            "question",
+            "The question",
+            [
+                QUESTION.format(
+                    jets=AnalysisConfig.model_validate(run.ledger.config).regions.min_jets
+                )
+            ],
+        ),
         _data(run),
         _cutflow(run),
         _regions(run),

@@ -40,7 +40,7 @@ def tables(run: Run) -> list[Table]:
         found.append(transposed(top_peak(run.top_peak)))
     if run.multijet is not None:
         whole = multijet(run)
-        of_data = [row for row in whole.rows if row[1] == DATA]
+        of_data = [row for row in whole.rows if row[1] == run.data_label]
         found.append(whole._replace(rows=of_data))
     if run.measurement is not None:
         found += measurement(run.measurement)
@@ -80,9 +80,9 @@ def transposed(table: Table) -> Table:
 def multijet(run: Run) -> Table:
     """The estimate of each region, and its tests."""
     estimates = run.multijet or {}
-    header, rows = estimate_table(estimates)
+    header, rows = estimate_table(estimates, run.data_label)
     title = "Multijet background, muon channel (ABCD)"
-    return Table(title, header, list(rows), verdicts(estimates))
+    return Table(title, header, list(rows), verdicts(estimates, run.data_label))
 
 
 def yields(run: Run) -> Table:
@@ -94,8 +94,7 @@ def yields(run: Run) -> Table:
     header, rows = yield_table(observable, run.normalised.labels)
     known = luminosity(run)
     title = f"Yields at {known}" if known else "Yields"
-    incomplete = [] if scaling.complete else [f"Incomplete: {scaling.missing}"]
-    return Table(title, header, list(rows), [*incomplete, *scaling.remarks])
+    return Table(title, header, list(rows), scaling.notes)
 
 
 def measurement(measured: Measurement) -> list[Table]:
@@ -118,7 +117,7 @@ def luminosity(run: Run) -> str:
 def observed(run: Run) -> str:
     """What was fitted, in words: pseudo-data of a catalogue are not to be taken for data."""
     name = "" if run.measurement is None else run.measurement.observed
-    return run.labels.get(DATA, name).lower() if name == DATA else name
+    return run.data_label if name == DATA else name
 
 
 def status(run: Run) -> str:

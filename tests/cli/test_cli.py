@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import uproot
 
 from analysis.cli import main
 from analysis.cli.fit import fit_if_possible
+from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.histograms import SCALED_TO, load, save
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
@@ -160,6 +162,16 @@ def test_catalogue_show_prints_the_real_data(
     assert "131,540,113" in out
     assert main(["catalogue", "show", "analysis/sample/ntuples.json"]) == 0
     assert "data__pseudo" in capsys.readouterr().out
+
+
+def test_an_output_without_the_letters_is_no_reason_to_lose_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", narrow)
+    assert main(["catalogue", "show", "--catalogue", str(DEFAULT_CATALOGUE)]) == 0
+    narrow.seek(0)
+    assert "? [pb]" in narrow.read()
 
 
 def test_catalogue_build_and_check(

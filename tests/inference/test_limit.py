@@ -126,6 +126,18 @@ def test_the_signal_has_the_luminosity_error_of_the_model(name: str, there: bool
     assert (name in [m["name"] for m in added["modifiers"]]) is there
 
 
+def test_the_luminosity_error_may_be_another_sample_s() -> None:
+    """The first one may be an estimate from data, which has none."""
+    spec = background_only()
+    luminosity = {"name": "Luminosity", "type": "normsys", "data": {"hi": 1.03, "lo": 0.97}}
+    for name in ("wjets", "zjets"):
+        spec["channels"][0]["samples"].append(
+            {"name": name, "data": [5.0], "modifiers": [luminosity]}
+        )
+    added = with_signal(spec, signal(), RATE)["channels"][0]["samples"][-1]
+    assert [m for m in added["modifiers"] if m["name"] == "Luminosity"] == [luminosity]
+
+
 def test_the_events_of_another_sample_are_no_luminosity_error() -> None:
     spec = background_only()
     shapes_of = {"name": "lumi", "type": "histosys", "data": {"hi_data": [51.0], "lo_data": [49.0]}}

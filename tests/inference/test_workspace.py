@@ -31,6 +31,11 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     return _templates(tmp_path_factory.mktemp("templates"))
 
 
+def test_an_unknown_word_for_what_is_observed(templates: Templates) -> None:
+    with pytest.raises(WorkspaceError, match="observed 'pseudo': did you mean 'pseudodata'"):
+        build(templates, CONFIG, "pseudo")  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def built(templates: Templates) -> Built:
     return build(templates, CONFIG)

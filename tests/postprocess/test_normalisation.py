@@ -112,6 +112,14 @@ def test_data_of_both_channels_and_none() -> None:
     assert processed_luminosity(ledger(mc=record(1, 4)), 8) == {"electron": 8, "muon": 8}
 
 
+def test_a_stream_of_which_no_event_is_left_has_its_luminosity() -> None:
+    """As in a skim: its events were all processed, there is none."""
+    run_of = ledger(mu=data("muon", 30, 100), el=data("electron", 0, 0), mc=record(10, 10))
+    assert processed_luminosity(run_of, 200) == {"electron": 200, "muon": 60}
+    without = ledger(mu=data("muon", 30, 100), mc=record(10, 10))
+    assert processed_luminosity(without, 200) == {"electron": 0, "muon": 60}
+
+
 def test_factors_of_a_partial_run_by_hand() -> None:
     """A quarter of the simulation: Σw = 2500; 20 and 60 /pb; 800 pb × 0.5 × 1.5."""
     run_of = ledger(
@@ -136,6 +144,13 @@ def test_luminosity_and_cross_section_can_be_given() -> None:
     assert scaling.datasets["mc"].factors["muon"] == pytest.approx(900 * 50 / 10_000)
     assert scaling.datasets["alt"].factors["muon"] == pytest.approx(700 * 50 / 10_000)
     assert scaling.remarks == ["ttbar: scaleup is scaled to 700 pb, nominal to 900 pb"]
+    in_words = normalisation(
+        run_of,
+        booked("mc", "alt"),
+        luminosity_ipb="0.05 /fb",
+        cross_sections_pb={"ttbar": "0.9 nb", "alt": 700},
+    )
+    assert in_words == scaling
     of_all = normalisation(run_of, booked("mc", "alt"), cross_sections_pb={"ttbar": 900})
     assert of_all.remarks == []
 
@@ -177,6 +192,12 @@ def test_what_is_not_known_is_said() -> None:
             {"cross_sections_pb": {"ttbar": 1}},
             r"'ttbar' has several datasets, give the cross section of each: mc, mc2",
         ),
+        (ledger(mc=record(1, 1)), {"luminosity_ipb": -1}, "luminosity: a luminosity must be"),
+        (
+            ledger(mc=record(1, 1)),
+            {"cross_sections_pb": {"ttbar": "900 pbarn"}},
+            "ttbar: expected a cross section such as '44.837 fb', or a number, got '900 pbarn'",
+        ),
     ],
 )
 def test_what_is_refused(run_of: Ledger, choices: dict[str, Any], message: str) -> None:
@@ -193,6 +214,7 @@ def test_an_incomplete_run_is_refused_unless_allowed() -> None:
     scaling = normalisation(run_of, booked("mc"), allow_incomplete=True)
     assert not scaling.complete
     assert "a.root: gone" in scaling.missing
+    assert scaling.notes == [f"incomplete: {scaling.missing}"]
     assert scaling.datasets["mc"].sum_of_weights == 5000
 
 

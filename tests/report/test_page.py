@@ -182,6 +182,21 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(
     assert "on it first" not in render(load(finished))
 
 
+def test_the_page_says_what_is_the_run_s_own(finished: Path, page: str) -> None:
+    """The least number of jets, and what its data are called."""
+    assert "exactly one lepton, at least 4 jets" in page
+    run = load(finished)
+    config = run.ledger.config | {"regions": run.ledger.config["regions"] | {"min_jets": 5}}
+    ledger = run.ledger.model_copy(update={"config": config})
+    assert run.normalised is not None
+    labels = run.ledger.labels | {"data": "Pseudo-data"}
+    scaled = run.normalised._replace(ledger=ledger.model_copy(update={"labels": labels}))
+    changed = render(run._replace(ledger=ledger, normalised=scaled))
+    assert "at least 5 jets" in changed
+    table = changed[changed.index("Multijet background, muon channel (ABCD)") :]
+    assert "pseudo-data" in table[: table.index("</table>")]
+
+
 def test_what_was_not_processed_is_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_random(tmp_path / "ttbar__nominal" / f"{name}.root", 300, seed=1)
@@ -193,6 +208,8 @@ def test_what_was_not_processed_is_named(tmp_path: Path) -> None:
     (tmp_path / "ttbar__nominal" / "b.root").unlink()
     command = ["process", "--catalogue", catalogue, "--output", output, "--quiet"]
     assert main([*command, "--allow-incomplete"]) == 0
+    assert main(["toppeak", output, "--quiet"]) == 0
+    assert "\nincomplete: 300 of 600 events" in (tmp_path / "out" / "top_peak.md").read_text()
     page = render(load(tmp_path / "out"))
     assert '<span class="chip bad">incomplete</span>' in page
     assert "300 of 600 events processed" in page
