@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.config import AnalysisConfig
+from analysis.config import AnalysisConfig, flat
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.report import summary
 from analysis.report.charts import Chart
-from analysis.report.configuration import differences, flat, toml
+from analysis.report.configuration import differences, toml
 from analysis.report.distributions import control_chart, fit_chart, region_charts
 from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
 from analysis.report.run import Run
