@@ -92,6 +92,11 @@ class NtupleFile(NamedTuple):
     events: int
     checksum: Checksum | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, not on a server."""
+        return "://" not in self.url
+
 
 class Catalogue(Strict):
     """All datasets of an analysis."""
@@ -155,7 +160,7 @@ class Catalogue(Strict):
 
     def files_of(self, dataset: str) -> list[NtupleFile]:
         record = self.datasets[dataset]
-        folder = "/".join(part.strip("/") for part in (record.path,) if part)
+        folder = record.path.strip("/")
         prefix = self.base.rstrip("/") + "/" + (folder + "/" if folder else "")
         return [
             NtupleFile(dataset, prefix + name, n, record.checksums.get(name))
@@ -245,7 +250,7 @@ def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
     """
     known: dict[tuple[int, int], str] = {}
     for file in files:
-        if "://" in file.url:
+        if not file.is_local:
             continue
         with suppress(OSError):
             status = Path(file.url).stat()

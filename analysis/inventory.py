@@ -84,7 +84,7 @@ def check(
 def _difference(file: NtupleFile) -> str | None:
     if file.checksum is None:
         return "no checksum in the catalogue"
-    if "://" not in file.url:
+    if file.is_local:
         return difference(checksum(file.url), file.checksum)
     size = remote.size(file.url)
     if size != file.checksum.size:

@@ -142,7 +142,7 @@ def _require_apart(catalogue: Catalogue, folder: Path) -> None:
             msg = f"{folder / CATALOGUE} is the catalogue of other ntuples: name another folder"
             raise OutputError(msg)
         made_before = set(before.datasets)
-    inputs = {Path(file.url).resolve().parent for file in catalogue.files if "://" not in file.url}
+    inputs = {Path(file.url).resolve().parent for file in catalogue.files if file.is_local}
     for name in catalogue.datasets:
         target = folder / name
         if target.resolve() in inputs:
