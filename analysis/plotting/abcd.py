@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
-from analysis.config import AnalysisConfig
 from analysis.files import writable_folder
 from analysis.histograms import MULTIJET
 from analysis.multijet import CHANNEL, PLANE
@@ -60,7 +59,7 @@ def _all_figures(
 
 def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     """(isolation, m_T) of one region, the four regions marked with their yields."""
-    config = AnalysisConfig.model_validate(results.ledger.config)
+    config = results.config
     figure, axes = plt.subplots(figsize=(PANEL_WIDTH * 1.25, PANEL_HEIGHT))
     figure.subplots_adjust(left=0.1, right=0.94, bottom=0.1, top=0.94)
     x_edges, y_edges = (axis.edges for axis in plane.axes)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.config import AnalysisConfig, flat
+from analysis.config import flat
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
 from analysis.processes import DATA
@@ -49,15 +49,7 @@ class Section(NamedTuple):
 def sections(run: Run) -> list[Section]:
     """All of them, also those of stages that the run does not have."""
     return [
-        Section(
-            "question",
-            "The question",
-            [
-                QUESTION.format(
-                    jets=AnalysisConfig.model_validate(run.ledger.config).regions.min_jets
-                )
-            ],
-        ),
+        Section("question", "The question", [QUESTION.format(jets=run.config.regions.min_jets)]),
         _data(run),
         _cutflow(run),
         _regions(run),

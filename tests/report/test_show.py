@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,18 @@ def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "run.json").write_text("{}")
     assert main(["report", str(tmp_path)]) == 2
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["toppeak", "abcd", "report"])
+def test_a_configuration_of_another_version_is_one_line(
+    command: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "results")
+    ledger = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    ledger["config"]["jet"]["min_energy"] = 20.0
+    (folder / "run.json").write_text(json.dumps(ledger), encoding="utf-8")
+    assert main([command, str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "another version (jet.min_energy: unknown key" in error
+    assert error.endswith(": run 'process' again\n")
+    assert error.count("\n") == 1
