@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from analysis.config import Binning
 from analysis.metadata import CHANNELS
-from analysis.plotting.annotations import run_label, run_luminosity
+from analysis.plotting.annotations import jets_label, run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
 from analysis.processes import DATA, PROCESS_LABELS
 from analysis.results import Normalised
@@ -40,7 +40,7 @@ class Caption(NamedTuple):
             run_label(results, simulated=observed != "data"),
             run_luminosity(results, list(CHANNELS)),
             CENTRE_OF_MASS,
-            rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
+            f"{jets_label(results)}, ",
             labels,
             seen[observed],
             binning,

@@ -13,7 +13,8 @@ from analysis.config import Binning
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.inference.fit import Yields
 from analysis.metadata import CHANNELS, NOMINAL
-from analysis.plotting.style import colours
+from analysis.plotting.annotations import control_entries
+from analysis.plotting.style import colours, colours_of_samples, events_per_bin
 from analysis.postprocess.normalisation import summed
 from analysis.processes import DATA
 from analysis.regions import REGIONS
@@ -68,7 +69,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
     observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
     axis = plain(REGIONS[region].axis_label)
     look = Look(
-        _limits(edges), colour, axis, _entries(edges, axis), points, sources=variation_colours
+        _limits(edges), colour, axis, events_per_bin(edges, axis), points, sources=variation_colours
     )
     variations = [
         Box(sources[name], name, variation_colours[name], checked=False) for name in sources
@@ -117,8 +118,7 @@ def control_chart(results: Normalised) -> Chart | None:
             ]
             observed = data_rows(edges, parts[DATA].values()) if DATA in parts else []
             choice = f"{axis.removesuffix(' [GeV]')}, {channel}"
-            entries = "Jets" if control == f"{CONTROL}jet_pt" else "Events"
-            look = Look(_limits(edges), colour, axis, entries, points)
+            look = Look(_limits(edges), colour, axis, control_entries(control), points)
             specs[choice] = stack(bins, observed, look)
             predicted = sum(float(parts[name].sum(flow=True).value) for name in simulated)
             found = f"{parts[DATA].sum(flow=True).value:.0f}" if DATA in parts else "-"
@@ -139,8 +139,7 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
     """Prediction and data of a fitted channel, before and after the fit."""
     edges, axis = _axis(yields, binning)
     specs = {}
-    known = [name for name in labels if name in yields.samples]
-    palette = colours([*known, *(name for name in yields.samples if name not in known)])
+    palette = colours_of_samples(yields.samples, labels)
     sums = dict(zip(yields.samples, map(sum, yields.postfit), strict=True))
     order = sorted(sums, key=lambda name: sums[name])
     for when, contents, error in (
@@ -155,7 +154,7 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
             for low, high, events, wrong in zip(edges[:-1], edges[1:], values, error, strict=True)
         ]  # fmt: skip
         shown = {name: palette[name] for name in order}
-        look = Look(_limits(edges), shown, axis, _entries(edges, axis), "Observed")
+        look = Look(_limits(edges), shown, axis, events_per_bin(edges, axis), "Observed")
         specs[when] = stack(bins, data_rows(edges, yields.data), look)
     before, after = (np.sum(part, axis=0) for part in (yields.prefit, yields.postfit))
     rows: list[Row] = [
@@ -258,10 +257,6 @@ def _description(
         centre = data.axes[0].centers[int(np.argmax(data.values()))]
         text += f", the fullest bin at {centre:.0f} GeV"
     return f"{text}. Events beyond the axis are counted."
-
-
-def _entries(edges: Array, axis: str) -> str:
-    return f"Events / {edges[1] - edges[0]:.3g} GeV" if "[GeV]" in axis else "Events"
 
 
 def _name(text: str) -> str:
