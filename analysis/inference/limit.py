@@ -17,7 +17,7 @@ from analysis.config import Binning
 from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import conditional
-from analysis.inference.templates import Template, rebinned
+from analysis.inference.templates import Template, contents, rebinned
 from analysis.postprocess.normalisation import scale_factor
 from analysis.validation import Strict
 
@@ -107,13 +107,7 @@ def read_signal(
             name: rebinned(f"signal {path}, {name}", histogram, binning)
             for name, histogram in histograms.items()
         }
-    return {
-        name: Template(
-            histogram.values(),
-            histogram.values() if histogram.variances() is None else histogram.variances(),
-        )
-        for name, histogram in histograms.items()
-    }
+    return {name: contents(histogram) for name, histogram in histograms.items()}
 
 
 def with_signal(
