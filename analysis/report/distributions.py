@@ -165,8 +165,8 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
     ]  # fmt: skip
     where = "" if axis == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
     description = (
-        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected before "
-        f"the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
+        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected "
+        f"before the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
         f"{sum(yields.data):.0f} observed."
     )
     return Chart(

@@ -168,8 +168,9 @@ def _multijet(run: Run) -> Section:
     text = (
         "In the muon channel, from relative isolation and transverse mass: A = B·C/D, prompt leptons of the "
         "other processes subtracted. A is isolated at large transverse mass, B at small, C and D are the "
-        "same for muons that are not isolated. Found is what A has beyond prompt leptons. The validation takes "
-        "muons that are a little less isolated for A and B; the same is done with simulated multijet events. "
+        "same for muons that are not isolated. Found is what A has beyond prompt leptons. The validation "
+        "takes muons that are a little less isolated for A and B; the same is done with simulated multijet "
+        "events. "
         "The pull is the difference of found and predicted over its error."
     )
     rows: list[Row] = []
@@ -232,7 +233,10 @@ def _reproduce(run: Run) -> Section:
         if name not in ("python", "ttbar-opendata")
     )
     code["Installation of these versions"] = f"pip install {pins}"
-    text = f"Started {ledger.started}, catalogue {ledger.catalogue}. All settings of the execution are in run.json."
+    text = (
+        f"Started {ledger.started}, catalogue {ledger.catalogue}. "
+        "All settings of the execution are in run.json."
+    )
     rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
     tables = [Table("Versions", ["package", "version"], rows)]
     return Section("reproduce", "How to make it again", [text], tables, code=code)
