@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from analysis.cli import main
+from analysis.execution.cluster_settings import scheduler_settings
+from analysis.execution.runner import Execution
 from analysis.report.page import render
 from analysis.report.run import load
 from analysis.report.summary import cutflow, speed, tables
@@ -46,6 +49,25 @@ def test_the_speed_is_that_of_the_run(finished: Path) -> None:
     assert ledger.chunks is not None
     resumed = ledger.model_copy(update={"chunks": ledger.chunks.model_copy(update={"resumed": 1})})
     assert "events/s" not in speed(run._replace(ledger=resumed))
+
+
+@pytest.mark.parametrize(
+    ("execution", "said"),
+    [
+        (Execution(), "iterative, 1 worker"),
+        (Execution("futures", 3), "futures, 3 workers"),
+        (Execution("dask", 2, max_workers=20), "dask, 2 to 20 workers"),
+        (
+            Execution("dask", 2, cluster=scheduler_settings("tcp://there:8786")),
+            "dask, the scheduler's own workers",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_workers_are_those_of_the_run(finished: Path, execution: Execution, said: str) -> None:
+    run = load(finished)
+    ledger = run.ledger.model_copy(update={"executor": to_jsonable_python(execution)})
+    assert speed(run._replace(ledger=ledger)).endswith(f", {said}")
 
 
 def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
