@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.plotting.captions import Caption
+from analysis.plotting.captions import Caption, channel_bins
 from analysis.plotting.parameters import (
     correlations_figure,
     pulls_figure,
@@ -34,7 +34,6 @@ from analysis.plotting.style import (
     mark_outside,
     save_figures,
 )
-from analysis.regions import REGIONS
 
 Array = NDArray[np.float64]
 
@@ -155,12 +154,10 @@ def _varied(sample: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
 
 
 def _axis(channel: str, bins: int, caption: Caption) -> tuple[Array, str, str]:
-    """Edges, label and title of a channel; bins are only numbered where nobody knows their edges."""
-    binning = caption.binning
-    if binning is None or channel not in REGIONS or bins != binning.bins:
-        return np.linspace(0.5, bins + 0.5, bins + 1), "Bin", channel
-    edges = np.linspace(binning.low, binning.high, binning.bins + 1)
-    region = REGIONS[channel]
+    """Edges, label and title of a channel."""
+    edges, region = channel_bins(channel, bins, caption.binning)
+    if region is None:
+        return edges, "Bin", channel
     return edges, region.axis_label, caption.jets + region.tags
 
 

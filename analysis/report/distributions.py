@@ -14,6 +14,7 @@ from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.inference.fit import Yields
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.plotting.annotations import control_entries
+from analysis.plotting.captions import channel_bins
 from analysis.plotting.style import colours, colours_of_samples, events_per_bin
 from analysis.postprocess.normalisation import summed
 from analysis.processes import DATA
@@ -182,13 +183,9 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
 
 
 def _axis(yields: Yields, binning: Binning | None) -> tuple[Array, str]:
-    """Edges and label of a fitted channel; bins are only numbered in a model of others."""
-    bins = len(yields.data)
-    region = next((name for name in REGIONS if yields.channel.startswith(name)), None)
-    if region is None or binning is None or bins != binning.bins:
-        return np.linspace(0.5, bins + 0.5, bins + 1), "Bin"
-    edges = np.linspace(binning.low, binning.high, binning.bins + 1)
-    return edges, plain(REGIONS[region].axis_label)
+    """Edges and label of a fitted channel."""
+    edges, region = channel_bins(yields.channel, len(yields.data), binning)
+    return edges, "Bin" if region is None else plain(region.axis_label)
 
 
 def _limits(edges: Array) -> tuple[float, float]:
