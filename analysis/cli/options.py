@@ -282,10 +282,12 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     from analysis.units import cross_section_pb, luminosity_ipb
 
     luminosity = arguments.luminosity
+    if luminosity is not None:
+        luminosity = _parsed("--luminosity", luminosity, luminosity_ipb)
     return {
-        "luminosity_ipb": None if luminosity is None else _parse(luminosity, luminosity_ipb),
+        "luminosity_ipb": luminosity,
         "cross_sections_pb": {
-            name: _parse(value, cross_section_pb)
+            name: _parsed(f"--cross-section {name}", value, cross_section_pb)
             for name, value in assignments("--cross-section", arguments.cross_section).items()
         },
         "allow_incomplete": arguments.allow_incomplete,
@@ -304,8 +306,8 @@ def signal_rate(arguments: argparse.Namespace) -> SignalRate:
     try:
         return SignalRate(
             sum_of_weights=arguments.sum_of_weights,
-            cross_section_pb=_parse(arguments.cross_section, cross_section_pb),
-            luminosity_ipb=_parse(arguments.luminosity, luminosity_ipb),
+            cross_section_pb=_parsed("--cross-section", arguments.cross_section, cross_section_pb),
+            luminosity_ipb=_parsed("--luminosity", arguments.luminosity, luminosity_ipb),
             filter_efficiency=arguments.filter_efficiency,
             k_factor=arguments.k_factor,
         )
@@ -331,11 +333,12 @@ def assignments(option: str, texts: list[str]) -> dict[str, str]:
     return values
 
 
-def _parse(text: str, parse: Callable[[float | str], float]) -> float:
+def _parsed(option: str, text: str, parse: Callable[[float | str], float]) -> float:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        msg = f"{option}: {error}"
+        raise ConfigError(msg) from error
 
 
 def names(text: str) -> list[str]:
