@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from hist import Hist
 from pydantic import TypeAdapter, ValidationError
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
-from analysis.errors import OutputError
+from analysis.errors import ConfigError, OutputError, did_you_mean
 from analysis.execution.ledger import Ledger
 from analysis.files import writable_folder, write_json, write_text
 from analysis.folders import LEDGER, WORKSPACE
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Stored = TypeVar("_Stored")
+
+Qcd = Literal["simulation", "abcd"]
+"""Where the multijet events of the muon channel come from."""
 
 CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
@@ -121,11 +124,15 @@ def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     ledger.write(folder)
 
 
-def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Normalised:
+def normalise(folder: Path, *, qcd: Qcd = "simulation", **choices: Any) -> Normalised:
     """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`.
 
-    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data.
+    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data. Raises
+    ConfigError for another word, and what `normalisation.normalisation` and the estimate raise.
     """
+    if qcd not in get_args(Qcd):
+        msg = f"qcd {qcd!r}: {did_you_mean(qcd, get_args(Qcd))}"
+        raise ConfigError(msg)
     ledger = Ledger.load(folder)
     unscaled = histograms.load(folder / HISTOGRAMS)
     _require_same_run(folder, unscaled, ledger)

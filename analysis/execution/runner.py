@@ -109,7 +109,8 @@ def run(
     Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
     AGCSchema if neither it nor the caller names one) are used if it has them.
 
-    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects.
+    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
+    for a negative limit; CatalogueError where no file is left, or one is there twice.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
