@@ -86,7 +86,8 @@ def make_skim(
 ) -> Skimmed:
     """Write the skim of a catalogue into `folder`, its catalogue as `ntuples.json`.
 
-    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim.
+    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim,
+    OutputError for a folder with files that no skim made.
     """
     config = config or AnalysisConfig()
     if catalogue.skim is not None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from analysis.config import flat
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
+from analysis.postprocess.top_peak import REGION
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.report import summary
@@ -80,12 +81,11 @@ def _data(run: Run) -> Section:
     header = [
         "dataset", "kind", "files", "events", "processed", "part", "σ [pb]", "k-factor", "scale factor",
     ]  # fmt: skip
-    text = [f"{summary.status(run)[0].upper()}{summary.status(run)[1:]}."]
-    text.append(f"{summary.speed(run)}.")
+    text = [_sentence(summary.status(run)), _sentence(summary.speed(run))]
     if known := summary.luminosity(run):
         text.append(f"Integrated luminosity of the processed data: {known}.")
     if scaling is not None:
-        text += [f"{remark[0].upper()}{remark[1:]}." for remark in scaling.remarks]
+        text += map(_sentence, scaling.remarks)
     tables = [Table("Datasets", header, rows)]
     if ledger.failures:
         failures: list[Row] = [
@@ -123,7 +123,7 @@ def _top_peak(run: Run) -> Section:
     if result is None:
         return Section("top-peak", "Top peak and its sidebands", missing=run.missing["top_peak"])
     charts = []
-    axis = plain(REGIONS["4j2b"].axis_label)
+    axis = plain(REGIONS[REGION].axis_label)
     for name, fits in result.fits.items():
         if fits.peak is not None:
             label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
@@ -132,7 +132,7 @@ def _top_peak(run: Run) -> Section:
             )
     tables = [summary.transposed(_labelled(summary.top_peak(result), run))] if result.fits else []
     text = (
-        "The mass of the three jets with the largest summed momentum, in 4j2b. A Gaussian peak over a "
+        f"The mass of the three jets with the largest summed momentum, in {REGION}. A Gaussian peak over a "
         "polynomial, which wrong combinations and background follow, gives position, width and events of "
         f"the peak. The bands beside {result.window} GeV, fitted alone, give the background between them."
     )
@@ -249,6 +249,10 @@ def _labelled(table: Table, run: Run) -> Table:
     notes = [note.partition(":") for note in table.notes]
     said = [f"{labels.get(name, name)}{colon}{rest}" for name, colon, rest in notes]
     return table._replace(rows=rows, notes=said)
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _word(value: object) -> str:
