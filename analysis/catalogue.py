@@ -215,7 +215,7 @@ class Catalogue(Strict):
     def inconsistencies(self) -> Iterator[str]:
         """What is wrong between fields that are right by themselves: one line each, with its place."""
         known = self.labels
-        for cut in self.preselection.keys() - TIGHTER_BEFORE:
+        for cut in sorted(self.preselection.keys() - TIGHTER_BEFORE):
             yield f"preselection.{cut}: no cut to limit, {did_you_mean(cut, TIGHTER_BEFORE)}"
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
@@ -228,7 +228,7 @@ class Catalogue(Strict):
                     "(a new one is declared under 'processes')"
                 )
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
-            for file in dataset.checksums.keys() - dataset.files.keys():
+            for file in sorted(dataset.checksums.keys() - dataset.files.keys()):
                 hint = did_you_mean(file, dataset.files)
                 yield f"{place}.checksums.{file}: of no file of the dataset, {hint}"
         streams = [d.channel for d in self.datasets.values() if not d.is_simulation]
