@@ -217,7 +217,6 @@ def execution(arguments: argparse.Namespace) -> Execution:
 
     Raises ConfigError for what is not valid, or does not fit together.
     """
-    from analysis.execution.cluster_settings import worker_range
     from analysis.execution.plan import CHUNK_EVENTS
     from analysis.execution.remote import Access
     from analysis.execution.runner import Execution
@@ -228,16 +227,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
         msg = f"a cluster or scheduler is of the executor 'dask', not of {name!r}"
         raise ConfigError(msg)
     cluster = _cluster(arguments)
-    low, high = cluster.workers
-    if arguments.workers is not None:
-        if arguments.scheduler:
-            msg = "--workers: those of a scheduler that runs already are its own"
-            raise ConfigError(msg)
-        try:
-            low, high = worker_range(arguments.workers)
-        except ValueError as error:
-            msg = f"--workers: {error}"
-            raise ConfigError(msg) from error
+    low, high = cluster.workers if arguments.workers is None else _worker_range(arguments)
     if high is not None and name != "dask":
         msg = f"--workers: the executor {name!r} has a fixed number, got {arguments.workers!r}"
         raise ConfigError(msg)
@@ -253,6 +243,19 @@ def execution(arguments: argparse.Namespace) -> Execution:
         access=Access(tuple(arguments.redirector), arguments.cache, arguments.timeout),
         verify=arguments.verify,
     )
+
+
+def _worker_range(arguments: argparse.Namespace) -> tuple[int, int | None]:
+    from analysis.execution.cluster_settings import worker_range
+
+    if arguments.scheduler:
+        msg = "--workers: those of a scheduler that runs already are its own"
+        raise ConfigError(msg)
+    try:
+        return worker_range(arguments.workers)
+    except ValueError as error:
+        msg = f"--workers: {error}"
+        raise ConfigError(msg) from error
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
