@@ -119,4 +119,4 @@ def _damage(file: NtupleFile, identities: Identities) -> str | None:
     except FileNotFoundError:
         return "no such file"
     except OSError as error:
-        return f"OSError: {error.strerror}"
+        return f"OSError: {error.strerror or error}"

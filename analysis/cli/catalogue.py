@@ -160,7 +160,6 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from analysis.files import writable_folder
     from analysis.inventory import build, read_table, unknowns
 
     numbers: dict[str, dict[str, Any]] = {}
@@ -178,7 +177,6 @@ def _build(arguments: argparse.Namespace) -> None:
         tree=arguments.tree,
         checksums=arguments.checksums,
     )
-    writable_folder(arguments.output.parent)
     catalogue.write(arguments.output)
     for line in unknowns(catalogue):
         logger.warning("%s", line)

@@ -270,7 +270,7 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)  # a worker's machine may not have it
         file = path.open("w")
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
+        msg = f"cannot write {path}: {error.strerror or error}"
         raise OutputError(msg) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)

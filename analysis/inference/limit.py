@@ -94,8 +94,8 @@ def read_signal(
             names = [name for name, kind in kinds.items() if kind.startswith("TH1")]
             histograms = {name: file[name].to_hist() for name in channels if name in names}
     except (OSError, ValueError) as error:
-        msg = f"signal {path}: cannot be read: {str(error).splitlines()[0]}"
-        raise WorkspaceError(msg) from error
+        msg = f"signal {path}: cannot be read: {error}"
+        raise WorkspaceError(msg.splitlines()[0]) from error
     if not histograms:
         msg = (
             f"signal {path}: no histogram named as a channel ({', '.join(channels)}): "
