@@ -92,6 +92,11 @@ class NtupleFile(NamedTuple):
     events: int
     checksum: Checksum | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, not on a server."""
+        return "://" not in self.url
+
 
 class Catalogue(Strict):
     """All datasets of an analysis."""
@@ -155,7 +160,7 @@ class Catalogue(Strict):
 
     def files_of(self, dataset: str) -> list[NtupleFile]:
         record = self.datasets[dataset]
-        folder = "/".join(part.strip("/") for part in (record.path,) if part)
+        folder = record.path.strip("/")
         prefix = self.base.rstrip("/") + "/" + (folder + "/" if folder else "")
         return [
             NtupleFile(dataset, prefix + name, n, record.checksums.get(name))
@@ -210,7 +215,7 @@ class Catalogue(Strict):
     def inconsistencies(self) -> Iterator[str]:
         """What is wrong between fields that are right by themselves: one line each, with its place."""
         known = self.labels
-        for cut in self.preselection.keys() - TIGHTER_BEFORE:
+        for cut in sorted(self.preselection.keys() - TIGHTER_BEFORE):
             yield f"preselection.{cut}: no cut to limit, {did_you_mean(cut, TIGHTER_BEFORE)}"
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
@@ -223,7 +228,7 @@ class Catalogue(Strict):
                     "(a new one is declared under 'processes')"
                 )
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
-            for file in dataset.checksums.keys() - dataset.files.keys():
+            for file in sorted(dataset.checksums.keys() - dataset.files.keys()):
                 hint = did_you_mean(file, dataset.files)
                 yield f"{place}.checksums.{file}: of no file of the dataset, {hint}"
         streams = [d.channel for d in self.datasets.values() if not d.is_simulation]
@@ -245,7 +250,7 @@ def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
     """
     known: dict[tuple[int, int], str] = {}
     for file in files:
-        if "://" in file.url:
+        if not file.is_local:
             continue
         with suppress(OSError):
             status = Path(file.url).stat()

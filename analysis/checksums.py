@@ -90,7 +90,7 @@ def damaged(files: Iterable[NtupleFile], identities: Identities | None = None) -
     Raises CatalogueError if there is nothing to hold any file against.
     """
     files = list(files)
-    local = [file for file in files if "://" not in file.url]
+    local = [file for file in files if file.is_local]
     known = [file for file in local if file.checksum is not None]
     if not known:
         msg = (
@@ -119,4 +119,4 @@ def _damage(file: NtupleFile, identities: Identities) -> str | None:
     except FileNotFoundError:
         return "no such file"
     except OSError as error:
-        return f"OSError: {error.strerror}"
+        return f"OSError: {error.strerror or error}"

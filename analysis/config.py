@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -256,3 +256,14 @@ def load_toml(path: Path | str, model: type[_Model]) -> _Model:
     except ValidationError as error:
         lines = [f"configuration {path}: {fault}" for fault in faults(error, model)]
         raise ConfigError("\n".join(lines)) from error
+
+
+def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """Every value of a dumped configuration by its full name, such as `jet.min_pt`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{section}{key}.")
+        else:
+            found[section + key] = value
+    return found

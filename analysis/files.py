@@ -23,7 +23,8 @@ LOCK = ".running"
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
-    The folder is made if needed. Raises OutputError where the system refuses to write (no permission, disk full).
+    The folder is made if needed. Raises OutputError where the system refuses to write (no permission,
+    disk full).
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -84,7 +84,7 @@ def check(
 def _difference(file: NtupleFile) -> str | None:
     if file.checksum is None:
         return "no checksum in the catalogue"
-    if "://" not in file.url:
+    if file.is_local:
         return difference(checksum(file.url), file.checksum)
     size = remote.size(file.url)
     if size != file.checksum.size:
@@ -267,17 +267,18 @@ def _dataset(
     tree: str,
     problems: list[str],
 ) -> dict[str, Any]:
-    events = {}
+    """Its entry in a catalogue; files that cannot be read are added to the `problems`."""
+    events: dict[str, int] = {}
     for path in files:
+        file = path.relative_to(folder).as_posix()
+        events[file] = 0
         try:
-            events[path.relative_to(folder).as_posix()] = count_events(str(path), tree)
+            events[file] = count_events(str(path), tree)
         except Exception as error:  # noqa: BLE001 - reported, whatever it is
             problems.append(f"{path}: {describe(error)}")
-            events[path.relative_to(folder).as_posix()] = 0
     record: dict[str, Any] = _named(name) | {"files": events}
     if record["kind"] != "collision":
-        given = {**numbers.get(record["process"], {}), **numbers.get(name, {})}
-        record |= given
+        record |= {**numbers.get(record["process"], {}), **numbers.get(name, {})}
     return record
 
 

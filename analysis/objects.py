@@ -43,19 +43,19 @@ class Flat:
         return self._columns[column]
 
 
-def good_electrons(electrons: Flat, cuts: LeptonCuts) -> Bools:
-    """Mask of tight electrons within `cuts`; compared in double precision."""
+def pass_cuts(leptons: Flat, cuts: LeptonCuts) -> Bools:
+    """Mask of tight electrons or muons within `cuts` but for isolation; compared in double precision."""
     mask: Bools = (
-        (electrons["pt"] > np.float64(cuts.min_pt))
-        & (np.abs(electrons["eta"]) < np.float64(cuts.max_abs_eta))
-        & (electrons["isTight"] == 1)
-        & (electrons["sip3d"] < np.float64(cuts.max_sip3d))
+        (leptons["pt"] > np.float64(cuts.min_pt))
+        & (np.abs(leptons["eta"]) < np.float64(cuts.max_abs_eta))
+        & (leptons["isTight"] == 1)
+        & (leptons["sip3d"] < np.float64(cuts.max_sip3d))
     )
     return mask
 
 
 def isolated(muons: Flat, cuts: MuonCuts) -> Bools:
-    """Mask of isolated muons. The other cuts on muons are those of `good_electrons`."""
+    """Mask of isolated muons; compared in double precision."""
     mask: Bools = muons["pfreliso04DBCorr"] < np.float64(cuts.max_isolation)
     return mask
 
@@ -99,10 +99,11 @@ class Leptons(NamedTuple):
 
 
 def select_leptons(events: ak.Array, electron: LeptonCuts, muon: MuonCuts) -> Leptons:
+    """Of all events of a chunk."""
     electrons, muons = Flat(events.electron), Flat(events.muon)
-    loose = good_electrons(muons, muon)
+    loose = pass_cuts(muons, muon)
     return Leptons(
-        Good.of(electrons, good_electrons(electrons, electron)),
+        Good.of(electrons, pass_cuts(electrons, electron)),
         Good.of(muons, loose & isolated(muons, muon)),
         Good.of(muons, loose),
     )

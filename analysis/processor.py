@@ -43,9 +43,9 @@ class _Selected(NamedTuple):
 class TtbarAnalysis(ProcessorABC):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
-    `process` returns `{dataset: {"observable": Hist, "control": {name: Hist},
-    "multijet": {name: Hist}, "cutflow": ..., "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the metadata
-    `process` and `variation` (and `channel` for a collision stream of one channel).
+    `process` returns `{dataset: {"observable": Hist, "control": {name: Hist}, "multijet": {name: Hist},
+    "cutflow": ..., "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the
+    metadata `process` and `variation` (and `channel` for a collision stream of one channel).
     """
 
     def __init__(self, config: AnalysisConfig | None = None) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from hist import Hist
 from pydantic import TypeAdapter, ValidationError
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
-from analysis.errors import OutputError
+from analysis.errors import ConfigError, OutputError, did_you_mean
 from analysis.execution.ledger import Ledger
 from analysis.files import writable_folder, write_json, write_text
 from analysis.folders import LEDGER, WORKSPACE
@@ -24,6 +24,7 @@ from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.yields import cutflow_table, yield_table
 from analysis.processes import PROCESS_LABELS
 from analysis.tables import markdown
+from analysis.validation import faults
 
 # Of fits of peaks: what no other stage needs to import.
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Stored = TypeVar("_Stored")
+
+Qcd = Literal["simulation", "abcd"]
+"""Where the multijet events of the muon channel come from."""
 
 CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
@@ -73,6 +77,11 @@ class Normalised(NamedTuple):
     ledger: Ledger
 
     @property
+    def config(self) -> AnalysisConfig:
+        """Of the run. Raises OutputError if it is one of another version."""
+        return run_config(self.ledger)
+
+    @property
     def labels(self) -> dict[str, str]:
         """Of processes that have a nominal prediction, or are data. In histograms, which have a place
         for every process and variation, one with alternative samples alone is nominally zero.
@@ -83,6 +92,16 @@ class Normalised(NamedTuple):
             for name, label in self.ledger.labels.items()
             if NOMINAL in variations.get(name, [])
         }
+
+
+def run_config(ledger: Ledger) -> AnalysisConfig:
+    """The configuration of a run. Raises OutputError if it is one of another version."""
+    try:
+        return AnalysisConfig.model_validate(ledger.config)
+    except ValidationError as error:
+        fault = faults(error, AnalysisConfig)[0]
+        msg = f"the run was configured for another version ({fault}): run 'process' again"
+        raise OutputError(msg) from error
 
 
 def begin_run(folder: Path) -> None:
@@ -105,11 +124,15 @@ def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     ledger.write(folder)
 
 
-def normalise(folder: Path, *, qcd: str = "simulation", **choices: Any) -> Normalised:
+def normalise(folder: Path, *, qcd: Qcd = "simulation", **choices: Any) -> Normalised:
     """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`.
 
-    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data.
+    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data. Raises
+    ConfigError for another word, and what `normalisation.normalisation` and the estimate raise.
     """
+    if qcd not in get_args(Qcd):
+        msg = f"qcd {qcd!r}: {did_you_mean(qcd, get_args(Qcd))}"
+        raise ConfigError(msg)
     ledger = Ledger.load(folder)
     unscaled = histograms.load(folder / HISTOGRAMS)
     _require_same_run(folder, unscaled, ledger)
@@ -144,8 +167,7 @@ def top_peak(
     """
     from analysis.postprocess.top_peak import fit_top_peak, remarks, top_peak_table
 
-    config = config or AnalysisConfig.model_validate(normalised.ledger.config)
-    settings = config.top_peak
+    settings = (config or normalised.config).top_peak
     result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
     lines = [markdown(*top_peak_table(result)), *remarks(result), *normalised.normalisation.notes]
     write_text(folder / TOP_PEAK_TABLE, "\n".join(lines) + "\n")
@@ -222,7 +244,7 @@ def _with_multijet(simulated: Normalised, folder: Path) -> Normalised:
     """Raises AbcdError where a region has no estimate, OutputError without what it needs."""
     scaled, scaling, ledger = simulated
     shape = scaled.get(f"{histograms.MULTIJET}{CONTROL_SHAPE}")
-    config = AnalysisConfig.model_validate(ledger.config)
+    config = simulated.config
     plane = _plane(simulated, folder)
     if shape is None:
         msg = f"{folder} has no observable of muons that are not isolated: process it again"
@@ -262,7 +284,7 @@ def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
     """
     normalised = load_normalised(folder)
     plane = _plane(normalised, folder)
-    config = AnalysisConfig.model_validate(normalised.ledger.config)
+    config = normalised.config
     estimates = {
         region: multijet.estimate(plane, region, config) for region in plane.axes["region"]
     }

@@ -86,7 +86,8 @@ def make_skim(
 ) -> Skimmed:
     """Write the skim of a catalogue into `folder`, its catalogue as `ntuples.json`.
 
-    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim.
+    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim,
+    OutputError for a folder with files that no skim made.
     """
     config = config or AnalysisConfig()
     if catalogue.skim is not None:
@@ -142,7 +143,7 @@ def _require_apart(catalogue: Catalogue, folder: Path) -> None:
             msg = f"{folder / CATALOGUE} is the catalogue of other ntuples: name another folder"
             raise OutputError(msg)
         made_before = set(before.datasets)
-    inputs = {Path(file.url).resolve().parent for file in catalogue.files if "://" not in file.url}
+    inputs = {Path(file.url).resolve().parent for file in catalogue.files if file.is_local}
     for name in catalogue.datasets:
         target = folder / name
         if target.resolve() in inputs:

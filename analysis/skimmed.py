@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from analysis.config import AnalysisConfig, Configuration
+from analysis.config import AnalysisConfig, Configuration, flat
 from analysis.errors import ConfigError
 from analysis.validation import Strict, faults
 
@@ -69,7 +69,7 @@ def require_preselected(preselection: Mapping[str, float], config: Configuration
     """
     if not isinstance(config, AnalysisConfig):
         return
-    asked = dict(_values(config.model_dump(mode="json")))
+    asked = flat(config.model_dump(mode="json"))
     beyond = [
         f"{name} = {asked[name]:g} (pre-selected at {limit:g})"
         for name, limit in preselection.items()
@@ -93,14 +93,14 @@ def require_covered(skim: Skim | None, config: Configuration | None) -> None:
         msg = "the catalogue is a skim for the ttbar analysis: process the full ntuples instead"
         raise ConfigError(msg)
     try:
-        made = dict(_values(AnalysisConfig.model_validate(skim.config).model_dump(mode="json")))
+        made = flat(AnalysisConfig.model_validate(skim.config).model_dump(mode="json"))
     except ValidationError as error:
         msg = (
-            f"the skim was made with a configuration of another version ({faults(error, AnalysisConfig)[0]}): "
-            f"make one with this version, or process {skim.source}"
+            "the skim was made with a configuration of another version "
+            f"({faults(error, AnalysisConfig)[0]}): make one with this version, or process {skim.source}"
         )
         raise ConfigError(msg) from error
-    for name, asked in _values(config.model_dump(mode="json")):
+    for name, asked in flat(config.model_dump(mode="json")).items():
         if not _is_covered(name, asked, made.get(name)):
             msg = (
                 f"the skim was made with {name} = {made.get(name)} and may lack events for {asked}: "
@@ -115,12 +115,3 @@ def _is_covered(name: str, asked: Any, made: Any) -> bool:
     if name.startswith(_NO_SELECTION) and name not in _SELECTION_ALL_THE_SAME:
         return True
     return bool(asked == made)
-
-
-def _values(section: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value with its dotted name."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _values(value, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", value

@@ -17,11 +17,11 @@ def cross_section_pb(value: float | str) -> float:
 
     Raises ValueError for anything else, and for a negative or not finite value.
     """
-    value = _plain_number(value)
-    if isinstance(value, str):
-        match = _match(_CROSS_SECTION, value, "a cross section such as '44.837 fb'")
-        value = float(match[1]) * _PER_PB[match[2]]
-    return _not_negative(value, "cross section")
+    number = _plain_number(value)
+    if isinstance(number, str):
+        match = _match(_CROSS_SECTION, number, "a cross section such as '44.837 fb'")
+        number = float(match[1]) * _PER_PB[match[2]]
+    return _not_negative(number, "cross section", value)
 
 
 def luminosity_ipb(value: float | str) -> float:
@@ -29,11 +29,11 @@ def luminosity_ipb(value: float | str) -> float:
 
     Raises ValueError for anything else, and for a negative or not finite value.
     """
-    value = _plain_number(value)
-    if isinstance(value, str):
-        match = _match(_LUMINOSITY, value, "a luminosity such as '140.1 /fb'")
-        value = float(match[1]) / _PER_PB[match[2] or match[3]]
-    return _not_negative(value, "luminosity")
+    number = _plain_number(value)
+    if isinstance(number, str):
+        match = _match(_LUMINOSITY, number, "a luminosity such as '140.1 /fb'")
+        number = float(match[1]) / _PER_PB[match[2] or match[3]]
+    return _not_negative(number, "luminosity", value)
 
 
 def _plain_number(value: float | str) -> float | str:
@@ -52,8 +52,8 @@ def _match(pattern: re.Pattern[str], text: str, expected: str) -> re.Match[str]:
     return match
 
 
-def _not_negative(value: float, what: str) -> float:
-    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        msg = f"a {what} must be a number of at least zero"
+def _not_negative(number: float, what: str, given: float | str) -> float:
+    if isinstance(number, bool) or not math.isfinite(number) or number < 0:
+        msg = f"a {what} must be a number of at least zero, got {given!r}"
         raise ValueError(msg)
-    return float(value)
+    return float(number)

@@ -9,7 +9,7 @@ twice stand in `cartesian`. `muon.matched_jet` is the jet of `muon.jetidx`, None
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import awkward as ak
@@ -40,6 +40,22 @@ def missing_branch_message(branch: str, path: str, available: Iterable[str]) -> 
     close = difflib.get_close_matches(branch, names, n=3, cutoff=0.5)
     nearest = f"nearest there: {', '.join(close)}" if close else f"the tree has {len(names)} others"
     return f"branch {branch!r} is not in {path}: {nearest}"
+
+
+def branches_of(columns: Iterable[str], branch_of: Mapping[str, str], what: str) -> frozenset[str]:
+    """The branches that the columns need, of what stands in `branch_of` for a file that is `what`.
+
+    Raises MissingBranchError for a column that none of them gives.
+    """
+    found = set()
+    for column in columns:
+        if column not in branch_of:
+            close = difflib.get_close_matches(column, branch_of, n=3)
+            hint = f": nearest are {', '.join(close)}" if close else ""
+            msg = f"no branch of {what} gives {column!r}{hint}"
+            raise MissingBranchError(msg)
+        found.add(branch_of[column])
+    return frozenset(found)
 
 
 def _file_path(events: ak.Array) -> str:
@@ -199,12 +215,7 @@ class AGCSchema(BaseSchema):
 
         Raises MissingBranchError for a column that no branch of a POET ntuple gives.
         """
-        unknown = [column for column in columns if column not in layout.BRANCH_OF]
-        if unknown:
-            close = difflib.get_close_matches(unknown[0], layout.BRANCH_OF, n=3)
-            msg = f"no branch of a POET ntuple gives {unknown[0]!r}: nearest are {', '.join(close)}"
-            raise MissingBranchError(msg)
-        return frozenset(layout.BRANCH_OF[column] for column in columns)
+        return branches_of(columns, layout.BRANCH_OF, "a POET ntuple")
 
     def _collections(self, forms: dict[str, Form]) -> dict[str, Form]:
         """Forms of the collections; what is no POET branch stays at the top under its own name."""

@@ -38,13 +38,10 @@ FLAT_FIELDS: dict[str, tuple[str, ...]] = {
     "trig": ("Ele22_eta2p1_WPLoose_Gsf", "IsoMu20", "IsoTkMu20"),
     "btag": ("Weight", "WeightUp", "WeightDn"),
 }
-"""Fields with one value an event."""
+"""Fields with one value an event, of what is one record (that of the vertices has jagged fields too)."""
 
 OBJECTS = ("electron", "muon", "photon", "tau", "jet", "fatjet")
 """Collections of four-vectors, jagged."""
-
-RECORDS = ("met", "trig", "btag", "PV")
-"""One record an event (that of the vertices has jagged fields too)."""
 
 
 class Placement(NamedTuple):

@@ -7,7 +7,6 @@ does not open them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ import vector
 from coffea.nanoevents.methods import base
 from coffea.nanoevents.schemas.base import BaseSchema, zip_forms
 
-from schemas.agc import MissingBranchError
+from schemas.agc import branches_of
 
 TREE = "Events"
 
@@ -50,10 +49,4 @@ class MuonTreeSchema(BaseSchema):
 
         Raises MissingBranchError for a column that no branch of a muon tree gives.
         """
-        for column in columns:
-            if column not in _BRANCH_OF:
-                close = difflib.get_close_matches(column, _BRANCH_OF, n=3)
-                hint = f": nearest are {', '.join(close)}" if close else ""
-                msg = f"no branch of a muon tree gives {column!r}{hint}"
-                raise MissingBranchError(msg)
-        return frozenset(_BRANCH_OF[column] for column in columns)
+        return branches_of(columns, _BRANCH_OF, "a muon tree")

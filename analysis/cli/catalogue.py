@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="action", parser_class=type(parser)
     )
+    for action in (*_readers(actions), _builder(actions)):
+        options.add_verbosity(action)
+        action.set_defaults(parser=action)
+
+
+def _readers(actions: Any) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """`show` and `check`, which read a catalogue."""
     show = actions.add_parser("show", help="print the datasets")
     check = actions.add_parser("check", help="open the files and compare with the catalogue")
     for action in (show, check):
@@ -50,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also read local files as a whole, and ask servers for the size",
     )
-    build = actions.add_parser(
+    return show, check
+
+
+def _builder(actions: Any) -> argparse.ArgumentParser:
+    build: argparse.ArgumentParser = actions.add_parser(
         "build",
         help="write a catalogue for a folder of ntuples",
         description="Sub-folders or files named {process}__{variation} are the datasets: "
@@ -78,9 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--checksums", action="store_true", help="write size and Adler-32 of each file, too"
     )
-    for action in (show, check, build):
-        options.add_verbosity(action)
-        action.set_defaults(parser=action)
+    return build
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -93,16 +102,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
     catalogue = Catalogue.load(_path(arguments)).select(arguments.datasets)
     header = [
-        "dataset",
-        "kind",
-        "record",
-        "σ [pb]",
-        "k",
-        "ε filter",
-        "Σw generated",
-        "files",
-        "events",
-    ]
+        "dataset", "kind", "record", "σ [pb]", "k", "ε filter", "Σw generated", "files", "events",
+    ]  # fmt: skip
     rows = [
         [
             name,
@@ -159,7 +160,6 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from analysis.files import writable_folder
     from analysis.inventory import build, read_table, unknowns
 
     numbers: dict[str, dict[str, Any]] = {}
@@ -177,7 +177,6 @@ def _build(arguments: argparse.Namespace) -> None:
         tree=arguments.tree,
         checksums=arguments.checksums,
     )
-    writable_folder(arguments.output.parent)
     catalogue.write(arguments.output)
     for line in unknowns(catalogue):
         logger.warning("%s", line)

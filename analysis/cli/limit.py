@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.cli import options
 from analysis.errors import ConfigError
 from analysis.folders import workspace_file
+
+if TYPE_CHECKING:
+    from analysis.inference.limit import Limit
 
 SUMMARY = "strength and CLs upper limit of a signal of yours on top of a fitted model"
 
@@ -54,15 +58,10 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0.5 < arguments.level < 1:
         msg = f"--level: expected a number between 0.5 and 1, got {arguments.level}"
         raise ConfigError(msg)
-    source: Path = arguments.source
-    file = workspace_file(source)
+    file = workspace_file(arguments.source)
 
-    from analysis import results
-    from analysis.files import write_json
     from analysis.inference import report, workspace
     from analysis.inference.limit import read_signal, upper_limit
-    from analysis.plotting.limit import make_figure
-    from analysis.tables import show
 
     spec = workspace.load(file)
     fitted = report.beside(file, spec)
@@ -74,14 +73,30 @@ def run(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
     signal = read_signal(arguments.signal, spec, binning)
     limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
-    output: Path | None = arguments.output
-    if output is None and source.is_dir():
+    _write(limit, arguments)
+    _show(limit)
+
+
+def _write(limit: Limit, arguments: argparse.Namespace) -> None:
+    """The numbers and the figure, where they are wanted."""
+    from analysis import results
+    from analysis.files import write_json
+    from analysis.plotting.limit import make_figure
+
+    source: Path = arguments.source
+    if arguments.output is not None:
+        output, figure = arguments.output, arguments.output.with_suffix("")
+    elif source.is_dir():
         output, figure = source / results.LIMIT, source / results.FIGURES / "limit"
-    elif output is not None:
-        figure = output.with_suffix("")
-    if output is not None:
-        write_json(output, limit.model_dump(mode="json"))
-        make_figure(limit, f"{source.name} + {arguments.signal.name}", figure.parent, figure.name)
+    else:
+        return
+    write_json(output, limit.model_dump(mode="json"))
+    make_figure(limit, f"{source.name} + {arguments.signal.name}", figure.parent, figure.name)
+
+
+def _show(limit: Limit) -> None:
+    from analysis.tables import show
+
     low, _, middle, _, high = limit.expected
     show(
         ["", "strength", "σ [pb]"],

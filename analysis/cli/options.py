@@ -217,7 +217,6 @@ def execution(arguments: argparse.Namespace) -> Execution:
 
     Raises ConfigError for what is not valid, or does not fit together.
     """
-    from analysis.execution.cluster_settings import worker_range
     from analysis.execution.plan import CHUNK_EVENTS
     from analysis.execution.remote import Access
     from analysis.execution.runner import Execution
@@ -228,16 +227,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
         msg = f"a cluster or scheduler is of the executor 'dask', not of {name!r}"
         raise ConfigError(msg)
     cluster = _cluster(arguments)
-    low, high = cluster.workers
-    if arguments.workers is not None:
-        if arguments.scheduler:
-            msg = "--workers: those of a scheduler that runs already are its own"
-            raise ConfigError(msg)
-        try:
-            low, high = worker_range(arguments.workers)
-        except ValueError as error:
-            msg = f"--workers: {error}"
-            raise ConfigError(msg) from error
+    low, high = cluster.workers if arguments.workers is None else _worker_range(arguments)
     if high is not None and name != "dask":
         msg = f"--workers: the executor {name!r} has a fixed number, got {arguments.workers!r}"
         raise ConfigError(msg)
@@ -253,6 +243,19 @@ def execution(arguments: argparse.Namespace) -> Execution:
         access=Access(tuple(arguments.redirector), arguments.cache, arguments.timeout),
         verify=arguments.verify,
     )
+
+
+def _worker_range(arguments: argparse.Namespace) -> tuple[int, int | None]:
+    from analysis.execution.cluster_settings import worker_range
+
+    if arguments.scheduler:
+        msg = "--workers: those of a scheduler that runs already are its own"
+        raise ConfigError(msg)
+    try:
+        return worker_range(arguments.workers)
+    except ValueError as error:
+        msg = f"--workers: {error}"
+        raise ConfigError(msg) from error
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -282,10 +285,12 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     from analysis.units import cross_section_pb, luminosity_ipb
 
     luminosity = arguments.luminosity
+    if luminosity is not None:
+        luminosity = _parsed("--luminosity", luminosity, luminosity_ipb)
     return {
-        "luminosity_ipb": None if luminosity is None else _parse(luminosity, luminosity_ipb),
+        "luminosity_ipb": luminosity,
         "cross_sections_pb": {
-            name: _parse(value, cross_section_pb)
+            name: _parsed(f"--cross-section {name}", value, cross_section_pb)
             for name, value in assignments("--cross-section", arguments.cross_section).items()
         },
         "allow_incomplete": arguments.allow_incomplete,
@@ -304,8 +309,8 @@ def signal_rate(arguments: argparse.Namespace) -> SignalRate:
     try:
         return SignalRate(
             sum_of_weights=arguments.sum_of_weights,
-            cross_section_pb=_parse(arguments.cross_section, cross_section_pb),
-            luminosity_ipb=_parse(arguments.luminosity, luminosity_ipb),
+            cross_section_pb=_parsed("--cross-section", arguments.cross_section, cross_section_pb),
+            luminosity_ipb=_parsed("--luminosity", arguments.luminosity, luminosity_ipb),
             filter_efficiency=arguments.filter_efficiency,
             k_factor=arguments.k_factor,
         )
@@ -331,11 +336,12 @@ def assignments(option: str, texts: list[str]) -> dict[str, str]:
     return values
 
 
-def _parse(text: str, parse: Callable[[float | str], float]) -> float:
+def _parsed(option: str, text: str, parse: Callable[[float | str], float]) -> float:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        msg = f"{option}: {error}"
+        raise ConfigError(msg) from error
 
 
 def names(text: str) -> list[str]:

@@ -12,8 +12,10 @@ from analysis.errors import ConfigError, IncompleteError
 from analysis.files import sole_run
 
 if TYPE_CHECKING:
+    from analysis.catalogue import Catalogue
     from analysis.config import AnalysisConfig
     from analysis.execution.ledger import Ledger
+    from analysis.execution.runner import Result
     from analysis.results import Normalised
 
 SUMMARY = "process a catalogue into normalised histograms"
@@ -45,29 +47,12 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 
     from analysis import results
     from analysis.config import load_config
-    from analysis.execution.plan import Limits
-    from analysis.execution.runner import run as execute
-    from analysis.processor import TtbarAnalysis
     from analysis.skim import restore_cutflow
 
     config = load_config(arguments.config)
     config.require_processes(catalogue.labels)
     _tell_obstacles(config, choices["qcd"])
-    execution = options.execution(arguments)
-    try:
-        result = execute(
-            TtbarAnalysis(config),
-            catalogue,
-            execution=execution,
-            limits=Limits(arguments.max_files, arguments.max_events),
-            catalogue_path=str(options.catalogue_path(arguments)),
-            checkpoints=arguments.output / results.CHECKPOINTS,
-            resume=arguments.resume,
-            begin=partial(results.begin_run, arguments.output),
-        )
-    except KeyboardInterrupt:
-        logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)
-        raise
+    result = _execute(arguments, catalogue, config)
     ledger = result.ledger
     if ledger.events_processed == catalogue.events:
         restore_cutflow(result.output, catalogue)
@@ -83,6 +68,29 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     report(normalised, tables)
     logger.info("results in %s", arguments.output)
     return normalised
+
+
+def _execute(arguments: argparse.Namespace, catalogue: Catalogue, config: AnalysisConfig) -> Result:
+    from analysis import results
+    from analysis.execution import runner
+    from analysis.execution.plan import Limits
+    from analysis.processor import TtbarAnalysis
+
+    execution = options.execution(arguments)
+    try:
+        return runner.run(
+            TtbarAnalysis(config),
+            catalogue,
+            execution=execution,
+            limits=Limits(arguments.max_files, arguments.max_events),
+            catalogue_path=str(options.catalogue_path(arguments)),
+            checkpoints=arguments.output / results.CHECKPOINTS,
+            resume=arguments.resume,
+            begin=partial(results.begin_run, arguments.output),
+        )
+    except KeyboardInterrupt:
+        logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)
+        raise
 
 
 def _tell_obstacles(config: AnalysisConfig, qcd: str) -> None:

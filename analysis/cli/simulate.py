@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.cli import options
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -85,7 +87,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from analysis.simulation.config import detector_with
     from analysis.simulation.processes import find
 
-    names = [name.strip() for name in arguments.process.split(",") if name.strip()]
+    names = options.names(arguments.process)
     dimuons = [name for name in names if name in dimuon.BY_NAME]
     processes = find([name for name in names if name not in dimuon.BY_NAME]) if names else []
     if not processes and not dimuons:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -109,7 +108,7 @@ class DaskWorkers:
             batch = dict(list(self._finished.items())[:FAN_IN])
             for future in batch:
                 del self._finished[future]
-            merged = self._submit("merge", _merge, list(batch), priority=1)
+            merged = self._submit("merge", merge, list(batch), priority=1)
             self._merges[merged] = batch
             merged.add_done_callback(self._arrived.put)
         if not self._finished:
@@ -163,7 +162,3 @@ def _attempt(shipped: str, function: Function, chunk: int, item: Any) -> Answer:
         return Answer([], [Fault(chunk, reason, transient=False)])
     keep_what_is_loaded()
     return attempt(function, chunk, item)
-
-
-def _merge(answers: Sequence[Answer]) -> Answer:
-    return merge(answers)

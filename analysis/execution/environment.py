@@ -18,14 +18,15 @@ PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
 SHIPPED = ""
 """Of this process: which code its run sent to the workers, or that it got as a worker; empty for none."""
 
-_OWN = ("analysis", "schemas")
+OWN = ("analysis", "schemas")
+"""The packages of this project."""
+
 _ROOT = Path(__file__).parents[2]
 
 
 def versions() -> dict[str, str]:
     """Of this package, Python, and what the numbers may depend on."""
-    own = {"ttbar-opendata": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in PACKAGES}
+    return {name: _version(name) for name in ("ttbar-opendata", "python", *PACKAGES)}
 
 
 def differences(here: Mapping[str, str]) -> list[str]:
@@ -33,7 +34,7 @@ def differences(here: Mapping[str, str]) -> list[str]:
 
     Of Python, the minor version counts: with another one, functions cannot be sent.
     """
-    there = {name: _version_there(name) for name in here}
+    there = {name: _version(name) for name in here}
     return [
         f"{name} {there[name]} there, {wanted} here"
         for name, wanted in here.items()
@@ -41,7 +42,8 @@ def differences(here: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _version_there(name: str) -> str:
+def _version(name: str) -> str:
+    """In this process; `none` of a package that is not installed."""
     if name == "ttbar-opendata":
         return __version__
     if name == "python":
@@ -58,7 +60,7 @@ def _significant(name: str, number: str) -> str:
 
 def source_files() -> dict[str, bytes]:
     """The package's own modules: path from its root -> content, in the order of the paths."""
-    paths = sorted(path for name in _OWN for path in (_ROOT / name).rglob("*.py"))
+    paths = sorted(path for name in OWN for path in (_ROOT / name).rglob("*.py"))
     return {path.relative_to(_ROOT).as_posix(): path.read_bytes() for path in paths}
 
 

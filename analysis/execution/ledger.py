@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from analysis.catalogue import Catalogue, Dataset
+from analysis.config import Configuration
 from analysis.errors import IncompleteError, OutputError
 from analysis.files import write_json
 from analysis.folders import LEDGER, run_folder
@@ -270,4 +271,24 @@ def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:
         "luminosity": catalogue.luminosity,
         "labels": catalogue.labels,
         "figure_label": catalogue.figure_label,
+    }
+
+
+def config_fields(config: Configuration | None) -> dict[str, Any]:
+    """Fields of the ledger for the configuration, empty for a processor without one."""
+    return {
+        "config": {} if config is None else config.model_dump(mode="json"),
+        "config_digest": "" if config is None else config.digest,
+    }
+
+
+def usage_fields(metrics: Mapping[str, Any], account: Account) -> dict[str, Any]:
+    """Fields of the ledger for what was read and used; `metrics` are those of the merged output."""
+    # coffea lists the parts of each, such as `jet_pt-data` and `jet_pt-offsets`.
+    columns = {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
+    return {
+        "columns_read": sorted(columns),
+        "bytes_read": metrics.get("bytesread", 0),
+        "cpu_s": round(metrics.get("cpu_s", 0.0), 3),
+        "peak_memory_mb": round(account.peak_mb, 1),
     }

@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from analysis.catalogue import Catalogue, NtupleFile, metadata
 from analysis.digests import short_digest
+from analysis.errors import ConfigError
 from analysis.execution.chunk import FILE_EVENTS
 
 CHUNK_EVENTS = 150_000
@@ -36,6 +37,11 @@ class PlannedFile(NamedTuple):
 
 
 def planned_files(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
+    """In the order of the catalogue. Raises ConfigError for a negative limit."""
+    for name, limit in limits._asdict().items():
+        if limit is not None and limit < 0:
+            msg = f"{name} must not be negative, got {limit}"
+            raise ConfigError(msg)
     return [
         planned
         for dataset in catalogue.datasets

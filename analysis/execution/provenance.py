@@ -17,11 +17,10 @@ from coffea.processor import ProcessorABC
 from analysis.config import Configuration
 from analysis.digests import short_digest
 from analysis.errors import ConfigError
-from analysis.execution.environment import versions
+from analysis.execution.environment import OWN, versions
 from analysis.validation import Strict
 
 _AROUND_THE_PROCESSOR = "analysis.execution.chunk"
-_OURS = ("analysis", "schemas")
 _INSTALLED = {"site-packages", "dist-packages"}
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
@@ -126,7 +125,7 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
 def _is_ours(kind: type[Any]) -> bool:
     """Whether the class is of this package, or of somebody's own modules."""
     package = _top(kind.__module__)
-    return package in _OURS or _folder(package) is not None
+    return package in OWN or _folder(package) is not None
 
 
 def _top(module: str) -> str:

@@ -65,7 +65,8 @@ _failed_at: dict[str, float] = {}
 class Access:
     """How files on servers are opened.
 
-    Raises ConfigError for a replica without a place, or a cache that cannot be written to.
+    Raises ConfigError for a replica without a place and for no attempts, OutputError for a cache that
+    cannot be written to.
     """
 
     replicas: tuple[str, ...] = ()
@@ -85,6 +86,9 @@ class Access:
             if not _REPLICA.match(replica):
                 msg = f"replica {replica!r}: expected root://HOST//, https://HOST/PATH or /FOLDER"
                 raise ConfigError(msg)
+        if self.attempts < 1:
+            msg = f"the number of attempts to open a file must be at least 1, got {self.attempts}"
+            raise ConfigError(msg)
         if self.cache is not None:
             writable_folder(self.cache)
 
@@ -266,7 +270,7 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)  # a worker's machine may not have it
         file = path.open("w")
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
+        msg = f"cannot write {path}: {error.strerror or error}"
         raise OutputError(msg) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)

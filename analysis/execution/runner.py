@@ -109,7 +109,8 @@ def run(
     Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
     AGCSchema if neither it nor the caller names one) are used if it has them.
 
-    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects.
+    Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
+    for a negative limit; CatalogueError where no file is left, or one is there twice.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
@@ -127,13 +128,7 @@ def run(
     require_covered(catalogue.skim, config)
     if catalogue.skim is not None:
         _tell_other_code(catalogue.skim, type(processor), layout)
-    planned = planned_files(catalogue, limits or Limits())
-    if not planned:
-        msg = "nothing to process: no file is left under the limits asked for"
-        raise CatalogueError(msg)
-    for file, first in same_files(file for file, _ in planned):
-        msg = f"{file.url} is the same file as {first}: its events would count twice"
-        raise CatalogueError(msg)
+    planned = _planned(catalogue, limits or Limits())
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
     columns = {name: _columns(processor, values) for name, values in told.items()}
@@ -164,13 +159,7 @@ def run(
         )
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
-    metrics = output["metrics"]
-    # Not in the order in which chunks or checkpoints came.
-    merged = {name: output["out"][name] for name in catalogue.datasets if name in output["out"]}
-    merged |= output["out"]
-    final = processor.postprocess(merged)
-    if final is None:
-        final = merged
+    final = _postprocessed(processor, output["out"], catalogue)
     ledger = Ledger(
         command=list(sys.argv),
         started=started.isoformat(timespec="seconds"),
@@ -179,18 +168,24 @@ def run(
         executor=to_jsonable_python(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
-        config={} if config is None else config.model_dump(mode="json"),
-        config_digest="" if config is None else config.digest,
-        columns_read=sorted(
-            {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
-        ),
-        bytes_read=metrics.get("bytesread", 0),
-        cpu_s=round(metrics.get("cpu_s", 0.0), 3),
-        peak_memory_mb=round(account.peak_mb, 1),
+        **ledgers.config_fields(config),
+        **ledgers.usage_fields(output["metrics"], account),
         datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
         **ledgers.chunk_fields(items, account, len(restored.done)),
     )
     return Result(final, ledger)
+
+
+def _planned(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
+    """Raises CatalogueError if no file is left, or one is there twice under other names."""
+    planned = planned_files(catalogue, limits)
+    if not planned:
+        msg = "nothing to process: no file is left under the limits asked for"
+        raise CatalogueError(msg)
+    for file, first in same_files(file for file, _ in planned):
+        msg = f"{file.url} is the same file as {first}: its events would count twice"
+        raise CatalogueError(msg)
+    return planned
 
 
 def _execute(
@@ -228,6 +223,19 @@ def _execute(
                         store.flush()
             output = loop.total
     return output or {"out": {}, "metrics": {}}, account
+
+
+def _postprocessed(
+    processor: ProcessorABC, output: Mapping[str, Any], catalogue: Catalogue
+) -> dict[str, Any]:
+    """The processor's last word on the merged output, in the order of the catalogue.
+
+    Chunks and checkpoints come in any order.
+    """
+    merged = {name: output[name] for name in catalogue.datasets if name in output}
+    merged |= output
+    final: dict[str, Any] | None = processor.postprocess(merged)
+    return merged if final is None else final
 
 
 def _nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from cabinetry import model_utils
@@ -107,8 +106,8 @@ def scan(best: BestFit, points: int = 13, width: float = 2.5) -> Scan:
     return Scan(values=values.tolist(), twice_delta_nll=heights)
 
 
-def breakdown(best: BestFit, groups: Mapping[str, Sequence[str]] = GROUPS) -> dict[str, float]:
-    """Part of each group of parameters in the error of the parameter of interest.
+def breakdown(best: BestFit) -> dict[str, float]:
+    """Part of each of the `GROUPS` of parameters in the error of the parameter of interest.
 
     A group's part is the quadratic difference of the error and the one with the group held at the
     best fit; `statistical` is what is left with all constrained parameters held and a luminosity that
@@ -117,13 +116,13 @@ def breakdown(best: BestFit, groups: Mapping[str, Sequence[str]] = GROUPS) -> di
     """
     total, names = best.result.error, best.likelihood.names
     free = set(np.flatnonzero(best.errors > 0).tolist()) - {best.likelihood.poi}
-    fitted = {i for i in free if _group(names[i], groups) == LUMINOSITY}
+    fitted = {i for i in free if _group(names[i]) == LUMINOSITY}
     nuisances = fitted.union(_constrained(best))
     parts = {STATISTICAL: _conditional_error(best, nuisances)}
     by_group: dict[str, set[int]] = {}
     for index in sorted(nuisances):
-        by_group.setdefault(_group(names[index], groups), set()).add(index)
-    for name in (*groups, OTHER):
+        by_group.setdefault(_group(names[index]), set()).add(index)
+    for name in (*GROUPS, OTHER):
         if name in by_group:
             parts[name] = _rest(total, _conditional_error(best, by_group[name]))
     known = math.hypot(parts[STATISTICAL], parts.get(LUMINOSITY, 0.0))
@@ -131,9 +130,9 @@ def breakdown(best: BestFit, groups: Mapping[str, Sequence[str]] = GROUPS) -> di
     return parts
 
 
-def _group(name: str, groups: Mapping[str, Sequence[str]]) -> str:
+def _group(name: str) -> str:
     folded = name.casefold()
-    return next((g for g, starts in groups.items() if folded.startswith(tuple(starts))), OTHER)
+    return next((group for group, starts in GROUPS.items() if folded.startswith(starts)), OTHER)
 
 
 def _constrained(best: BestFit) -> list[int]:

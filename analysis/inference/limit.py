@@ -17,7 +17,7 @@ from analysis.config import Binning
 from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import conditional
-from analysis.inference.templates import Template, rebinned
+from analysis.inference.templates import Template, contents, rebinned
 from analysis.postprocess.normalisation import scale_factor
 from analysis.validation import Strict
 
@@ -94,8 +94,8 @@ def read_signal(
             names = [name for name, kind in kinds.items() if kind.startswith("TH1")]
             histograms = {name: file[name].to_hist() for name in channels if name in names}
     except (OSError, ValueError) as error:
-        msg = f"signal {path}: cannot be read: {str(error).splitlines()[0]}"
-        raise WorkspaceError(msg) from error
+        msg = f"signal {path}: cannot be read: {error}"
+        raise WorkspaceError(msg.splitlines()[0]) from error
     if not histograms:
         msg = (
             f"signal {path}: no histogram named as a channel ({', '.join(channels)}): "
@@ -107,13 +107,7 @@ def read_signal(
             name: rebinned(f"signal {path}, {name}", histogram, binning)
             for name, histogram in histograms.items()
         }
-    return {
-        name: Template(
-            histogram.values(),
-            histogram.values() if histogram.variances() is None else histogram.variances(),
-        )
-        for name, histogram in histograms.items()
-    }
+    return {name: contents(histogram) for name, histogram in histograms.items()}
 
 
 def with_signal(

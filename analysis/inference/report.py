@@ -101,11 +101,11 @@ def _tables(measurement: Measurement) -> list[Table]:
 
 def _parameters(measurement: Measurement) -> Table:
     header = ("parameter", "value", "error", "pull", "constraint")
-    rows = [
+    rows: list[Row] = [
         (p.name, f"{p.value:.3f}", f"{p.error:.3f}", _number(p.pull), _number(p.constraint))
         for p in measurement.fit.parameters
     ]
-    return "Parameters", header, list(rows)
+    return "Parameters", header, rows
 
 
 def _ranking(measurement: Measurement) -> Table:

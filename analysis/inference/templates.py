@@ -163,6 +163,12 @@ def _templates(
     return Templates(edges, list(config.regions), processes, by_key, notes, reference)
 
 
+def contents(histogram: Hist) -> Template:
+    """The histogram in its own bins; of counts, the variances are the events."""
+    values, variances = histogram.values(), histogram.variances()
+    return Template(values, values if variances is None else variances)
+
+
 def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
     """The histogram, which messages call `name`, in the bins of the model.
 
@@ -180,16 +186,14 @@ def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
             f"{binning.low:g} to {binning.high:g} GeV"
         )
         raise WorkspaceError(msg)
-    values, variances = histogram.values(), histogram.variances()
-    if variances is None:
-        variances = values
-    for array in (values, variances):
+    content = contents(histogram)
+    for array in content:
         if not np.all(np.isfinite(array)):
             msg = f"{name}: values that are no numbers in bins " + ", ".join(
                 map(str, np.flatnonzero(~np.isfinite(array)))
             )
             raise WorkspaceError(msg)
-    return Template(*(np.add.reduceat(a[: places[-1]], places[:-1]) for a in (values, variances)))
+    return Template(*(np.add.reduceat(a[: places[-1]], places[:-1]) for a in content))
 
 
 def _mended(key: Key, template: Template, notes: list[str]) -> Template:

@@ -21,6 +21,7 @@ from analysis.inference.errors import WorkspaceError
 from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
 from analysis.inference.validator import NO_DIFFERENCE
+from analysis.metadata import NOMINAL
 
 Array = NDArray[np.float64]
 Observed = Literal["data", "pseudodata", "asimov"]
@@ -147,7 +148,7 @@ def _listed(places: tuple[Place, ...]) -> str:
 def _sample(
     templates: Templates, config: InferenceConfig, region: str, process: str, notes: list[str]
 ) -> Spec:
-    nominal = templates.by_key[region, process, "nominal"]
+    nominal = templates.by_key[region, process, NOMINAL]
     modifiers: list[Spec] = [
         {
             "name": f"staterror_{region}",
@@ -178,15 +179,14 @@ def _rate(name: str, relative: float) -> Spec:
 
 
 def _pair(
-    templates: Templates, place: tuple[str, str], variation: Variation
+    templates: Templates, place: Place, variation: Variation
 ) -> tuple[Array, Array | None] | None:
     """Up and down, None for a direction that is not there."""
     up = templates.by_key.get((*place, variation.up))
     if up is None:
         return None
-    values = up.values
     down = templates.by_key.get((*place, variation.down)) if variation.down else None
-    return values, None if down is None else down.values
+    return up.values, None if down is None else down.values
 
 
 def _modifiers(
@@ -203,7 +203,7 @@ def _modifiers(
     if same_side:
         notes.append(
             f"{place}: up and down on the same side ({factors[0]:.4g}, {factors[1]:.4g}), "
-            f"half their difference taken for the normalisation"
+            "half their difference taken for the normalisation"
         )
     # What is the same in both directions is left to the validator, which calls it an error.
     symmetric = config.two_sided == "symmetric" and _differ(pair)

@@ -13,12 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
-from analysis.config import AnalysisConfig
-from analysis.files import writable_folder
 from analysis.histograms import MULTIJET
 from analysis.multijet import CHANNEL, PLANE
-from analysis.plotting.annotations import annotate_run
-from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figure, style
+from analysis.plotting.annotations import annotate_run, jets_label
+from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figures
 from analysis.postprocess.abcd import Closure, Sides, count_plane
 from analysis.postprocess.multijet import RegionEstimate, sides, subtracted
 from analysis.postprocess.sidebands import Window
@@ -38,12 +36,7 @@ def make_figures(
     results: Normalised, estimates: dict[str, RegionEstimate], folder: Path
 ) -> list[Path]:
     """Write the figures to the folder; return the files."""
-    writable_folder(folder)
-    paths = []
-    with style():
-        for name, figure in _all_figures(results, estimates):
-            paths += save_figure(figure, folder, name)
-    return paths
+    return save_figures(_all_figures(results, estimates), folder)
 
 
 def _all_figures(
@@ -60,7 +53,6 @@ def _all_figures(
 
 def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     """(isolation, m_T) of one region, the four regions marked with their yields."""
-    config = AnalysisConfig.model_validate(results.ledger.config)
     figure, axes = plt.subplots(figsize=(PANEL_WIDTH * 1.25, PANEL_HEIGHT))
     figure.subplots_adjust(left=0.1, right=0.94, bottom=0.1, top=0.94)
     x_edges, y_edges = (axis.edges for axis in plane.axes)
@@ -73,10 +65,10 @@ def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     if DATA in results.normalisation.variations:
         what = f"{results.ledger.labels[DATA]} - prompt leptons"
     figure.colorbar(mesh, ax=axes, label=f"{what} / bin", pad=0.02)
-    _mark_regions(axes, plane, sides(config))
+    _mark_regions(axes, plane, sides(results.config))
     axes.set_xlabel("Relative isolation of the muon")
     axes.set_ylabel(r"$m_T$ [GeV]")
-    title = rf"$\mu$, $\geq$ {config.regions.min_jets} jets, {REGIONS[region].tags}"
+    title = rf"$\mu$, {jets_label(results)}, {REGIONS[region].tags}"
     axes.text(0.97, 0.97, title, transform=axes.transAxes, ha="right", va="top", fontsize=15)
     annotate_run(axes, results, [CHANNEL])
     return figure

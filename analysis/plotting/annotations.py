@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from analysis.histograms import CONTROL
 from analysis.plotting.style import annotate
 from analysis.processes import DATA
 from analysis.results import Normalised
 
 CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}
-
-
-def with_nominal(results: Normalised) -> list[str]:
-    """Processes that have a nominal prediction, or are data, in the order of the labels."""
-    return list(results.labels)
 
 
 def annotate_run(
@@ -26,7 +22,7 @@ def annotate_run(
 def run_label(results: Normalised, *, simulated: bool = False) -> str:
     """Whose events a figure shows; `simulated` if none of them are data."""
     label = results.ledger.figure_label
-    no_data = simulated or DATA not in with_nominal(results)
+    no_data = simulated or DATA not in results.labels
     if no_data and "Simulation" not in label:
         label = f"{label} Simulation"
     return label if results.normalisation.complete else f"{label}, incomplete"
@@ -39,3 +35,13 @@ def run_luminosity(results: Normalised, channels: list[str]) -> str:
     if len(set(values.values())) > 1:
         values = {name: f"{value} ({CHANNEL_LABELS[name]})" for name, value in values.items()}
     return ", ".join(dict.fromkeys(values.values()))
+
+
+def jets_label(results: Normalised) -> str:
+    """The number of jets that the run asked for."""
+    return rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets"
+
+
+def control_entries(name: str) -> str:
+    """What a control histogram counts."""
+    return "Jets" if name == f"{CONTROL}jet_pt" else "Events"

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
+import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from analysis.config import Binning
 from analysis.metadata import CHANNELS
-from analysis.plotting.annotations import run_label, run_luminosity
+from analysis.plotting.annotations import jets_label, run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
 from analysis.processes import DATA, PROCESS_LABELS
+from analysis.regions import REGIONS, Region
 from analysis.results import Normalised
 
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+
+
+def channel_bins(
+    channel: str, bins: int, binning: Binning | None
+) -> tuple[NDArray[np.float64], Region | None]:
+    """Edges of the bins of a fitted channel, and its region; where nobody knows them, numbers and None."""
+    if binning is None or channel not in REGIONS or bins != binning.bins:
+        return np.linspace(0.5, bins + 0.5, bins + 1), None
+    return np.linspace(binning.low, binning.high, binning.bins + 1), REGIONS[channel]
 
 
 class Caption(NamedTuple):
@@ -40,7 +52,7 @@ class Caption(NamedTuple):
             run_label(results, simulated=observed != "data"),
             run_luminosity(results, list(CHANNELS)),
             CENTRE_OF_MASS,
-            rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets, ",
+            f"{jets_label(results)}, ",
             labels,
             seen[observed],
             binning,

@@ -21,7 +21,7 @@ from analysis.files import writable_folder
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.metadata import CHANNELS, NOMINAL
 from analysis.plotting import FORMATS, pool
-from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, with_nominal
+from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, control_entries, jets_label
 from analysis.plotting.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -68,7 +68,7 @@ def _write(drawing: _Drawing, folder: Path, formats: Sequence[str]) -> list[Path
 
 
 def _drawings(results: Normalised) -> list[_Drawing]:
-    processes = with_nominal(results)
+    processes = results.labels
     if not processes:
         logger.warning("no figures: the run has neither data nor a nominal sample")
         return []
@@ -94,10 +94,10 @@ def region_figure(results: Normalised, region: str) -> Figure:
     figure, (column,) = _columns(1)
     by_process = {
         process: observable[{"region": region, "process": process, "variation": NOMINAL}]
-        for process in with_nominal(results)
+        for process in results.labels
     }
     definition = REGIONS[region]
-    title = f"{_jets(results)}, {definition.tags}"
+    title = f"{jets_label(results)}, {definition.tags}"
     _stack(column, by_process, results, definition.axis_label, title)
     annotate_run(column.main, results, list(CHANNELS))
     return figure
@@ -110,11 +110,11 @@ def control_figure(results: Normalised, name: str) -> Figure:
     for column, channel in zip(columns, CHANNELS, strict=True):
         by_process = {
             process: histogram[{"channel": channel, "process": process}]
-            for process in with_nominal(results)
+            for process in results.labels
         }
         axis_label = histogram.axes["value"].label
-        title = f"{CHANNEL_LABELS[channel]}, {_jets(results)}"
-        _stack(column, by_process, results, axis_label, title, _entries(name))
+        title = f"{CHANNEL_LABELS[channel]}, {jets_label(results)}"
+        _stack(column, by_process, results, axis_label, title, control_entries(name))
         annotate_run(column.main, results, [channel])
     return figure
 
@@ -126,20 +126,10 @@ def variations_figure(results: Normalised, region: str, process: str) -> Figure:
     groups = _groups(results.normalisation.variations[process])
     figure, columns = _columns(len(groups))
     for column, varied in zip(columns, groups, strict=True):
-        title = f"{results.ledger.labels[process]}, {_jets(results)}, {REGIONS[region].tags}"
+        title = f"{results.ledger.labels[process]}, {jets_label(results)}, {REGIONS[region].tags}"
         _compare(column, histograms, varied, REGIONS[region].axis_label, title)
         annotate_run(column.main, results, list(CHANNELS), simulated=True)
     return figure
-
-
-def _jets(results: Normalised) -> str:
-    """The number of jets that the run asked for."""
-    return rf"$\geq$ {results.ledger.config['regions']['min_jets']} jets"
-
-
-def _entries(name: str) -> str:
-    """What a control histogram counts."""
-    return "Jets" if name == f"{CONTROL}jet_pt" else "Events"
 
 
 def _groups(variations: list[str]) -> list[list[str]]:

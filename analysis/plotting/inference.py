@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.files import writable_folder
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.plotting.captions import Caption
+from analysis.plotting.captions import Caption, channel_bins
 from analysis.plotting.parameters import (
     correlations_figure,
     pulls_figure,
@@ -30,12 +29,11 @@ from analysis.plotting.style import (
     RATIO_LIMITS,
     UP,
     annotate,
-    colours,
+    colours_of_samples,
+    events_per_bin,
     mark_outside,
-    save_figure,
-    style,
+    save_figures,
 )
-from analysis.regions import REGIONS
 
 Array = NDArray[np.float64]
 
@@ -44,12 +42,8 @@ def make_figures(
     measurement: Measurement, spec: dict[str, Any], caption: Caption, folder: Path
 ) -> list[Path]:
     """Write every figure of the fit to the folder as `fit_*`; return the files."""
-    writable_folder(folder)
-    paths = []
-    with style():
-        for name, figure in _all_figures(measurement, spec, caption):
-            paths += save_figure(figure, folder, f"fit_{name}")
-    return paths
+    drawn = _all_figures(measurement, spec, caption)
+    return save_figures(((f"fit_{name}", figure) for name, figure in drawn), folder)
 
 
 def _all_figures(
@@ -100,7 +94,7 @@ def yields_figure(yields: Yields, caption: Caption) -> Figure:
     axes[0, 0].set_xlim(edges[0], edges[-1])
     axes[0, 0].set_ylim(0, 1.9 * highest)
     axes[1, 0].set_ylim(*RATIO_LIMITS)
-    axes[0, 0].set_ylabel(_entries(edges, axis_label))
+    axes[0, 0].set_ylabel(events_per_bin(edges, axis_label))
     axes[1, 0].set_ylabel("Obs. / pred.", loc="center")
     axes[1, 1].set_xlim(edges[0], edges[-1])
     return figure
@@ -160,24 +154,16 @@ def _varied(sample: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
 
 
 def _axis(channel: str, bins: int, caption: Caption) -> tuple[Array, str, str]:
-    """Edges, label and title of a channel; bins are only numbered where nobody knows their edges."""
-    binning = caption.binning
-    if binning is None or channel not in REGIONS or bins != binning.bins:
-        return np.linspace(0.5, bins + 0.5, bins + 1), "Bin", channel
-    edges = np.linspace(binning.low, binning.high, binning.bins + 1)
-    region = REGIONS[channel]
+    """Edges, label and title of a channel."""
+    edges, region = channel_bins(channel, bins, caption.binning)
+    if region is None:
+        return edges, "Bin", channel
     return edges, region.axis_label, caption.jets + region.tags
-
-
-def _entries(edges: Array, axis_label: str) -> str:
-    return f"Events / {edges[1] - edges[0]:.3g} GeV" if "[GeV]" in axis_label else "Events"
 
 
 def _stack(axes: Axes, edges: Array, samples: dict[str, Array], caption: Caption) -> None:
     order = sorted(samples, key=lambda name: float(np.sum(samples[name])))
-    # The colours of the run's own figures, which go by the order of the labels.
-    known = [name for name in caption.labels if name in samples]
-    colour = colours([*known, *(name for name in samples if name not in known)])
+    colour = colours_of_samples(samples, caption.labels)
     mplhep.histplot(
         [samples[name] for name in order],
         edges,

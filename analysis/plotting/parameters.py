@@ -19,6 +19,8 @@ HIGHEST = 12.0
 """-2 Δ ln L up to which a scan is shown."""
 PULLS_SHOWN = 3.0
 """Up to where an axis of pulls goes at least, in standard deviations."""
+MOST_IMPACTS = 20
+"""Parameters of a ranking that are shown."""
 CORRELATED = 0.05
 """Parameters are shown in the matrix if any correlation of theirs is above this."""
 
@@ -31,7 +33,9 @@ def reach(parameters: Sequence[Parameter], least: float) -> float:
 
 def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
     """Every constrained parameter, in units of its prior error; bands of one and two of them."""
-    shown = [p for p in measurement.fit.parameters if p.pull is not None and not _is_bin(p.name)]
+    shown = [
+        p for p in measurement.fit.parameters if p.pull is not None and not is_of_one_bin(p.name)
+    ]
     figure, axes = _list_axes(len(shown))
     places = np.arange(len(shown))[::-1]
     axes.axvspan(-2, 2, color="0.93")
@@ -48,9 +52,9 @@ def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
     return figure
 
 
-def ranking_figure(measurement: Measurement, caption: Caption, most: int = 20) -> Figure:
+def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
     """Impacts on the strength, largest first: post-fit filled, pre-fit outlined; pulls on top."""
-    impacts = measurement.ranking[:most]
+    impacts = measurement.ranking[:MOST_IMPACTS]
     figure, axes = _list_axes(len(impacts), above=0.9)
     places = np.arange(len(impacts))[::-1]
     for direction, colour in (("up", UP), ("down", DOWN)):
@@ -90,7 +94,7 @@ def correlations_figure(measurement: Measurement, caption: Caption) -> Figure:
     """Correlations of the parameters, those of single bins and the nearly free ones left out."""
     names = [p.name for p in measurement.fit.parameters]
     matrix = np.array(measurement.fit.correlation)
-    named = [i for i, name in enumerate(names) if not _is_bin(name)]
+    named = [i for i, name in enumerate(names) if not is_of_one_bin(name)]
     others = np.abs(matrix[np.ix_(named, named)]) - np.eye(len(named))
     kept = [i for i, row in zip(named, others, strict=True) if np.max(row) > CORRELATED]
     size = 3.5 + 0.62 * len(kept)
@@ -153,5 +157,6 @@ def _name_rows(axes: Axes, names: list[str]) -> None:
     axes.set_ylim(-0.7, len(names) - 0.3)
 
 
-def _is_bin(name: str) -> bool:
+def is_of_one_bin(name: str) -> bool:
+    """Whether the parameter is the statistical error of the simulation in a bin."""
     return name.startswith("staterror")

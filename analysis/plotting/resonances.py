@@ -9,7 +9,6 @@ from hist import Hist
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.files import writable_folder
 from analysis.plotting.peaks import (
     Caption,
     count_figure,
@@ -17,7 +16,7 @@ from analysis.plotting.peaks import (
     scan_figure,
     sideband_figure,
 )
-from analysis.plotting.style import save_figure, style
+from analysis.plotting.style import save_figures
 from analysis.postprocess.resonances import PeakReport, coarser
 
 MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
@@ -27,12 +26,7 @@ def make_figures(
     content: Hist | ArrayLike, report: PeakReport, caption: Caption, folder: Path
 ) -> list[Path]:
     """Write the figures of `report`, which is of `content`, to the folder; return the files."""
-    writable_folder(folder)
-    paths = []
-    with style():
-        for name, figure in _figures(content, report, caption):
-            paths += save_figure(figure, folder, name)
-    return paths
+    return save_figures(_figures(content, report, caption), folder)
 
 
 def _figures(

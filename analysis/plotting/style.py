@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.files import atomic
+from analysis.files import atomic, writable_folder
 from analysis.plotting import FORMATS
 from analysis.plotting.ticks import simplify_minor_ticks
 
@@ -47,6 +47,18 @@ _PALETTE = [
 def colours(processes: list[str]) -> dict[str, str]:
     """A colour for each process, by its place in the list."""
     return {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(processes)}
+
+
+def colours_of_samples(samples: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
+    """Those of the run's own figures, which go by the order of its labels; then of other samples."""
+    names = list(samples)
+    known = [name for name in labels if name in names]
+    return colours([*known, *(name for name in names if name not in known)])
+
+
+def events_per_bin(edges: Array, axis_label: str) -> str:
+    """Label of the vertical axis; the width of the bins is said where the other axis has a unit."""
+    return f"Events / {edges[1] - edges[0]:.3g} GeV" if "[GeV]" in axis_label else "Events"
 
 
 @contextmanager
@@ -113,6 +125,19 @@ def save_figure(
         with atomic(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     plt.close(figure)
+    return paths
+
+
+def save_figures(drawn: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
+    """Write named figures to the folder, which is made if needed; return the files.
+
+    Those that are drawn when they are taken, one after the other, have the project's style.
+    """
+    writable_folder(folder)
+    paths = []
+    with style():
+        for name, figure in drawn:
+            paths += save_figure(figure, folder, name)
     return paths
 
 

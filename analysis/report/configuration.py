@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from analysis.config import AnalysisConfig
+from analysis.config import AnalysisConfig, flat
 
 
 class Difference(NamedTuple):
@@ -27,17 +27,6 @@ def differences(config: Mapping[str, Any]) -> list[Difference]:
         for key in {**default, **given}
         if given.get(key) != default.get(key)
     ]
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by their full names."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def toml(changes: list[Difference]) -> str:

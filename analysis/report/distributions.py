@@ -13,7 +13,9 @@ from analysis.config import Binning
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.inference.fit import Yields
 from analysis.metadata import CHANNELS, NOMINAL
-from analysis.plotting.style import colours
+from analysis.plotting.annotations import control_entries
+from analysis.plotting.captions import channel_bins
+from analysis.plotting.style import colours, colours_of_samples, events_per_bin
 from analysis.postprocess.normalisation import summed
 from analysis.processes import DATA
 from analysis.regions import REGIONS
@@ -68,7 +70,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
     observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
     axis = plain(REGIONS[region].axis_label)
     look = Look(
-        _limits(edges), colour, axis, _entries(edges, axis), points, sources=variation_colours
+        _limits(edges), colour, axis, events_per_bin(edges, axis), points, sources=variation_colours
     )
     variations = [
         Box(sources[name], name, variation_colours[name], checked=False) for name in sources
@@ -117,8 +119,7 @@ def control_chart(results: Normalised) -> Chart | None:
             ]
             observed = data_rows(edges, parts[DATA].values()) if DATA in parts else []
             choice = f"{axis.removesuffix(' [GeV]')}, {channel}"
-            entries = "Jets" if control == f"{CONTROL}jet_pt" else "Events"
-            look = Look(_limits(edges), colour, axis, entries, points)
+            look = Look(_limits(edges), colour, axis, control_entries(control), points)
             specs[choice] = stack(bins, observed, look)
             predicted = sum(float(parts[name].sum(flow=True).value) for name in simulated)
             found = f"{parts[DATA].sum(flow=True).value:.0f}" if DATA in parts else "-"
@@ -139,8 +140,7 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
     """Prediction and data of a fitted channel, before and after the fit."""
     edges, axis = _axis(yields, binning)
     specs = {}
-    known = [name for name in labels if name in yields.samples]
-    palette = colours([*known, *(name for name in yields.samples if name not in known)])
+    palette = colours_of_samples(yields.samples, labels)
     sums = dict(zip(yields.samples, map(sum, yields.postfit), strict=True))
     order = sorted(sums, key=lambda name: sums[name])
     for when, contents, error in (
@@ -155,7 +155,7 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
             for low, high, events, wrong in zip(edges[:-1], edges[1:], values, error, strict=True)
         ]  # fmt: skip
         shown = {name: palette[name] for name in order}
-        look = Look(_limits(edges), shown, axis, _entries(edges, axis), "Observed")
+        look = Look(_limits(edges), shown, axis, events_per_bin(edges, axis), "Observed")
         specs[when] = stack(bins, data_rows(edges, yields.data), look)
     before, after = (np.sum(part, axis=0) for part in (yields.prefit, yields.postfit))
     rows: list[Row] = [
@@ -166,8 +166,8 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
     ]  # fmt: skip
     where = "" if axis == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
     description = (
-        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected before "
-        f"the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
+        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected "
+        f"before the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
         f"{sum(yields.data):.0f} observed."
     )
     return Chart(
@@ -183,13 +183,9 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
 
 
 def _axis(yields: Yields, binning: Binning | None) -> tuple[Array, str]:
-    """Edges and label of a fitted channel; bins are only numbered in a model of others."""
-    bins = len(yields.data)
-    region = next((name for name in REGIONS if yields.channel.startswith(name)), None)
-    if region is None or binning is None or bins != binning.bins:
-        return np.linspace(0.5, bins + 0.5, bins + 1), "Bin"
-    edges = np.linspace(binning.low, binning.high, binning.bins + 1)
-    return edges, plain(REGIONS[region].axis_label)
+    """Edges and label of a fitted channel."""
+    edges, region = channel_bins(yields.channel, len(yields.data), binning)
+    return edges, "Bin" if region is None else plain(region.axis_label)
 
 
 def _limits(edges: Array) -> tuple[float, float]:
@@ -258,10 +254,6 @@ def _description(
         centre = data.axes[0].centers[int(np.argmax(data.values()))]
         text += f", the fullest bin at {centre:.0f} GeV"
     return f"{text}. Events beyond the axis are counted."
-
-
-def _entries(edges: Array, axis: str) -> str:
-    return f"Events / {edges[1] - edges[0]:.3g} GeV" if "[GeV]" in axis else "Events"
 
 
 def _name(text: str) -> str:

@@ -8,19 +8,18 @@ import numpy as np
 
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
-from analysis.plotting.parameters import PULLS_SHOWN, reach
+from analysis.plotting.parameters import MOST_IMPACTS, PULLS_SHOWN, is_of_one_bin, reach
+from analysis.plotting.style import DOWN, UP
 from analysis.postprocess.fits import PeakFit
 from analysis.postprocess.sidebands import Window
 from analysis.report.charts import Chart
 from analysis.report.vega import (
-    DOWN,
     GREY,
     INK,
     MAIN_HEIGHT,
     PULL_HEIGHT,
     ROW_HEIGHT,
     SCHEMA,
-    UP,
     Spec,
     above_each_other,
     quantity,
@@ -31,7 +30,6 @@ from analysis.report.vega import (
 from analysis.tables import Row
 
 _CURVE_POINTS = 200
-_MOST_IMPACTS = 20
 
 
 def peak_chart(name: str, title: str, fit: PeakFit, axis: str, window: Window) -> Chart:
@@ -158,7 +156,7 @@ def _bin_pulls_panel(fit: PeakFit, axis: str) -> Spec:
 
 def pulls_chart(parameters: list[Parameter]) -> Chart:
     """Every parameter with a prior, the statistical ones of single bins left out."""
-    shown = [p for p in parameters if not p.name.startswith("staterror")]
+    shown = [p for p in parameters if not is_of_one_bin(p.name)]
     values: list[Spec] = [
         {"name": p.name, "pull": short(p.pull), "error": short(p.constraint),
          "from": short(p.pull - p.constraint), "to": short(p.pull + p.constraint)}
@@ -201,7 +199,7 @@ def pulls_chart(parameters: list[Parameter]) -> Chart:
 
 def ranking_chart(ranking: list[Impact], poi: str) -> Chart:
     """Impacts on the strength, largest first: post-fit filled, pre-fit outlined."""
-    shown = ranking[:_MOST_IMPACTS]
+    shown = ranking[:MOST_IMPACTS]
     values = [
         {
             "name": impact.name, "direction": direction,

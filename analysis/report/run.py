@@ -47,6 +47,11 @@ class Run(NamedTuple):
         return self._described.data_label
 
     @property
+    def config(self) -> AnalysisConfig:
+        """Raises OutputError if it is one of another version."""
+        return results.run_config(self.ledger)
+
+    @property
     def _described(self) -> Ledger:
         return self.ledger if self.normalised is None else self.normalised.ledger
 
@@ -84,7 +89,7 @@ def _without_remedy(run: Run) -> dict[str, str]:
     """Of results that are missing: where the configuration allows none, no command makes them."""
     if not run.missing.keys() & WORDS.keys():
         return {}
-    reasons = obstacles(AnalysisConfig.model_validate(run.ledger.config))
+    reasons = obstacles(run.config)
     return {
         name: f"No {WORDS[name]}: {reason}."
         for name, reason in reasons.items()

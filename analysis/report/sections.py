@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.config import AnalysisConfig
+from analysis.config import flat
 from analysis.plotting.resonances import MASS_LABEL
 from analysis.postprocess.resonances import report_table
+from analysis.postprocess.top_peak import REGION
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.report import summary
 from analysis.report.charts import Chart
-from analysis.report.configuration import differences, flat, toml
+from analysis.report.configuration import differences, toml
 from analysis.report.distributions import control_chart, fit_chart, region_charts
 from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
 from analysis.report.run import Run
@@ -49,15 +50,7 @@ class Section(NamedTuple):
 def sections(run: Run) -> list[Section]:
     """All of them, also those of stages that the run does not have."""
     return [
-        Section(
-            "question",
-            "The question",
-            [
-                QUESTION.format(
-                    jets=AnalysisConfig.model_validate(run.ledger.config).regions.min_jets
-                )
-            ],
-        ),
+        Section("question", "The question", [QUESTION.format(jets=run.config.regions.min_jets)]),
         _data(run),
         _cutflow(run),
         _regions(run),
@@ -88,12 +81,11 @@ def _data(run: Run) -> Section:
     header = [
         "dataset", "kind", "files", "events", "processed", "part", "σ [pb]", "k-factor", "scale factor",
     ]  # fmt: skip
-    text = [f"{summary.status(run)[0].upper()}{summary.status(run)[1:]}."]
-    text.append(f"{summary.speed(run)}.")
+    text = [_sentence(summary.status(run)), _sentence(summary.speed(run))]
     if known := summary.luminosity(run):
         text.append(f"Integrated luminosity of the processed data: {known}.")
     if scaling is not None:
-        text += [f"{remark[0].upper()}{remark[1:]}." for remark in scaling.remarks]
+        text += map(_sentence, scaling.remarks)
     tables = [Table("Datasets", header, rows)]
     if ledger.failures:
         failures: list[Row] = [
@@ -131,7 +123,7 @@ def _top_peak(run: Run) -> Section:
     if result is None:
         return Section("top-peak", "Top peak and its sidebands", missing=run.missing["top_peak"])
     charts = []
-    axis = plain(REGIONS["4j2b"].axis_label)
+    axis = plain(REGIONS[REGION].axis_label)
     for name, fits in result.fits.items():
         if fits.peak is not None:
             label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
@@ -140,7 +132,7 @@ def _top_peak(run: Run) -> Section:
             )
     tables = [summary.transposed(_labelled(summary.top_peak(result), run))] if result.fits else []
     text = (
-        "The mass of the three jets with the largest summed momentum, in 4j2b. A Gaussian peak over a "
+        f"The mass of the three jets with the largest summed momentum, in {REGION}. A Gaussian peak over a "
         "polynomial, which wrong combinations and background follow, gives position, width and events of "
         f"the peak. The bands beside {result.window} GeV, fitted alone, give the background between them."
     )
@@ -176,8 +168,9 @@ def _multijet(run: Run) -> Section:
     text = (
         "In the muon channel, from relative isolation and transverse mass: A = B·C/D, prompt leptons of the "
         "other processes subtracted. A is isolated at large transverse mass, B at small, C and D are the "
-        "same for muons that are not isolated. Found is what A has beyond prompt leptons. The validation takes "
-        "muons that are a little less isolated for A and B; the same is done with simulated multijet events. "
+        "same for muons that are not isolated. Found is what A has beyond prompt leptons. The validation "
+        "takes muons that are a little less isolated for A and B; the same is done with simulated multijet "
+        "events. "
         "The pull is the difference of found and predicted over its error."
     )
     rows: list[Row] = []
@@ -240,7 +233,10 @@ def _reproduce(run: Run) -> Section:
         if name not in ("python", "ttbar-opendata")
     )
     code["Installation of these versions"] = f"pip install {pins}"
-    text = f"Started {ledger.started}, catalogue {ledger.catalogue}. All settings of the execution are in run.json."
+    text = (
+        f"Started {ledger.started}, catalogue {ledger.catalogue}. "
+        "All settings of the execution are in run.json."
+    )
     rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
     tables = [Table("Versions", ["package", "version"], rows)]
     return Section("reproduce", "How to make it again", [text], tables, code=code)
@@ -253,6 +249,10 @@ def _labelled(table: Table, run: Run) -> Table:
     notes = [note.partition(":") for note in table.notes]
     said = [f"{labels.get(name, name)}{colon}{rest}" for name, colon, rest in notes]
     return table._replace(rows=rows, notes=said)
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _word(value: object) -> str:

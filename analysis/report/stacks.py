@@ -10,6 +10,7 @@ import numpy as np
 from hist.intervals import poisson_interval
 from numpy.typing import ArrayLike
 
+from analysis.plotting.style import RATIO_LIMITS
 from analysis.report.charts import SHOWN, VARIED
 from analysis.report.vega import (
     GREY,
@@ -23,8 +24,6 @@ from analysis.report.vega import (
     short,
     tip,
 )
-
-RATIO_LIMITS = (0.5, 1.5)
 
 
 class Bin(NamedTuple):

@@ -139,9 +139,18 @@ def speed(run: Run) -> str:
     resumed = ledger.chunks is not None and ledger.chunks.resumed > 0
     if ledger.duration_s > 0 and not resumed:
         parts.insert(0, f"{ledger.events_processed / ledger.duration_s:,.0f} events/s")
-    workers = ledger.executor.get("workers", 1)
-    executor = ledger.executor.get("executor", "")
-    return f"{', '.join(parts)}, {executor}, {workers} worker{'s' if workers != 1 else ''}"
+    return ", ".join([*parts, ledger.executor.get("executor", ""), _workers(ledger.executor)])
+
+
+def _workers(execution: Mapping[str, Any]) -> str:
+    """How many there were, as far as the run could know: a scheduler that ran already has its own."""
+    kind = execution.get("cluster", {}).get("kind")
+    if execution.get("executor") == "dask" and kind == "scheduler":
+        return "the scheduler's own workers"
+    fewest, most = execution.get("workers", 1), execution.get("max_workers")
+    if most is not None:
+        return f"{fewest} to {most} workers"
+    return f"{fewest} worker{'s' if fewest != 1 else ''}"
 
 
 def files(folder: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 MAIN_HEIGHT, RATIO_HEIGHT, PULL_HEIGHT, ROW_HEIGHT = 280, 110, 80, 22
 """Pixels."""
 
-UP, DOWN, GREY = "#bd1f01", "#3f90da", "#808080"
+GREY = "#808080"
 INK: Spec = {"value": "currentColor"}
 PAPER: Spec = {"value": "var(--page, white)"}
 

@@ -213,7 +213,11 @@ def test_catalogue_build_and_check(
         (["process", "--catalogue", "CAT", "--retries", "-1"], "at least 0, got '-1'"),
         (
             ["process", "--catalogue", "CAT", "--luminosity", "3 fb"],
-            "expected a luminosity such as",
+            "--luminosity: expected a luminosity such as",
+        ),
+        (
+            ["normalise", "--cross-section", "ttbar=-1 pb"],
+            "--cross-section ttbar: a cross section must be a number of at least zero, got '-1 pb'",
         ),
         (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
         (

@@ -293,6 +293,8 @@ def test_replicas_and_caches_that_are_none(tmp_path: Path) -> None:
     for replica in ("eospublic.cern.ch", "ftp://x//", "relative/folder", "root://"):
         with pytest.raises(ConfigError, match=r"expected root://HOST//, https://HOST/PATH or"):
             Access((replica,))
+    with pytest.raises(ConfigError, match="attempts to open a file must be at least 1, got 0"):
+        Access(attempts=0)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to"):
         Access(cache=tmp_path / "file")

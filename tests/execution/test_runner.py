@@ -313,6 +313,8 @@ def test_impossible_executions(catalogue: Catalogue, options: dict[str, Any], me
 def test_nothing_left_to_process(catalogue: Catalogue) -> None:
     with pytest.raises(CatalogueError, match="nothing to process"):
         execute(catalogue, limits=Limits(max_files=0))
+    with pytest.raises(ConfigError, match="max_files must not be negative, got -1"):
+        execute(catalogue, limits=Limits(max_files=-1))
 
 
 def test_the_ledger_is_read_back(tmp_path: Path, reference: Result) -> None:

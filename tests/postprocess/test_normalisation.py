@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import histograms
+from analysis import histograms, results
 from analysis.catalogue import Catalogue
-from analysis.errors import IncompleteError, NormalisationError
+from analysis.errors import ConfigError, IncompleteError, NormalisationError
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
 from analysis.execution.plan import Limits
 from analysis.execution.runner import run
@@ -266,3 +267,8 @@ def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogu
         scaled = apply(unscaled, normalisation(result.ledger, unscaled))[OBSERVABLE]
         yields.append(scaled[{"variation": "nominal"}].sum(flow=True).value)
     assert yields[1] == pytest.approx(yields[0], rel=0.1)  # 5000 and 2500 events: 3 % and 4 %
+
+
+def test_another_word_for_the_multijet_events_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="qcd 'abdc': did you mean 'abcd'"):
+        results.normalise(tmp_path, qcd="abdc")  # type: ignore[arg-type]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from analysis.cli import main
+from analysis.execution.cluster_settings import scheduler_settings
+from analysis.execution.runner import Execution
 from analysis.report.page import render
 from analysis.report.run import load
 from analysis.report.summary import cutflow, speed, tables
@@ -44,6 +49,25 @@ def test_the_speed_is_that_of_the_run(finished: Path) -> None:
     assert ledger.chunks is not None
     resumed = ledger.model_copy(update={"chunks": ledger.chunks.model_copy(update={"resumed": 1})})
     assert "events/s" not in speed(run._replace(ledger=resumed))
+
+
+@pytest.mark.parametrize(
+    ("execution", "said"),
+    [
+        (Execution(), "iterative, 1 worker"),
+        (Execution("futures", 3), "futures, 3 workers"),
+        (Execution("dask", 2, max_workers=20), "dask, 2 to 20 workers"),
+        (
+            Execution("dask", 2, cluster=scheduler_settings("tcp://there:8786")),
+            "dask, the scheduler's own workers",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_workers_are_those_of_the_run(finished: Path, execution: Execution, said: str) -> None:
+    run = load(finished)
+    ledger = run.ledger.model_copy(update={"executor": to_jsonable_python(execution)})
+    assert speed(run._replace(ledger=ledger)).endswith(f", {said}")
 
 
 def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,3 +130,18 @@ def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "run.json").write_text("{}")
     assert main(["report", str(tmp_path)]) == 2
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["toppeak", "abcd", "report"])
+def test_a_configuration_of_another_version_is_one_line(
+    command: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "results")
+    ledger = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    ledger["config"]["jet"]["min_energy"] = 20.0
+    (folder / "run.json").write_text(json.dumps(ledger), encoding="utf-8")
+    assert main([command, str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "another version (jet.min_energy: unknown key" in error
+    assert error.endswith(": run 'process' again\n")
+    assert error.count("\n") == 1

@@ -52,7 +52,7 @@ def test_every_branch_has_its_values_in_the_event_model(path: Path, events: ak.A
 
 
 def test_collections_and_no_counters(events: ak.Array) -> None:
-    assert set(events.fields) == {*layout.OBJECTS, *layout.RECORDS}
+    assert set(events.fields) == {*layout.OBJECTS, *layout.FLAT_FIELDS}
 
 
 @pytest.mark.parametrize("name", layout.OBJECTS)
@@ -223,6 +223,12 @@ def test_a_mistyped_field_is_answered(events: ak.Array, touch: Any, message: str
 def test_columns_that_no_branch_gives() -> None:
     with pytest.raises(MissingBranchError, match=r"'jet.corptUp': nearest are jet.corrptUp"):
         AGCSchema.branches(["jet.pt", "jet.corptUp"])
+    with pytest.raises(MissingBranchError, match=r"gives '\?'$"):
+        AGCSchema.branches(["?"])
+
+
+def test_columns_may_be_given_one_after_the_other() -> None:
+    assert AGCSchema.branches(name for name in ("jet.pt", "met.pt")) == {"jet_corrpt", "met_pt"}
 
 
 def test_branches_that_poet_does_not_know_stay(tmp_path: Path) -> None:
