@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from coffea.processor.executor import WorkItem
 
     from analysis.execution.executors import Account
-
-FORMAT = "ttbar-opendata run 1"
 
 
 class Chunk(Strict):
@@ -123,7 +121,7 @@ class DatasetRecord(Strict):
 class Ledger(Strict):
     """Everything that a later stage, or a reader, has to know of a run."""
 
-    format: str = FORMAT
+    format: Literal["ttbar-opendata run 1"] = "ttbar-opendata run 1"
     command: list[str]
     started: str
     duration_s: float

@@ -361,6 +361,9 @@ def test_processes_that_cannot_be_started_cost_no_earlier_results(
 def test_a_damaged_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_text("{}")
     assert "run.json: command: missing" in error_of(capsys, "normalise", tmp_path)
+    (tmp_path / "run.json").write_text('{"format": "ttbar-opendata run 2"}')
+    said = "run.json: format: input should be 'ttbar-opendata run 1', got 'ttbar-opendata run 2'"
+    assert said in error_of(capsys, "normalise", tmp_path)
     (tmp_path / "run.json").write_text("{")
     assert "run.json: input: invalid JSON" in error_of(capsys, "normalise", tmp_path)
 
