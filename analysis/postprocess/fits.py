@@ -314,7 +314,9 @@ class _Sample(NamedTuple):
 
 
 def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
-    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one."""
+    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one and for
+    bins of a content without variance.
+    """
     values = None
     if isinstance(content, Hist):
         parts = [bins_in(content, window) for window in windows]
@@ -332,9 +334,12 @@ def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
         "expected": [np.zeros_like(part.values) for part in parts],
     }
     bins = FittedBins(**{name: tuple(np.concatenate(column)) for name, column in columns.items()})
+    places = " and ".join(map(str, windows))
     if not np.sum(bins.values) > 0:
-        places = " and ".join(map(str, windows))
         msg = f"nothing to fit in {places}: all bins are empty"
+        raise FitError(msg)
+    if np.any((np.array(bins.values) > 0) & (np.array(bins.variances) == 0)):
+        msg = f"bins in {places} have a content without variance: a fit cannot weigh them"
         raise FitError(msg)
     return _Sample(windows, bins, values)
 

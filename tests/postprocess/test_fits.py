@@ -270,6 +270,8 @@ def test_linear_interpolation_is_biased_under_a_curved_background() -> None:
 
 
 HISTOGRAM = filled(sample(default_rng(11)))
+WITHOUT_VARIANCE = HISTOGRAM.copy()
+WITHOUT_VARIANCE.view()["variance"][25] = 0.0
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,7 @@ HISTOGRAM = filled(sample(default_rng(11)))
         ),
         (lambda: fit_peak(HISTOGRAM, Window(2.61, 3.6), START), "cuts the bin"),
         (lambda: fit_peak(HISTOGRAM, Window(2.0, 3.6), START), "begins below the axis"),
+        (lambda: fit_peak(WITHOUT_VARIANCE, RANGE, START), "a content without variance"),
         (lambda: fit_peak(filled([]), RANGE, START), "all bins are empty"),
         (lambda: fit_peak(filled([3.1] * 9), RANGE, START), "1 bins with entries are too few"),
         (lambda: fit_peak([3.1, 3.2], RANGE, START), "2 values are too few"),
