@@ -228,6 +228,54 @@ def test_result_is_read_back() -> None:
         assert str(fit.goodness) in str(fit)
 
 
+def steep(seed: int, n_signal: float, n_background: float, decay: float = 1.0) -> Hist:
+    """A peak at 4 over an exponential that leaves the upper bins empty."""
+    rng = default_rng(seed)
+    peak = rng.normal(4, 0.3, rng.poisson(n_signal))
+    background = rng.exponential(decay, rng.poisson(n_background))
+    return Hist.new.Reg(60, 0, 10).Weight().fill(np.concatenate([peak, background]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_peak_over_empty_bins_does_not_become_negative_without_end(seed: int) -> None:
+    """The likelihood of less than nothing in an empty bin has no bound: -2e8 events came out."""
+    content = steep(seed, 60, 300)
+    fit = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="gaussian", minos=())
+    assert abs(fit.signal.value - 60) < 5 * fit.signal.error < 150
+    assert min(fit.bins.expected) >= 0
+
+
+def test_a_peak_more_negative_than_there_is_gives_no_number() -> None:
+    with pytest.raises(FitError, match="negative, by more than there is"):
+        fit_peak(
+            steep(4, 0, 2000, 1.5), Window(0, 10), PeakStart(4, 0.3), signal="gaussian", minos=()
+        )
+
+
+def test_tails_that_the_data_do_not_determine_leave_the_errors_right() -> None:
+    """Nothing depends on the power of a tail that begins beyond the data: minuit's covariance then
+    was that of 292 ± 2 signal events, and of 2300 ± 3 events in all.
+    """
+    rng = default_rng(1)
+    values = np.concatenate([rng.normal(4, 0.3, 300), rng.exponential(1.5, 2000)])
+    content = Hist.new.Reg(100, 0, 10).Weight().fill(values)
+    fit = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="double_crystal_ball")
+    simple = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="gaussian")
+    assert fit.signal.error == pytest.approx(simple.signal.error, rel=0.2)
+    covariance = fit.correlation[0][1] * fit.signal.error * fit.background.error
+    variance = fit.signal.error**2 + fit.background.error**2 + 2 * covariance
+    assert variance == pytest.approx(content.sum().value, rel=0.01)
+    assert set(fit.undetermined) >= {"tail_power_low"}
+    assert "not determined by the data: tail" in str(fit)
+
+
+def test_a_peak_at_the_end_of_the_range_can_be_drawn() -> None:
+    fit = fit_peak(sample(default_rng(3)), RANGE, START, signal="gaussian")
+    there = fit.parameters["position"].model_copy(update={"value": RANGE.low})
+    fit = fit.model_copy(update={"parameters": fit.parameters | {"position": there}})
+    assert fit.signal_cdf(RANGE.high) == pytest.approx(1)
+
+
 def pulls(run: Callable[[Any], tuple[float, float]], truth: float, **yields: float) -> Any:
     rng = default_rng(2015)
     results = [run(filled(sample(rng, **yields))) for _ in range(200)]

@@ -204,7 +204,7 @@ def test_a_histogram_of_two_axes_is_refused() -> None:
 
 
 def test_a_signal_elsewhere_has_no_leakage() -> None:
-    with pytest.raises(SidebandError, match="no part in the window 3 to 3.2"):
+    with pytest.raises(SidebandError, match="the signal has no part in the window"):
         estimate([3.1] * 100, JPSI, signal_cdf=norm(9.0, 0.01).cdf)
 
 
