@@ -54,6 +54,9 @@ MAX_UNBINNED = 20_000
 
 FINE_BINS = 2000
 
+LEAST_INSIDE = 0.5
+"""Part of a fitted peak that is in its window at least."""
+
 _TINY = 1e-12
 """Of all events, what is expected at least where the logarithm of the expectation is taken."""
 
@@ -291,6 +294,18 @@ def fit_peak(
         )
 
     return _with_order(fit, background, order)
+
+
+def require_in_window(fitted: PeakFit, window: Window) -> None:
+    """Raises FitError for a fit whose curve is not the peak in the window: few events give such."""
+    position = fitted.parameters["position"].value
+    inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
+    if not window.low < position < window.high or inside < LEAST_INSIDE:
+        msg = (
+            f"the fitted curve, at {position:.4g} GeV with {inside:.0%} inside of {window} GeV, is not "
+            "the peak"
+        )
+        raise FitError(msg)
 
 
 def fit_sidebands(
