@@ -18,7 +18,7 @@ from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 from numpy.typing import ArrayLike
 
 from analysis.errors import did_you_mean
-from analysis.postprocess.goodness import FittedBins, Goodness, f_test, goodness
+from analysis.postprocess.goodness import FittedBins, Goodness, goodness, improvement
 from analysis.postprocess.minimise import (
     FitError,
     Measured,
@@ -224,7 +224,9 @@ class _BandModel(NamedTuple):
         return self._scale(p) * self.shape.integral(x, self.span, np.array(p[1:]))
 
     def _scale(self, p: Sequence[float]) -> float:
-        return p[0] / self._over(self.regions.signal, np.array(p[1:]))
+        in_window = self._over(self.regions.signal, np.array(p[1:]))
+        # On its way a fit may try a shape that is cut off at zero in all of the window.
+        return p[0] / max(in_window, _TINY * self.span.width)
 
     def _over(self, window: Window, shape: Array) -> float:
         low, high = self.shape.integral(np.array(window), self.span, shape)
@@ -355,7 +357,8 @@ def _with_order(fit: Callable[[int | None], _F], background: str, order: int | N
             candidate = fit(higher)
         except FitError:
             return best
-        if f_test(best.goodness, candidate.goodness) > F_TEST_P_VALUE:
+        fits = ((fitted.bins, fitted.goodness) for fitted in (best, candidate))
+        if improvement(*fits) > F_TEST_P_VALUE:
             return best
         best = candidate
     return best

@@ -196,6 +196,24 @@ def test_f_test_finds_the_order() -> None:
     assert fit_sidebands(parabola, REGIONS, background="chebyshev").order == 2
 
 
+def test_f_test_compares_the_same_bins() -> None:
+    """An exponential too steep for order 2, which stopped there with 1261 ± 24 of 261 events: order
+    3 expects less in the upper band, whose bins then made fewer groups.
+    """
+    u = -np.log1p(-default_rng(5).random(3000) * -np.expm1(-8.0)) / 8.0
+    fit = fit_sidebands(filled(RANGE.low + u), REGIONS, background="bernstein")
+    assert fit.order is not None
+    assert fit.order > 4
+    assert abs(fit.background.value - 261) < 100
+
+
+def test_a_background_may_be_cut_off_at_zero_in_the_whole_window() -> None:
+    """A polynomial on its way to the minimum: a number, or that the fit did not converge."""
+    u = -np.log1p(-default_rng(0).random(3000) * -np.expm1(-6.0)) / 6.0
+    with pytest.raises(FitError):
+        fit_sidebands(filled(RANGE.low + u), REGIONS, background="chebyshev", order=2)
+
+
 def test_f_test_by_hand() -> None:
     """F = (20 - 10) / 1 / (10 / 10) = 10 with 1 and 10 degrees of freedom: p = 0.0101."""
     simpler, richer = (Goodness(chi2=c, ndf=n, p_value=None) for c, n in ((20, 11), (10, 10)))
