@@ -217,6 +217,15 @@ def test_histograms_without_an_estimate(histogram: Hist, said: str) -> None:
         count_plane(histogram, X, Y)
 
 
+@pytest.mark.parametrize("what", ["contamination", "signal"])
+def test_what_is_negative_has_no_likelihood(what: str) -> None:
+    """It was left out of the workspace: 400 events in A where the count has 440."""
+    negative = Yields(Count(0, 0), Count(-20, 10), Count(0, 0), Count(0, 0))
+    assert predict(counts(500, 200, 100, 50), negative).background == pytest.approx(440)
+    with pytest.raises(AbcdError, match=rf"{what} in region B is negative \(-20\)"):
+        workspace(counts(500, 200, 100, 50), **{what: negative})
+
+
 def test_weighted_data_have_no_likelihood() -> None:
     with pytest.raises(AbcdError, match="weighted"):
         workspace(Yields(*[Count(10, 5)] * 4))
