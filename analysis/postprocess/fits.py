@@ -348,20 +348,30 @@ _F = TypeVar("_F", bound=_Fit)
 
 
 def _with_order(fit: Callable[[int | None], _F], background: str, order: int | None) -> _F:
-    """The fit of that order; without one, the lowest that the next one does not clearly improve."""
+    """The fit of that order; without one, the lowest that the next one does not clearly improve.
+
+    Orders that do not converge are passed over.
+    """
     if order is not None or background not in POLYNOMIALS:
         return fit(order)
-    best = fit(1)
-    for higher in range(2, MAX_ORDER + 1):
+    best: _F | None = None
+    failures: list[FitError] = []
+    for higher in range(1, MAX_ORDER + 1):
         try:
             candidate = fit(higher)
-        except FitError:
-            return best
-        fits = ((fitted.bins, fitted.goodness) for fitted in (best, candidate))
-        if improvement(*fits) > F_TEST_P_VALUE:
+        except FitError as error:
+            failures.append(error)
+            continue
+        if best is not None and _improvement(best, candidate) > F_TEST_P_VALUE:
             return best
         best = candidate
+    if best is None:
+        raise failures[0]
     return best
+
+
+def _improvement(simpler: _Fit, richer: _Fit) -> float:
+    return improvement((simpler.bins, simpler.goodness), (richer.bins, richer.goodness))
 
 
 class _Sample(NamedTuple):
