@@ -30,7 +30,7 @@ def j_psi() -> Any:
     return np.concatenate([rng.normal(3.1, 0.03, N_SIGNAL), rng.uniform(2.6, 3.5, 900)])
 
 
-def write_csv(path: Path, masses: Any, header: str = HEADER, charge: int = -1) -> Path:
+def write_csv(path: Path, masses: Any, header: str = HEADER, charge: float = -1) -> Path:
     """Massless muons back to back, of half the mass each."""
     lines = [f"{m / 2},{m / 2},0,0,1,{m / 2},{-m / 2},0,0,{charge}" for m in masses]
     path.write_text("\n".join([header, *lines]) + "\n")
@@ -51,6 +51,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     by_sample = Hist.new.Reg(90, 2.6, 3.5).StrCategory(["a", "b"]).Weight()
     by_sample.fill(masses, np.where(np.arange(len(masses)) % 2, "a", "b"))
     histograms.save(folder / "h.zip", {"x/mass": by_sample, "y": binned})
+    for name, axis, words in (
+        ("varied", "variation", "nominal up"),
+        ("mixed", "process", "data jpsi"),
+    ):
+        twice = Hist.new.Reg(90, 2.6, 3.5).StrCategory(words.split(), name=axis).Weight()
+        histograms.save(folder / f"{name}.zip", {name: twice})
+    write_csv(folder / "nan_charge.csv", [3.1], charge=np.nan)
     write_csv(folder / "ok.csv", masses)
     write_csv(folder / "same.csv", masses[:3], charge=1)
     write_csv(folder / "header.csv", [])
@@ -256,6 +263,9 @@ def test_an_rntuple_of_muons_is_read_like_a_tree(tmp_path: Path) -> None:
         (["header.csv"], "header.csv: no line after the header"),
         (["same.csv"], "same.csv: no pair of opposite charge in 3 lines"),
         (["charge.csv"], "charge.csv: charge 'xx': expected one of pp, mm, pm, mp"),
+        (["nan_charge.csv"], "nan_charge.csv: a charge is not finite: expected 1 or -1"),
+        (["varied.zip"], "the sum over its axis 'variation' (nominal, up, ...) has no meaning"),
+        (["mixed.zip"], "the sum over its axis 'process' (data, jpsi, ...) has no meaning"),
         (["nan.csv"], "nan.csv: the mass of 1 of 2 muon pairs is not finite"),
     ],
 )
