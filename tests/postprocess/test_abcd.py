@@ -217,6 +217,16 @@ def test_histograms_without_an_estimate(histogram: Hist, said: str) -> None:
         count_plane(histogram, X, Y)
 
 
+@pytest.mark.parametrize(
+    ("a", "others", "message"),
+    [(0.0, 0.0, "no region has a variance"), (-1.0, 5.0, "region A has a negative variance")],
+)
+def test_a_closure_without_an_error_has_no_pull(a: float, others: float, message: str) -> None:
+    observed = Yields(Count(10, a), *[Count(10, others)] * 3)
+    with pytest.raises(AbcdError, match=message):
+        closure(observed)
+
+
 @pytest.mark.parametrize("what", ["contamination", "signal"])
 def test_what_is_negative_has_no_likelihood(what: str) -> None:
     """It was left out of the workspace: 400 events in A where the count has 440."""
