@@ -14,11 +14,14 @@ from analysis.plotting.peaks import (
     Caption,
     count_figure,
     peak_figure,
+    remove_figures,
     scan_figure,
     sideband_figure,
 )
 from analysis.plotting.style import save_figure, style
 from analysis.postprocess.resonances import PeakReport, coarser
+
+_NAMES = ("count", "sidebands", "peak", "scan")
 
 MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 
@@ -26,8 +29,12 @@ MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 def make_figures(
     content: Hist | ArrayLike, report: PeakReport, caption: Caption, folder: Path
 ) -> list[Path]:
-    """Write the figures of `report`, which is of `content`, to the folder; return the files."""
+    """Write the figures of `report`, which is of `content`, to the folder; return the files.
+
+    Those of an earlier report that this one has no fit for are removed.
+    """
     writable_folder(folder)
+    remove_figures(folder, _NAMES)
     paths = []
     with style():
         for name, figure in _figures(content, report, caption):

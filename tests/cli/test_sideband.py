@@ -184,7 +184,11 @@ def test_a_fit_without_result_is_told(folder: Path) -> None:
 
 def test_a_peak_elsewhere_is_not_that_of_the_window(tmp_path: Path) -> None:
     """The bundled sample has no upsilon: what the fit finds in its range is a fluctuation."""
+    (tmp_path / "figures").mkdir()
+    earlier = tmp_path / "figures" / "peak.png"
+    earlier.touch()
     assert main(["sideband", "--preset", "upsilon", "--output", str(tmp_path)]) == 0
+    assert not earlier.exists()
     report = PeakReport.model_validate_json((tmp_path / "sideband.json").read_text())
     assert report.peak_fit is None
     assert not report.scan.corrected
