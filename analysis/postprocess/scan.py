@@ -104,8 +104,9 @@ def scan(
 
     A method is one of the counts or a background shape of the sideband fit; the first one with
     `regions` themselves is the nominal choice. With the cumulative distribution of the signal the
-    results are those of the whole peak and windows can be compared; without it, a narrower window
-    holds fewer signal events by itself. A choice that gives no result is listed with the reason; the
+    results are those of the whole peak and windows can be compared (that the bands hold a part of the
+    peak is corrected for in counts, not in fits); without it, a narrower window holds fewer signal
+    events by itself. A choice that gives no result is listed with the reason; the
     second of two counts that are one number (of bands equally far from the window) is left out, as it
     would be no other choice.
     Raises SidebandError if the nominal choice gives none, or if the step is not positive.
