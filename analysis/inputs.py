@@ -130,8 +130,14 @@ def read_csv(path: Path | str, *, any_charge: bool = False) -> NDArray[np.floati
 
 
 def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
-    """The sum of the two four-vectors of a line, and whether their charges are opposite."""
+    """The sum of the two four-vectors of a line, and whether their charges are opposite.
+
+    Raises ValueError for a charge that is not finite, as that is neither.
+    """
     values = np.loadtxt(lines, delimiter=",", usecols=columns, ndmin=2)
+    if not np.all(np.isfinite(values[:, 4::5])):
+        msg = "a charge is not finite: expected 1 or -1"
+        raise ValueError(msg)
     by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
     muons = _vectors({n: ak.from_regular(by_muon[..., i]) for i, n in enumerate(CSV_COLUMNS)})
     return muons[:, 0] + muons[:, 1], opposite_sign(muons)
@@ -264,7 +270,19 @@ def _one(named: Histograms, name: str, path: str) -> Hist:
 
 
 def _one_dimensional(histogram: Hist, where: str) -> Hist:
-    """Summed over categories. Raises InputError if that leaves other than one axis."""
+    """Summed over categories.
+
+    Raises InputError if that leaves other than one axis, or counts events more than once: variations
+    are the same events again, and simulation is not to be added to data.
+    """
+    for found in histogram.axes:
+        names = list(found) if isinstance(found, axis.StrCategory) else []
+        if len(names) > 1 and (found.name == "variation" or DATA in names):
+            msg = (
+                f"{where}: the sum over its axis {found.name!r} ({', '.join(names[:3])}, ...) has "
+                "no meaning: save one of them"
+            )
+            raise InputError(msg)
     kinds = (axis.StrCategory, axis.IntCategory)
     axes = [i for i, found in enumerate(histogram.axes) if not isinstance(found, kinds)]
     if len(axes) != 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.plotting import FORMATS
 from analysis.plotting.style import CENTRE_OF_MASS, PANEL_HEIGHT, PANEL_WIDTH, annotate
 from analysis.postprocess.fits import PeakFit, SidebandFit
 from analysis.postprocess.goodness import FittedBins
@@ -30,6 +33,13 @@ Array = NDArray[np.float64]
 _SIGNAL, _BAND = "#3f90da", "#ffa90e"
 _CURVE = "#bd1f01"
 _DRAWN_BINS = 60
+
+
+def remove_figures(folder: Path, names: Iterable[str]) -> None:
+    """Remove what an earlier result has left: figures of fits that this one does not have."""
+    for name in names:
+        for suffix in FORMATS:
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 class Caption(NamedTuple):
@@ -184,6 +194,12 @@ def _width(bins: Bins) -> float:
     return float(bins.edges[1] - bins.edges[0])
 
 
+def _to_first(bins: Bins) -> Array:
+    """What brings the contents to the width of the first bin, in which curves are drawn."""
+    scale: Array = _width(bins) / np.diff(bins.edges)
+    return np.where(np.isclose(scale, 1), 1.0, scale)
+
+
 def _points(axes: Axes, bins: Bins, label: str) -> None:
     """Poisson (Garwood) intervals of 68 % for counts, the square root of the variance otherwise."""
     errors = np.stack([np.sqrt(bins.variances)] * 2)
@@ -192,8 +208,10 @@ def _points(axes: Axes, bins: Bins, label: str) -> None:
         errors = np.abs(np.stack([bins.values - low, high - bins.values]))
     seen = bins.values > 0
     centres = (bins.edges[1:] + bins.edges[:-1]) / 2
+    scale = _to_first(bins)
+    values, errors = scale * bins.values, scale * errors
     axes.errorbar(
-        centres[seen], bins.values[seen], yerr=errors[:, seen], fmt="ko", markersize=4, label=label
+        centres[seen], values[seen], yerr=errors[:, seen], fmt="ko", markersize=4, label=label
     )
 
 
@@ -205,7 +223,8 @@ def _shade(axes: Axes, regions: SidebandRegions) -> None:
 
 def _limits(axes: Axes, bins: Bins) -> None:
     axes.set_xlim(bins.edges[0], bins.edges[-1])
-    axes.set_ylim(0, 1.5 * float(np.max(bins.values + np.sqrt(bins.variances))))
+    highest = np.max(_to_first(bins) * (bins.values + np.sqrt(bins.variances)))
+    axes.set_ylim(0, 1.5 * float(highest))
     axes.set_ylabel(f"Events / {_width(bins):.3g} GeV")
 
 

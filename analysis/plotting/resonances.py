@@ -9,15 +9,19 @@ from hist import Hist
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from analysis.files import writable_folder
 from analysis.plotting.peaks import (
     Caption,
     count_figure,
     peak_figure,
+    remove_figures,
     scan_figure,
     sideband_figure,
 )
 from analysis.plotting.style import save_figures
 from analysis.postprocess.resonances import PeakReport, coarser
+
+_NAMES = ("count", "sidebands", "peak", "scan")
 
 MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 
@@ -25,7 +29,11 @@ MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 def make_figures(
     content: Hist | ArrayLike, report: PeakReport, caption: Caption, folder: Path
 ) -> list[Path]:
-    """Write the figures of `report`, which is of `content`, to the folder; return the files."""
+    """Write the figures of `report`, which is of `content`, to the folder; return the files.
+
+    Those of an earlier report that this one has no fit for are removed.
+    """
+    remove_figures(writable_folder(folder), _NAMES)
     return save_figures(_figures(content, report, caption), folder)
 
 

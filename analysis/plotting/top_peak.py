@@ -7,20 +7,26 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from analysis.files import writable_folder
 from analysis.histograms import OBSERVABLE
 from analysis.metadata import CHANNELS
 from analysis.plotting.annotations import run_label, run_luminosity
-from analysis.plotting.peaks import Caption, peak_figure, sideband_figure
+from analysis.plotting.peaks import Caption, peak_figure, remove_figures, sideband_figure
 from analysis.plotting.style import save_figures
 from analysis.postprocess.normalisation import summed
-from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
+from analysis.postprocess.top_peak import PREDICTION, REGION, TopPeakResult, distribution
 from analysis.processes import DATA
 from analysis.regions import REGIONS
 from analysis.results import Normalised
 
 
 def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:
-    """Write the figures of the top peak's fits to the folder; return the files."""
+    """Write the figures of the top peak's fits to the folder; return the files.
+
+    Those of earlier fits are removed.
+    """
+    names = (f"top_peak_{part}{name}" for part in ("", "bands_") for name in (DATA, PREDICTION))
+    remove_figures(writable_folder(folder), names)
     return save_figures(_figures(results, result), folder)
 
 

@@ -206,7 +206,7 @@ def predict_with_toys(
 def closure(observed: Yields, contamination: Yields = NOTHING) -> Closure:
     """The estimate against the content of A: for simulation, or for a validation region.
 
-    Raises AbcdError as `predict`.
+    Raises AbcdError as `predict`, and for yields that all have no variance.
     """
     prediction = predict(observed, contamination)
     found = observed.a.value - contamination.a.value
@@ -214,7 +214,13 @@ def closure(observed: Yields, contamination: Yields = NOTHING) -> Closure:
     if not (math.isfinite(found) and math.isfinite(variance)):
         msg = "region A is not finite"
         raise AbcdError(msg)
+    if variance < 0:
+        msg = "region A has a negative variance"
+        raise AbcdError(msg)
     difference = math.sqrt(variance + prediction.background_error**2)
+    if not difference > 0:
+        msg = "no region has a variance: there is no error to compare the estimate with"
+        raise AbcdError(msg)
     return Closure(
         prediction=prediction,
         found=found,

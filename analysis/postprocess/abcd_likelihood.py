@@ -40,17 +40,22 @@ def workspace(
 ) -> dict[str, Any]:
     """A HistFactory workspace (JSON schema 1.0.0); its parameter of interest scales `signal`.
 
-    Without a signal it is one event in A. Data have to be counts. Raises AbcdError as `predict`, and
-    for data that are weighted.
+    Without a signal it is one event in A. Data have to be counts. Raises AbcdError as `predict`, for
+    data that are weighted, and for contamination or signal that are negative.
     """
     for name, count in zip("ABCD", observed, strict=True):
         if not math.isclose(count.value, count.variance):
             msg = f"region {name} is weighted: a likelihood needs counts"
             raise AbcdError(msg)
+    signals = signal or Yields(Count(1.0, 0.0), *NOTHING[1:])
+    for what, yields in (("contamination", contamination), ("signal", signals)):
+        for name, count in zip("ABCD", yields, strict=True):
+            if count.value < 0:
+                msg = f"the {what} in region {name} is negative ({count.value:g}): no likelihood has it"
+                raise AbcdError(msg)
     estimate = predict(observed, contamination)
     left = [data.value - other.value for data, other in zip(observed, contamination, strict=True)]
     nominal = dict(zip("ABCD", [estimate.background, *left[1:]], strict=True))
-    signals = signal or Yields(Count(1.0, 0.0), *NOTHING[1:])
     channels = [
         _channel(name, nominal[name], other, source)
         for name, other, source in zip("ABCD", contamination, signals, strict=True)

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from hist import Hist
+from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 from numpy.typing import ArrayLike
 
 from analysis.errors import did_you_mean
-from analysis.postprocess.goodness import FittedBins, Goodness, f_test, goodness
+from analysis.postprocess.goodness import FittedBins, Goodness, goodness, improvement
 from analysis.postprocess.minimise import (
     FitError,
     Measured,
@@ -27,6 +28,7 @@ from analysis.postprocess.minimise import (
 from analysis.postprocess.shapes import (
     MAX_ORDER,
     POLYNOMIALS,
+    SIGNALS,
     Array,
     Parameter,
     PeakStart,
@@ -52,6 +54,15 @@ MAX_UNBINNED = 20_000
 
 FINE_BINS = 2000
 
+LEAST_INSIDE = 0.5
+"""Part of a fitted peak that is in its window at least."""
+
+_TINY = 1e-12
+"""Of all events, what is expected at least where the logarithm of the expectation is taken."""
+
+LEAST_VARIANCE = 0.5
+"""Of the fitted number of all events, to that of the content: errors below are not valid."""
+
 F_TEST_P_VALUE = 0.05
 """A polynomial gets another order only if the improvement is as unlikely as this by chance."""
 
@@ -67,12 +78,18 @@ class _Fit(Strict):
     """Of the parameters, in their order; zero for those held at a value."""
     at_limit: tuple[str, ...]
     """Parameters that stopped at a limit and were held there, for the errors of the others."""
+    undetermined: tuple[str, ...] = ()
+    """Parameters that may be nearly anywhere, held for the same reason."""
     goodness: Goodness
     bins: FittedBins
 
     def _remarks(self) -> str:
         text = f"; {self.goodness}"
-        return f"{text}; at a limit: {', '.join(self.at_limit)}" if self.at_limit else text
+        if self.at_limit:
+            text += f"; at a limit: {', '.join(self.at_limit)}"
+        if self.undetermined:
+            text += f"; not determined by the data: {', '.join(self.undetermined)}"
+        return text
 
     @property
     def _background_name(self) -> str:
@@ -111,7 +128,8 @@ class PeakFit(_Fit):
     def _model(self) -> tuple[_PeakModel, list[float]]:
         values = [parameter.value for parameter in self.parameters.values()]
         start = PeakStart(self.parameters["position"].value, self.parameters["width"].value)
-        peak = signal_shape(self.signal_shape, start, self.fit_range)
+        # Not by `signal_shape`: a position may have stopped at the end of the range.
+        peak = SIGNALS[self.signal_shape](start, self.fit_range)
         background = background_shape(self.background_shape, self.fit_range, self.order)
         return _PeakModel(peak, background, self.fit_range), values
 
@@ -206,11 +224,39 @@ class _BandModel(NamedTuple):
         return self._scale(p) * self.shape.integral(x, self.span, np.array(p[1:]))
 
     def _scale(self, p: Sequence[float]) -> float:
-        return p[0] / self._over(self.regions.signal, np.array(p[1:]))
+        in_window = self._over(self.regions.signal, np.array(p[1:]))
+        # On its way a fit may try a shape that is cut off at zero in all of the window.
+        return p[0] / max(in_window, _TINY * self.span.width)
 
     def _over(self, window: Window, shape: Array) -> float:
         low, high = self.shape.integral(np.array(window), self.span, shape)
         return float(high - low)
+
+
+class _NotNegative(NamedTuple):
+    """A model whose density is cut off where a negative peak takes more than there is.
+
+    The likelihood of a density below zero has no bound where there are no events: a peak as negative
+    as you like would describe them best. `grid` is where that is looked for without bins.
+    """
+
+    model: _PeakModel | _BandModel
+    grid: Array
+
+    def density(self, x: Array, *p: float) -> tuple[float, Array]:
+        total, density = self.model.density(x, *p)
+        if p[0] >= 0:
+            return total, density
+        cumulative = self.cumulative(self.grid, *p)
+        least = _TINY * (abs(p[0]) + p[1]) / (self.grid[-1] - self.grid[0])
+        return float(cumulative[-1] - cumulative[0]), np.maximum(density, least)
+
+    def cumulative(self, x: Array, *p: float) -> Array:
+        cumulative = self.model.cumulative(x, *p)
+        if p[0] >= 0:
+            return cumulative
+        parts = np.maximum(np.diff(cumulative), _TINY * (abs(p[0]) + p[1]))
+        return np.concatenate([[0.0], np.cumsum(parts)])
 
 
 def fit_peak(
@@ -252,6 +298,18 @@ def fit_peak(
     return _with_order(fit, background, order)
 
 
+def require_in_window(fitted: PeakFit, window: Window) -> None:
+    """Raises FitError for a fit whose curve is not the peak in the window: few events give such."""
+    position = fitted.parameters["position"].value
+    inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
+    if not window.low < position < window.high or inside < LEAST_INSIDE:
+        msg = (
+            f"the fitted curve, at {position:.4g} GeV with {inside:.0%} inside of {window} GeV, is not "
+            "the peak"
+        )
+        raise FitError(msg)
+
+
 def fit_sidebands(
     content: Hist | ArrayLike,
     regions: SidebandRegions,
@@ -290,19 +348,30 @@ _F = TypeVar("_F", bound=_Fit)
 
 
 def _with_order(fit: Callable[[int | None], _F], background: str, order: int | None) -> _F:
-    """The fit of that order; without one, the lowest that the next one does not clearly improve."""
+    """The fit of that order; without one, the lowest that the next one does not clearly improve.
+
+    Orders that do not converge are passed over.
+    """
     if order is not None or background not in POLYNOMIALS:
         return fit(order)
-    best = fit(1)
-    for higher in range(2, MAX_ORDER + 1):
+    best: _F | None = None
+    failures: list[FitError] = []
+    for higher in range(1, MAX_ORDER + 1):
         try:
             candidate = fit(higher)
-        except FitError:
-            return best
-        if f_test(best.goodness, candidate.goodness) > F_TEST_P_VALUE:
+        except FitError as error:
+            failures.append(error)
+            continue
+        if best is not None and _improvement(best, candidate) > F_TEST_P_VALUE:
             return best
         best = candidate
+    if best is None:
+        raise failures[0]
     return best
+
+
+def _improvement(simpler: _Fit, richer: _Fit) -> float:
+    return improvement((simpler.bins, simpler.goodness), (richer.bins, richer.goodness))
 
 
 class _Sample(NamedTuple):
@@ -314,7 +383,9 @@ class _Sample(NamedTuple):
 
 
 def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
-    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one."""
+    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one and for
+    bins of a content without variance.
+    """
     values = None
     if isinstance(content, Hist):
         parts = [bins_in(content, window) for window in windows]
@@ -332,9 +403,12 @@ def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
         "expected": [np.zeros_like(part.values) for part in parts],
     }
     bins = FittedBins(**{name: tuple(np.concatenate(column)) for name, column in columns.items()})
+    places = " and ".join(map(str, windows))
     if not np.sum(bins.values) > 0:
-        places = " and ".join(map(str, windows))
         msg = f"nothing to fit in {places}: all bins are empty"
+        raise FitError(msg)
+    if np.any((np.array(bins.values) > 0) & (np.array(bins.variances) == 0)):
+        msg = f"bins in {places} have a content without variance: a fit cannot weigh them"
         raise FitError(msg)
     return _Sample(windows, bins, values)
 
@@ -359,9 +433,15 @@ def _fit(
             raise FitError(msg)
     _require_points(sample, len(parameters) - len(fixed))
     cost = _cost(model, sample, list(parameters))
-    minuit, at_limit = minimised(cost, parameters, fixed)
+    scaled = not any(parameter.name in fixed for parameter in yields)
+    minuit, held = minimised(
+        cost, parameters, fixed, lambda fitted: not scaled or _covers(fitted, model, sample)
+    )
     intervals = {name: minos_interval(minuit, name) for name in minos if not minuit.fixed[name]}
     bins = _with_expected(sample.bins, model, list(minuit.values))
+    if min(bins.expected) < -1e-6 * sum(bins.values):
+        msg = "the fitted peak is negative, by more than there is: there is no such peak to fit"
+        raise FitError(msg)
     return {
         "parameters": {
             name: Measured(
@@ -372,10 +452,33 @@ def _fit(
             for name in parameters
         },
         "correlation": tuple(map(tuple, np.array(minuit.covariance.correlation()))),
-        "at_limit": at_limit,
+        "at_limit": held.at_limit,
+        "undetermined": held.undetermined,
         "goodness": goodness(bins, len(parameters) - len(fixed)),
         "bins": bins,
     }
+
+
+def _covers(minuit: Minuit, model: _PeakModel | _BandModel, sample: _Sample) -> bool:
+    """Whether the error of all events that the fit expects is not far below what counting gives.
+
+    A model that can be scaled fits the sum of the content, so that the variance of its sum is that
+    of the content: N without weights. With weights it is at least (Σn)² / Σ(n²/V), which is ΣV if
+    all weights are equal.
+    """
+    values, errors = np.array(minuit.values), np.array(minuit.errors)
+    place = np.array([sample.windows[0].low])
+    gradient = np.zeros_like(values)
+    for i in np.flatnonzero(~np.array(minuit.fixed)):
+        step = np.zeros_like(values)
+        step[i] = 1e-3 * errors[i]
+        up, down = (model.density(place, *(values + sign * step))[0] for sign in (1, -1))
+        gradient[i] = (up - down) / (2 * step[i])
+    variance = float(gradient @ np.array(minuit.covariance) @ gradient)
+    contents, variances = np.array(sample.bins.values), np.array(sample.bins.variances)
+    filled = contents > 0
+    least = np.sum(contents) ** 2 / np.sum(contents[filled] ** 2 / variances[filled])
+    return bool(variance > LEAST_VARIANCE * least)
 
 
 def _require_points(sample: _Sample, n_parameters: int) -> None:
@@ -389,8 +492,9 @@ def _require_points(sample: _Sample, n_parameters: int) -> None:
 
 
 def _cost(
-    model: _PeakModel | _BandModel, sample: _Sample, names: list[str]
+    fitted: _PeakModel | _BandModel, sample: _Sample, names: list[str]
 ) -> ExtendedBinnedNLL | ExtendedUnbinnedNLL:
+    model = _NotNegative(fitted, np.linspace(*sample.windows[0], FINE_BINS // 4 + 1))
     if sample.values is not None:
         if len(sample.values) <= MAX_UNBINNED or len(sample.windows) > 1:
             return ExtendedUnbinnedNLL(sample.values, model.density, name=names)
@@ -398,7 +502,9 @@ def _cost(
         return ExtendedBinnedNLL(counts, edges, model.cumulative, name=names)
     bins = sample.bins
     counts, variances = np.array(bins.values), np.array(bins.variances)
-    content = counts if np.allclose(counts, variances) else np.stack([counts, variances], axis=-1)
+    content = (
+        counts if np.allclose(counts, variances, atol=0) else np.stack([counts, variances], axis=-1)
+    )
     edges = np.unique([*bins.low, *bins.high])
     if len(edges) == len(counts) + 1:
         return ExtendedBinnedNLL(content, edges, model.cumulative, name=names)

@@ -64,9 +64,32 @@ def expected_variance(bins: FittedBins) -> Array:
 
 
 def goodness(bins: FittedBins, n_parameters: int) -> Goodness:
-    variances = expected_variance(bins)
-    expected = np.array(bins.expected)
-    groups = _merged(expected**2 / variances)
+    return _goodness(bins, n_parameters, _merged(_effective(bins)))
+
+
+def improvement(simpler: tuple[FittedBins, Goodness], richer: tuple[FittedBins, Goodness]) -> float:
+    """The F-test of two fits to the same bins, in groups of bins that are the same for both.
+
+    Each fit's own χ² is over groups by what that fit expects: with others the degrees of freedom
+    differ by more, or less, than the parameters.
+    """
+    groups = _merged(np.minimum(*(_effective(bins) for bins, _ in (simpler, richer))))
+    return f_test(
+        *(
+            _goodness(bins, len(_merged(_effective(bins))) - own.ndf, groups)
+            for bins, own in (simpler, richer)
+        )
+    )
+
+
+def _effective(bins: FittedBins) -> Array:
+    """Expected events in each bin, with weights those of the same relative error."""
+    effective: Array = np.array(bins.expected) ** 2 / expected_variance(bins)
+    return effective
+
+
+def _goodness(bins: FittedBins, n_parameters: int, groups: list[slice]) -> Goodness:
+    variances, expected = expected_variance(bins), np.array(bins.expected)
     chi2 = 0.0
     for group in groups:
         difference = np.sum(np.array(bins.values)[group]) - np.sum(expected[group])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
@@ -11,6 +12,9 @@ from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 from analysis.postprocess.shapes import Parameter
 from analysis.postprocess.sidebands import SidebandError
 from analysis.validation import Strict
+
+UNDETERMINED = 0.25
+"""Error of a parameter, in parts of its range, above which the data do not determine it."""
 
 
 class FitError(SidebandError):
@@ -33,27 +37,53 @@ class Measured(Strict):
         return f"{text} (MINOS {self.minos[0]:+.{digits}f} {self.minos[1]:+.{digits}f})"
 
 
+class Held(NamedTuple):
+    """Parameters that were held where they were, for the errors of the others."""
+
+    at_limit: tuple[str, ...] = ()
+    undetermined: tuple[str, ...] = ()
+
+
 def minimised(
     cost: ExtendedBinnedNLL | ExtendedUnbinnedNLL,
     parameters: dict[str, Parameter],
     fixed: Mapping[str, float],
-) -> tuple[Minuit, tuple[str, ...]]:
-    """The minimum, and the parameters that stopped at a limit.
+    covers: Callable[[Minuit], bool],
+) -> tuple[Minuit, Held]:
+    """The minimum, and the parameters that were held in it.
 
-    Those are held there, as second derivatives at a limit have no meaning: the errors of the others
-    are right for them being there. Raises FitError if the minimum or its covariance is not valid.
+    Held are those that stopped at a limit, as second derivatives at a limit have no meaning: the
+    errors of the others are right for them being there. A direction in which nothing changes (a tail
+    that begins beyond the data) makes the covariance of all others meaningless, though minuit calls
+    it accurate: if it does not pass `covers`, parameters that may be nearly anywhere are held too.
+    Raises FitError if the minimum or its covariance is not valid.
     """
     minuit = Minuit(cost, *(fixed.get(p.name, p.start) for p in parameters.values()))
     for parameter in parameters.values():
         minuit.limits[parameter.name] = parameter.limits
         minuit.fixed[parameter.name] = parameter.name in fixed
     _converge(minuit)
-    stopped = tuple(p for p in parameters if p not in fixed and _at_limit(minuit, p))
-    if stopped:
-        for name in stopped:
-            minuit.fixed[name] = True
+    stopped = _hold(minuit, _at_limit)
+    if covers(minuit):
+        return minuit, Held(stopped)
+    loose = _hold(minuit, _anywhere)
+    if loose and covers(minuit):
+        return minuit, Held(stopped, loose)
+    msg = (
+        "the errors of the fit are not valid, as the data do not determine all parameters: try a "
+        "simpler shape or a smaller order"
+    )
+    raise FitError(msg)
+
+
+def _hold(minuit: Minuit, chosen: Callable[[Minuit, str], bool]) -> tuple[str, ...]:
+    """Hold the free parameters that are `chosen`, and converge again; their names."""
+    names = tuple(p for p in minuit.parameters if not minuit.fixed[p] and chosen(minuit, p))
+    for name in names:
+        minuit.fixed[name] = True
+    if names:
         _converge(minuit)
-    return minuit, stopped
+    return names
 
 
 def _converge(minuit: Minuit) -> None:
@@ -80,6 +110,12 @@ def minos_interval(minuit: Minuit, name: str) -> tuple[float, float] | None:
         return None
     interval = minuit.merrors[name]
     return (interval.lower, interval.upper) if interval.is_valid else None
+
+
+def _anywhere(minuit: Minuit, name: str) -> bool:
+    """Whether the error is a good part of the range between the limits."""
+    low, high = minuit.limits[name]
+    return bool(minuit.errors[name] > UNDETERMINED * (high - low))
 
 
 def _at_limit(minuit: Minuit, name: str) -> bool:

@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError, model_validator
 
 from analysis.errors import did_you_mean
-from analysis.postprocess.fits import PeakFit, SidebandFit, fit_peak, fit_sidebands
+from analysis.postprocess.fits import (
+    PeakFit,
+    SidebandFit,
+    fit_peak,
+    fit_sidebands,
+    require_in_window,
+)
 from analysis.postprocess.minimise import FitError
 from analysis.postprocess.scan import Scan, scan
 from analysis.postprocess.shapes import POLYNOMIALS, PeakStart, background_shape, signal_shape
@@ -163,7 +169,8 @@ class PeakReport(Strict):
 def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> PeakReport:
     """Count, fit of the bands, fit of the whole range, and the scan of the regions.
 
-    `content` is a histogram or masses in GeV. A fit without result is told in `failures`; raises
+    `content` is a histogram or masses in GeV. A fit without result, or of something that is not the
+    peak in the window, is told in `failures`; raises
     SidebandError for content that cannot be counted in the regions.
     """
     count = estimate(content, choice.regions)  # Before wider bins can hide a negative one.
@@ -182,12 +189,15 @@ def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> 
             return None
 
     shapes: dict[str, Any] = {"background": choice.background_shape, "order": choice.order}
-    peak = attempt(
-        "fit of peak and background",
-        lambda: fit_peak(
+
+    def peak_in_window() -> PeakFit:
+        fitted = fit_peak(
             content, choice.fit_range, choice.start, signal=choice.signal_shape, **shapes
-        ),
-    )
+        )
+        require_in_window(fitted, choice.regions.signal)
+        return fitted
+
+    peak = attempt("fit of peak and background", peak_in_window)
     cdf = None if peak is None else peak.signal_cdf
     return PeakReport(
         source=source,

@@ -17,6 +17,7 @@ from analysis.postprocess.sidebands import (
     SidebandError,
     SidebandRegions,
     Window,
+    coefficients,
     estimate,
 )
 from analysis.validation import Strict, faults
@@ -103,8 +104,11 @@ def scan(
 
     A method is one of the counts or a background shape of the sideband fit; the first one with
     `regions` themselves is the nominal choice. With the cumulative distribution of the signal the
-    results are those of the whole peak and windows can be compared; without it, a narrower window
-    holds fewer signal events by itself. A choice that gives no result is listed with the reason.
+    results are those of the whole peak and windows can be compared (that the bands hold a part of the
+    peak is corrected for in counts, not in fits); without it, a narrower window holds fewer signal
+    events by itself. A choice that gives no result is listed with the reason; the
+    second of two counts that are one number (of bands equally far from the window) is left out, as it
+    would be no other choice.
     Raises SidebandError if the nominal choice gives none, or if the step is not positive.
     """
     if not step > 0:
@@ -114,10 +118,21 @@ def scan(
     rows, failed = [_row(content, regions, step, *first, signal_cdf)], []
     for change, method in choices:
         try:
+            if _is_other_count(_moved(regions, change.edges, step), method, methods):
+                continue
             rows.append(_row(content, regions, step, change, method, signal_cdf))
         except SidebandError as fault:
             failed.append(f"{change.choice}, {method}: {fault}")
     return Scan(rows=tuple(rows), failed=tuple(failed), corrected=signal_cdf is not None)
+
+
+def _is_other_count(regions: SidebandRegions, method: str, methods: tuple[str, ...]) -> bool:
+    """Whether an earlier one of the methods weighs the bands in the same way."""
+    if method not in _COUNTS:
+        return False
+    earlier = [name for name in methods[: methods.index(method)] if name in _COUNTS]
+    weights = coefficients(regions, _COUNTS[method])
+    return any(np.allclose(coefficients(regions, _COUNTS[name]), weights) for name in earlier)
 
 
 def _row(
@@ -138,7 +153,11 @@ def _row(
         value, error, leakage = fit.signal.value, fit.signal.error, 0.0
     if signal_cdf is not None:
         contained = signal_cdf(moved.signal.high) - signal_cdf(moved.signal.low)
-        value, error = (number / (contained * (1 - leakage)) for number in (value, error))
+        left = contained * (1 - leakage)
+        if not left > 0:
+            msg = f"the bands hold as much of the signal as the window {moved.signal}"
+            raise SidebandError(msg)
+        value, error = value / left, error / left
     return ScanRow(choice=change.choice, method=method, regions=moved, signal=value, error=error)
 
 

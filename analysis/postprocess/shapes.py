@@ -26,6 +26,9 @@ Function = Callable[[Array, Window, Array], Array]
 
 MAX_ORDER = 8
 
+_POINTS = 2001
+"""Of the grids of numerical integrals."""
+
 
 class Parameter(NamedTuple):
     """Where a parameter starts and what it may be."""
@@ -199,14 +202,29 @@ def _voigt(start: PeakStart, window: Window) -> Shape:
         *_position_and_width(start, window),
         Parameter("gamma", start.width / 2, (start.width / 100, 5 * start.width)),
     )
-    return Shape("voigt", parameters, density, _integrated(density))
+
+    def integral(x: Array, window: Window, p: Array) -> Array:
+        """Simpson's rule on a grid that is fine at the peak, however wide the interval is."""
+        position, scale = p[0], p[1] + p[2]
+
+        def place(x: Array) -> Array:
+            result: Array = np.arcsinh((x - position) / scale)
+            return result
+
+        low, high = place(np.array(window))
+        grid = np.linspace(low, high, _POINTS)
+        values = density(position + scale * np.sinh(grid), window, p) * scale * np.cosh(grid)
+        result: Array = np.interp(place(x), grid, cumulative_simpson(values, x=grid, initial=0))
+        return result
+
+    return Shape("voigt", parameters, density, integral)
 
 
-def _integrated(density: Function, points: int = 2001) -> Function:
+def _integrated(density: Function) -> Function:
     """The integral of a density that has none in closed form, by Simpson's rule on a fine grid."""
 
     def integral(x: Array, window: Window, p: Array) -> Array:
-        grid = np.linspace(window.low, window.high, points)
+        grid = np.linspace(window.low, window.high, _POINTS)
         cumulative = cumulative_simpson(density(grid, window, p), x=grid, initial=0)
         result: Array = np.interp(x, grid, cumulative)
         return result

@@ -112,12 +112,19 @@ def finite(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
-    """Values (and weights) in the window. Raises SidebandError for values that are not finite."""
+    """Values (and weights) in the window.
+
+    Raises SidebandError for values or weights that are not finite, or not one weight a value.
+    """
     array = finite(values)
     inside = (array >= window.low) & (array < window.high)
     if weights is None:
         return Count(float(np.sum(inside)), float(np.sum(inside)))
-    chosen = np.asarray(weights, dtype=np.float64)[inside]
+    weight = finite(weights)
+    if weight.shape != array.shape:
+        msg = f"{weight.size} weights for {array.size} values"
+        raise SidebandError(msg)
+    chosen = weight[inside]
     return Count(float(np.sum(chosen)), float(np.sum(chosen**2)))
 
 
@@ -133,8 +140,12 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     """The bins of a one-dimensional histogram that make up the window.
 
     Raises SidebandError if the window leaves the axis or cuts a bin, for bins that are negative or
-    not finite, and for a histogram without counts or variances.
+    not finite, in content or variance, and for a histogram without counts or variances, or of more
+    than one axis.
     """
+    if histogram.ndim != 1:
+        msg = f"the histogram has {histogram.ndim} axes, not one"
+        raise SidebandError(msg)
     if histogram.kind != "COUNT":
         msg = "the histogram holds means, not counts"
         raise SidebandError(msg)
@@ -151,14 +162,17 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     if variances is None:
         msg = "the histogram has no variances: fill it with weighted storage"
         raise SidebandError(msg)
-    values = histogram.values()[first:last]
-    if not np.all(np.isfinite(values)):
+    values, variances = histogram.values()[first:last], variances[first:last]
+    if not np.all(np.isfinite(values) & np.isfinite(variances)):
         msg = f"region {window} has bins that are not finite"
         raise SidebandError(msg)
     if np.any(values < 0):
         msg = f"region {window} has negative bins: no counts to estimate a background from"
         raise SidebandError(msg)
-    return Bins(edges[first : last + 1], values, variances[first:last])
+    if np.any(variances < 0):
+        msg = f"region {window} has bins of negative variance: they have no error"
+        raise SidebandError(msg)
+    return Bins(edges[first : last + 1], values, variances)
 
 
 def count_histogram(histogram: Hist, window: Window) -> Count:
@@ -178,6 +192,7 @@ def estimate(
     """Signal in the window of `regions`, from a histogram or from unbinned values.
 
     `signal_cdf` is the cumulative distribution of the signal alone: with it the leakage is reported.
+    Raises SidebandError for content that cannot be counted, and for a signal outside of the window.
     """
 
     def count(window: Window) -> Count:
@@ -186,7 +201,7 @@ def estimate(
         return count_values(content, window, weights)
 
     lower, window, upper = count(regions.lower), count(regions.signal), count(regions.upper)
-    from_lower, from_upper = _coefficients(regions, method)
+    from_lower, from_upper = coefficients(regions, method)
     background = from_lower * lower.value + from_upper * upper.value
     variance = from_lower**2 * lower.variance + from_upper**2 * upper.variance
     return SidebandResult(
@@ -201,7 +216,7 @@ def estimate(
     )
 
 
-def _coefficients(regions: SidebandRegions, method: Method) -> tuple[float, float]:
+def coefficients(regions: SidebandRegions, method: Method) -> tuple[float, float]:
     """Background in the window for one event in the lower and one in the upper band."""
     lower, signal, upper = regions.lower, regions.signal, regions.upper
     share = 0.5
@@ -217,5 +232,8 @@ def _leakage(
         signal_cdf(window.high) - signal_cdf(window.low)
         for window in (regions.lower, regions.signal, regions.upper)
     ]
-    from_lower, from_upper = _coefficients(regions, method)
+    if not parts[1] > 0:
+        msg = f"the signal has no part in the window {regions.signal}"
+        raise SidebandError(msg)
+    from_lower, from_upper = coefficients(regions, method)
     return (from_lower * parts[0] + from_upper * parts[2]) / parts[1]

@@ -14,7 +14,13 @@ from hist import Hist
 
 from analysis.config import TopPeak
 from analysis.metadata import NOMINAL
-from analysis.postprocess.fits import PeakFit, SidebandFit, fit_peak, fit_sidebands
+from analysis.postprocess.fits import (
+    PeakFit,
+    SidebandFit,
+    fit_peak,
+    fit_sidebands,
+    require_in_window,
+)
 from analysis.postprocess.minimise import FitError
 from analysis.postprocess.obstacles import require_windows
 from analysis.postprocess.shapes import PeakStart
@@ -26,8 +32,6 @@ from analysis.validation import Strict
 REGION = "4j2b"
 SIGNAL = "ttbar"
 PREDICTION = "prediction"
-LEAST_INSIDE = 0.5
-"""Part of a fitted peak that the window has at least."""
 
 _BACKGROUND = "bernstein"
 
@@ -189,24 +193,12 @@ def _fits(content: Hist, settings: TopPeak) -> TopPeakFit:
             order=order,
             minos=("signal", "position"),
         )
-        _require_peak(fitted, window)
+        if fitted.goodness.ndf < 1:
+            msg = "peak fit: no more bins with events than parameters"
+            raise FitError(msg)
+        require_in_window(fitted, window)
         return fitted
 
     peak = attempt(peak_in_window)
     bands = attempt(lambda: fit_sidebands(content, regions, background=_BACKGROUND, order=order))
     return TopPeakFit(peak=peak, bands=bands, failed=tuple(failed))
-
-
-def _require_peak(fitted: PeakFit, window: Window) -> None:
-    """Raises FitError for a fit whose curve is not the peak in the window: few events give such."""
-    position = fitted.parameters["position"].value
-    inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
-    if fitted.goodness.ndf < 1:
-        msg = "peak fit: no more bins with events than parameters"
-        raise FitError(msg)
-    if not window.low < position < window.high or inside < LEAST_INSIDE:
-        msg = (
-            f"peak fit: what it found, at {position:.0f} GeV with {inside:.0%} inside of {window} GeV, "
-            "is not the peak"
-        )
-        raise FitError(msg)

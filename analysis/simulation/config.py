@@ -259,8 +259,11 @@ def detector_with(assignments: list[str]) -> DetectorConfig:
         name, separator, value = assignment.partition("=")
         group, _, key = name.strip().partition(".")
         known = [f"{g}.{k}" for g, values in content.items() for k in values]
-        if not separator or name.strip() not in known:
+        if name.strip() not in known:
             msg = f"unknown setting {assignment!r}: {did_you_mean(name, known)}"
+            raise SimulationError(msg)
+        if not separator:
+            msg = f"setting {assignment!r} has no value: expected {name.strip()}=NUMBER"
             raise SimulationError(msg)
         try:
             content[group][key] = json.loads(value)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hist import Hist
 from matplotlib import pyplot as plt
 from numpy.random import default_rng
 
@@ -67,3 +68,18 @@ def test_background_line_is_the_density_in_the_bands(figures: Any, values: Any) 
     line = next(a for a in figures["count"].axes[0].lines if a.get_label() == "Background")
     expected = estimate(values, REGIONS).background / 0.2 * (RANGE.width / 60)
     assert line.get_ydata() == pytest.approx([expected, expected])
+
+
+def test_bins_of_other_widths_are_drawn_in_that_of_the_first() -> None:
+    """Flat in the mass: flat in the figure, and on the curves, which are per width of the first bin."""
+    edges = np.concatenate([np.linspace(2.6, 3.0, 9), np.linspace(3.1, 3.6, 6)])
+    content = Hist.new.Var(edges).Weight()
+    content.values()[:] = content.variances()[:] = 1000 * np.diff(edges)
+    with style():
+        axes = sideband_figure(content, fit_sidebands(content, REGIONS), CAPTION).axes[0]
+        points = axes.containers[0].lines[0].get_ydata()
+        curve = next(line for line in axes.lines if line.get_label() == "Fit of the bands")
+    assert points == pytest.approx([50] * len(points))
+    assert curve.get_ydata() == pytest.approx([50] * 1000, rel=1e-3)
+    assert axes.get_ylim()[1] == pytest.approx(1.5 * (50 + 50**0.5))
+    plt.close("all")

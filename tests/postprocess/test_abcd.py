@@ -217,6 +217,25 @@ def test_histograms_without_an_estimate(histogram: Hist, said: str) -> None:
         count_plane(histogram, X, Y)
 
 
+@pytest.mark.parametrize(
+    ("a", "others", "message"),
+    [(0.0, 0.0, "no region has a variance"), (-1.0, 5.0, "region A has a negative variance")],
+)
+def test_a_closure_without_an_error_has_no_pull(a: float, others: float, message: str) -> None:
+    observed = Yields(Count(10, a), *[Count(10, others)] * 3)
+    with pytest.raises(AbcdError, match=message):
+        closure(observed)
+
+
+@pytest.mark.parametrize("what", ["contamination", "signal"])
+def test_what_is_negative_has_no_likelihood(what: str) -> None:
+    """It was left out of the workspace: 400 events in A where the count has 440."""
+    negative = Yields(Count(0, 0), Count(-20, 10), Count(0, 0), Count(0, 0))
+    assert predict(counts(500, 200, 100, 50), negative).background == pytest.approx(440)
+    with pytest.raises(AbcdError, match=rf"{what} in region B is negative \(-20\)"):
+        workspace(counts(500, 200, 100, 50), **{what: negative})
+
+
 def test_weighted_data_have_no_likelihood() -> None:
     with pytest.raises(AbcdError, match="weighted"):
         workspace(Yields(*[Count(10, 5)] * 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,21 @@ def test_integral_is_that_of_the_density(name: str) -> None:
     assert shape.integral(np.array([RANGE.low]), RANGE, parameters)[0] == pytest.approx(
         0, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_the_integral_of_a_narrow_peak_in_a_wide_range(name: str) -> None:
+    """Half of it and all of it; a grid as wide as the peak was off by 4 % for a Voigt profile."""
+    wide = Window(2, 120)
+    shape = signal_shape(name, PeakStart(3.09, 0.03), wide)
+    values = np.array([parameter.start for parameter in shape.parameters])
+    edges = [wide.low, *(3.09 + 0.03 * np.array([-9, -3, 0, 3, 9])), 10, wide.high]
+    parts = [
+        integrate.quad(lambda x: shape.density(np.array([x]), wide, values)[0], *pair)[0]
+        for pair in itertools.pairwise(edges)
+    ]
+    found = shape.integral(np.array(edges), wide, values)
+    assert found == pytest.approx([0, *np.cumsum(parts)], rel=2e-5)
 
 
 def test_flat_limits_of_the_closed_forms() -> None:
@@ -196,6 +212,36 @@ def test_f_test_finds_the_order() -> None:
     assert fit_sidebands(parabola, REGIONS, background="chebyshev").order == 2
 
 
+def test_f_test_compares_the_same_bins() -> None:
+    """An exponential too steep for order 2, which stopped there with 1261 ± 24 of 261 events: order
+    3 expects less in the upper band, whose bins then made fewer groups.
+    """
+    u = -np.log1p(-default_rng(5).random(3000) * -np.expm1(-8.0)) / 8.0
+    fit = fit_sidebands(filled(RANGE.low + u), REGIONS, background="bernstein")
+    assert fit.order is not None
+    assert fit.order > 4
+    assert abs(fit.background.value - 261) < 100
+
+
+def test_an_order_that_does_not_converge_is_passed_over() -> None:
+    """Order 2 does not, and order 1 has χ² = 423 with 17 degrees of freedom."""
+    u = -np.log1p(-default_rng(1).random(3000) * -np.expm1(-6.0)) / 6.0
+    content = filled(RANGE.low + u)
+    with pytest.raises(FitError):
+        fit_sidebands(content, REGIONS, background="chebyshev", order=2)
+    fit = fit_sidebands(content, REGIONS, background="chebyshev")
+    assert fit.order is not None
+    assert fit.order > 2
+    assert fit.goodness.chi2 < 60
+
+
+def test_a_background_may_be_cut_off_at_zero_in_the_whole_window() -> None:
+    """A polynomial on its way to the minimum: a number, or that the fit did not converge."""
+    u = -np.log1p(-default_rng(0).random(3000) * -np.expm1(-6.0)) / 6.0
+    with pytest.raises(FitError):
+        fit_sidebands(filled(RANGE.low + u), REGIONS, background="chebyshev", order=4)
+
+
 def test_f_test_by_hand() -> None:
     """F = (20 - 10) / 1 / (10 / 10) = 10 with 1 and 10 degrees of freedom: p = 0.0101."""
     simpler, richer = (Goodness(chi2=c, ndf=n, p_value=None) for c, n in ((20, 11), (10, 10)))
@@ -226,6 +272,54 @@ def test_result_is_read_back() -> None:
     ):
         assert type(fit).model_validate_json(fit.model_dump_json()) == fit
         assert str(fit.goodness) in str(fit)
+
+
+def steep(seed: int, n_signal: float, n_background: float, decay: float = 1.0) -> Hist:
+    """A peak at 4 over an exponential that leaves the upper bins empty."""
+    rng = default_rng(seed)
+    peak = rng.normal(4, 0.3, rng.poisson(n_signal))
+    background = rng.exponential(decay, rng.poisson(n_background))
+    return Hist.new.Reg(60, 0, 10).Weight().fill(np.concatenate([peak, background]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_peak_over_empty_bins_does_not_become_negative_without_end(seed: int) -> None:
+    """The likelihood of less than nothing in an empty bin has no bound: -2e8 events came out."""
+    content = steep(seed, 60, 300)
+    fit = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="gaussian", minos=())
+    assert abs(fit.signal.value - 60) < 5 * fit.signal.error < 150
+    assert min(fit.bins.expected) >= 0
+
+
+def test_a_peak_more_negative_than_there_is_gives_no_number() -> None:
+    with pytest.raises(FitError, match="negative, by more than there is"):
+        fit_peak(
+            steep(4, 0, 2000, 1.5), Window(0, 10), PeakStart(4, 0.3), signal="gaussian", minos=()
+        )
+
+
+def test_tails_that_the_data_do_not_determine_leave_the_errors_right() -> None:
+    """Nothing depends on the power of a tail that begins beyond the data: minuit's covariance then
+    was that of 292 ± 2 signal events, and of 2300 ± 3 events in all.
+    """
+    rng = default_rng(1)
+    values = np.concatenate([rng.normal(4, 0.3, 300), rng.exponential(1.5, 2000)])
+    content = Hist.new.Reg(100, 0, 10).Weight().fill(values)
+    fit = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="double_crystal_ball")
+    simple = fit_peak(content, Window(0, 10), PeakStart(4, 0.3), signal="gaussian")
+    assert fit.signal.error == pytest.approx(simple.signal.error, rel=0.2)
+    covariance = fit.correlation[0][1] * fit.signal.error * fit.background.error
+    variance = fit.signal.error**2 + fit.background.error**2 + 2 * covariance
+    assert variance == pytest.approx(content.sum().value, rel=0.01)
+    assert set(fit.undetermined) >= {"tail_power_low"}
+    assert "not determined by the data: tail" in str(fit)
+
+
+def test_a_peak_at_the_end_of_the_range_can_be_drawn() -> None:
+    fit = fit_peak(sample(default_rng(3)), RANGE, START, signal="gaussian")
+    there = fit.parameters["position"].model_copy(update={"value": RANGE.low})
+    fit = fit.model_copy(update={"parameters": fit.parameters | {"position": there}})
+    assert fit.signal_cdf(RANGE.high) == pytest.approx(1)
 
 
 def pulls(run: Callable[[Any], tuple[float, float]], truth: float, **yields: float) -> Any:
@@ -270,6 +364,8 @@ def test_linear_interpolation_is_biased_under_a_curved_background() -> None:
 
 
 HISTOGRAM = filled(sample(default_rng(11)))
+WITHOUT_VARIANCE = HISTOGRAM.copy()
+WITHOUT_VARIANCE.view()["variance"][25] = 0.0
 
 
 @pytest.mark.parametrize(
@@ -287,6 +383,7 @@ HISTOGRAM = filled(sample(default_rng(11)))
         ),
         (lambda: fit_peak(HISTOGRAM, Window(2.61, 3.6), START), "cuts the bin"),
         (lambda: fit_peak(HISTOGRAM, Window(2.0, 3.6), START), "begins below the axis"),
+        (lambda: fit_peak(WITHOUT_VARIANCE, RANGE, START), "a content without variance"),
         (lambda: fit_peak(filled([]), RANGE, START), "all bins are empty"),
         (lambda: fit_peak(filled([3.1] * 9), RANGE, START), "1 bins with entries are too few"),
         (lambda: fit_peak([3.1, 3.2], RANGE, START), "2 values are too few"),

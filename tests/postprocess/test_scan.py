@@ -58,6 +58,30 @@ def test_spread_by_hand() -> None:
     assert result.largest.signal == 6.0
 
 
+def test_two_names_of_one_number_are_one_choice() -> None:
+    """Average and linear differ only where the bands are not equally far from the window."""
+    result = scan(flat_with_peak(), REGIONS, 0.25, methods=COUNTS)
+    seen = [(row.choice, row.method) for row in result.rows]
+    assert ("nominal", "linear") not in seen
+    assert ("window lower", "linear") in seen
+    assert len(seen) == 11 + 4
+    assert not result.failed
+    for row in result.rows:
+        first, second = row.regions.signal.low, row.regions.signal.high
+        equal = first - row.regions.lower.low == pytest.approx(row.regions.upper.high - second)
+        assert not (equal and row.method == "linear")
+
+
+def test_a_peak_that_the_bands_hold_as_well_corrects_nothing() -> None:
+    """A flat "peak" is all background to the count: no factor brings it back."""
+    span = REGIONS.upper.high - REGIONS.lower.low
+    with pytest.raises(SidebandError, match="as much of the signal as the window"):
+        scan(
+            flat_with_peak(), REGIONS, 0.25, methods=COUNTS,
+            signal_cdf=lambda x: (x - REGIONS.lower.low) / span,
+        )  # fmt: skip
+
+
 def test_every_change_moves_the_regions() -> None:
     result = scan(flat_with_peak(), REGIONS, 0.25)
     regions = [row.regions for row in result.rows if row.method == "average"]

@@ -174,6 +174,40 @@ def test_values_that_give_no_estimate() -> None:
         count_histogram(unknown, Window(2.6, 3.5))
 
 
+@pytest.mark.parametrize(
+    ("variance", "message"),
+    [
+        (np.nan, "bins that are not finite"),
+        (-4.0, "bins of negative variance"),
+    ],
+)
+def test_a_variance_that_is_none_gives_no_error(variance: float, message: str) -> None:
+    content = filled([2.9, 3.1, 3.1, 3.3], bins=36)
+    content.view()["variance"][content.axes[0].index(3.1)] = variance
+    with pytest.raises(SidebandError, match=message):
+        estimate(content, JPSI)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [([1.0, np.inf], "1 of 2 values are not finite"), ([1.0], "1 weights for 2 values")],
+)
+def test_weights_that_give_no_estimate(weights: list[float], message: str) -> None:
+    with pytest.raises(SidebandError, match=message):
+        estimate([2.9, 3.1], JPSI, weights=weights)
+
+
+def test_a_histogram_of_two_axes_is_refused() -> None:
+    plane = Hist.new.Reg(30, 2.6, 3.5).Reg(2, 0, 2).Weight().fill([3.1], [1])
+    with pytest.raises(SidebandError, match="has 2 axes, not one"):
+        estimate(plane, JPSI)
+
+
+def test_a_signal_elsewhere_has_no_leakage() -> None:
+    with pytest.raises(SidebandError, match="the signal has no part in the window"):
+        estimate([3.1] * 100, JPSI, signal_cdf=norm(9.0, 0.01).cdf)
+
+
 def test_an_edge_belongs_to_the_window_above_it() -> None:
     assert count_values([3.0, 3.2, 3.2], Window(3.0, 3.2)).value == 1
     assert count_values([3.0, 3.2, 3.2], Window(3.2, 3.4)).value == 2

@@ -147,7 +147,7 @@ def test_mantissa_truncation_keeps_the_precision_asked_for():
     ("setting", "said"),
     [
         ("jet.scal=1.0", "did you mean 'jet.scale'"),
-        ("jet.scale", "unknown setting"),
+        ("jet.scale", "has no value: expected jet.scale=NUMBER"),
         ("jet.scale=abc", "not a number"),
         ("jet.scale=-1", "jet.scale"),
     ],
