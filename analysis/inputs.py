@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,6 +45,8 @@ PAIR_CHARGES = {"pp": False, "mm": False, "pm": True, "mp": True}
 """Charges of the two muons -> whether they are opposite."""
 
 _ENDINGS = (".root", ".zip")
+
+logger = logging.getLogger(__name__)
 
 
 class InputError(AnalysisError):
@@ -123,10 +126,17 @@ def read_csv(path: Path | str, *, any_charge: bool = False) -> NDArray[np.floati
         msg = f"{path}: no pair of opposite charge in {len(pairs)} lines"
         raise InputError(msg)
     try:
-        return mass_of(selected)
+        masses = mass_of(selected)
     except DimuonError as error:
         msg = f"{path}: {error}"
         raise InputError(msg) from error
+    impossible = int(np.sum(masses < 0))
+    if impossible:
+        logger.warning(
+            "%s: %d of %d pairs have more momentum than energy: they are in no window",
+            path, impossible, len(masses),
+        )  # fmt: skip
+    return masses
 
 
 def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
@@ -204,6 +214,8 @@ def _of_catalogue(
 ) -> Masses:
     collisions = [name for name, d in catalogue.datasets.items() if not d.is_simulation]
     chosen = catalogue.select(datasets or collisions or None)
+    if not (datasets or collisions):
+        logger.warning("%s: no collision data; simulated events are added up, each as one", source)
     result = run(processor, chosen, execution=execution, catalogue_path=source)
     result.ledger.require_complete()
     total = sum(output["observable"].project("mass") for output in result.output.values())

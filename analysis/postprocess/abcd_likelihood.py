@@ -41,7 +41,8 @@ def workspace(
     """A HistFactory workspace (JSON schema 1.0.0); its parameter of interest scales `signal`.
 
     Without a signal it is one event in A. Data have to be counts. Raises AbcdError as `predict`, for
-    data that are weighted, and for contamination or signal that are negative.
+    data that are weighted, and for contamination or signal that are negative or as uncertain as they
+    are large.
     """
     for name, count in zip("ABCD", observed, strict=True):
         if not math.isclose(count.value, count.variance):
@@ -52,6 +53,14 @@ def workspace(
         for name, count in zip("ABCD", yields, strict=True):
             if count.value < 0:
                 msg = f"the {what} in region {name} is negative ({count.value:g}): no likelihood has it"
+                raise AbcdError(msg)
+            if 0 < count.value <= math.sqrt(count.variance):
+                # Factors are interpolated exponentially: one standard deviation down must be above 0.
+                error = math.sqrt(count.variance)
+                msg = (
+                    f"the {what} in region {name}, {count.value:g} ± {error:g}, is too uncertain for a "
+                    "likelihood: the formula takes it"
+                )
                 raise AbcdError(msg)
     estimate = predict(observed, contamination)
     left = [data.value - other.value for data, other in zip(observed, contamination, strict=True)]
@@ -132,8 +141,7 @@ def _simulated(
 
 
 def _relative(count: Count) -> float:
-    # normsys interpolates exponentially: the factor must stay positive.
-    return min(math.sqrt(count.variance) / count.value, 0.99)
+    return math.sqrt(count.variance) / count.value
 
 
 def _without_signal(channel: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,22 @@ def test_the_bundled_sample_gives_its_true_number(results: Path) -> None:
     assert abs(report.counts[0].signal - in_window) < 2 * report.counts[0].background_error
 
 
+def test_a_catalogue_of_simulation_alone_is_added_up_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.loads(DIMUON_SAMPLE.read_text())
+    del content["datasets"]["data__dimuon"]
+    content["base"] = str(DIMUON_SAMPLE.parent)
+    path = tmp_path / "simulation.json"
+    path.write_text(json.dumps(content))
+    total = read_masses(path).content.sum(flow=True).value
+    assert "no collision data; simulated events are added up" in caplog.text
+    caplog.clear()
+    parts = [read_masses(path, datasets=[name]) for name in content["datasets"]]
+    assert total == sum(part.content.sum(flow=True).value for part in parts)
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("source", ["ok.csv", "h.root:peaks/mass", "h.zip:x/mass", "h.zip:y"])
 def test_every_input_gives_the_same(folder: Path, source: str) -> None:
     masses = read_masses(f"{folder}/{source}")
@@ -155,6 +171,13 @@ def test_a_pair_a_line_as_in_the_file_of_the_lesson(tmp_path: Path, header: str)
     path.write_text(header + PAIRS)
     assert read_csv(path) == pytest.approx([4.0, 3.1])
     assert read_csv(path, any_charge=True) == pytest.approx([4.0, 12.0, 3.0, 3.1])
+
+
+def test_pairs_that_have_no_mass_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("5,3,0,0,pm\n3,5,0,0,pm\n")
+    assert read_csv(path) == pytest.approx([4.0, -4.0])
+    assert "1 of 2 pairs have more momentum than energy" in caplog.text
 
 
 def test_other_columns_of_pairs_in_any_order(tmp_path: Path) -> None:

@@ -236,6 +236,14 @@ def test_what_is_negative_has_no_likelihood(what: str) -> None:
         workspace(counts(500, 200, 100, 50), **{what: negative})
 
 
+@pytest.mark.parametrize("what", ["contamination", "signal"])
+def test_what_is_too_uncertain_has_no_likelihood(what: str) -> None:
+    """Its error was taken for 99 %, without a word."""
+    uncertain = Yields(Count(0, 0), Count(2, 9), Count(0, 0), Count(0, 0))
+    with pytest.raises(AbcdError, match=f"{what} in region B, 2 ± 3, is too uncertain"):
+        workspace(counts(500, 200, 100, 50), **{what: uncertain})
+
+
 def test_weighted_data_have_no_likelihood() -> None:
     with pytest.raises(AbcdError, match="weighted"):
         workspace(Yields(*[Count(10, 5)] * 4))
