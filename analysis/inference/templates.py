@@ -90,8 +90,7 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     }
     scaling = results.normalisation
     made = _templates(histograms, config, scaling.cross_sections_pb, "the normalised run")
-    incomplete = [] if scaling.complete else [f"incomplete: {scaling.missing}"]
-    return made._replace(notes=[*incomplete, *scaling.remarks, *made.notes])
+    return made._replace(notes=[*scaling.notes, *made.notes])
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:
