@@ -276,13 +276,11 @@ def _plane(normalised: Normalised, folder: Path) -> Hist:
     return normalised.histograms[name]
 
 
-def estimate_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
+def estimate_multijet(folder: Path, normalised: Normalised) -> dict[str, multijet.RegionEstimate]:
     """Estimate the multijet background of the muon channel by ABCD, and write it; region by region.
 
-    Raises OutputError without normalised histograms or without the plane; AbcdError for cuts that are
-    no edges of it.
+    Raises OutputError without the plane, AbcdError for cuts that are no edges of it.
     """
-    normalised = load_normalised(folder)
     plane = _plane(normalised, folder)
     config = normalised.config
     estimates = {

@@ -30,8 +30,8 @@ def abcd(folder: Path, tables: bool = True) -> None:
     from analysis.postprocess.multijet import estimate_table, verdicts
     from analysis.tables import show
 
-    estimates = results.estimate_multijet(folder)
     normalised = results.load_normalised(folder)
+    estimates = results.estimate_multijet(folder, normalised)
     make_figures(normalised, estimates, folder / results.FIGURES)
     if not tables:
         return

@@ -197,7 +197,10 @@ def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> 
 
 
 def subtracted(plane: Hist, region: str) -> Hist | None:
-    """Data less prompt leptons, of a histogram by region and process; the simulated multijet events without data."""
+    """Data less prompt leptons, of a histogram by region and process.
+
+    Without data, the simulated multijet events; None where there are none either.
+    """
     processes = list(plane.axes["process"])
     chosen = DATA if DATA in processes else MULTIJET
     if chosen not in processes:

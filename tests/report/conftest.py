@@ -32,7 +32,8 @@ def finished(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With every stage."""
     folder = tmp_path_factory.mktemp("report") / "finished"
     shutil.copytree(processed, folder)
-    results.top_peak(folder, results.normalise(folder))
-    results.estimate_multijet(folder)
+    normalised = results.normalise(folder)
+    results.top_peak(folder, normalised)
+    results.estimate_multijet(folder, normalised)
     fit_report.write(measure(shapes(), cross_section_pb=831.76), folder)
     return folder
