@@ -145,11 +145,12 @@ def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
     Raises ValueError for a charge that is not finite, as that is neither.
     """
     values = np.loadtxt(lines, delimiter=",", usecols=columns, ndmin=2)
-    if not np.all(np.isfinite(values[:, 4::5])):
+    by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
+    columns_of = {name: by_muon[..., i] for i, name in enumerate(CSV_COLUMNS)}
+    if not np.all(np.isfinite(columns_of["charge"])):
         msg = "a charge is not finite: expected 1 or -1"
         raise ValueError(msg)
-    by_muon = values.reshape(len(values), 2, len(CSV_COLUMNS))
-    muons = _vectors({n: ak.from_regular(by_muon[..., i]) for i, n in enumerate(CSV_COLUMNS)})
+    muons = _vectors({name: ak.from_regular(column) for name, column in columns_of.items()})
     return muons[:, 0] + muons[:, 1], opposite_sign(muons)
 
 

@@ -298,8 +298,8 @@ def fit_peak(
     return _with_order(fit, background, order)
 
 
-def require_in_window(fitted: PeakFit, window: Window) -> None:
-    """Raises FitError for a fit whose curve is not the peak in the window: few events give such."""
+def in_window(fitted: PeakFit, window: Window) -> PeakFit:
+    """The fit itself. Raises FitError if its curve is not the peak in the window: few events give such."""
     position = fitted.parameters["position"].value
     inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
     if not window.low < position < window.high or inside < LEAST_INSIDE:
@@ -308,6 +308,7 @@ def require_in_window(fitted: PeakFit, window: Window) -> None:
             "the peak"
         )
         raise FitError(msg)
+    return fitted
 
 
 def fit_sidebands(

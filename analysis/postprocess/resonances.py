@@ -18,7 +18,7 @@ from analysis.postprocess.fits import (
     SidebandFit,
     fit_peak,
     fit_sidebands,
-    require_in_window,
+    in_window,
 )
 from analysis.postprocess.minimise import FitError
 from analysis.postprocess.scan import Scan, scan
@@ -189,15 +189,13 @@ def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> 
             return None
 
     shapes: dict[str, Any] = {"background": choice.background_shape, "order": choice.order}
-
-    def peak_in_window() -> PeakFit:
-        fitted = fit_peak(
-            content, choice.fit_range, choice.start, signal=choice.signal_shape, **shapes
-        )
-        require_in_window(fitted, choice.regions.signal)
-        return fitted
-
-    peak = attempt("fit of peak and background", peak_in_window)
+    peak = attempt(
+        "fit of peak and background",
+        lambda: in_window(
+            fit_peak(content, choice.fit_range, choice.start, signal=choice.signal_shape, **shapes),
+            choice.regions.signal,
+        ),
+    )
     cdf = None if peak is None else peak.signal_cdf
     return PeakReport(
         source=source,

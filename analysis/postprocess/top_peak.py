@@ -19,7 +19,7 @@ from analysis.postprocess.fits import (
     SidebandFit,
     fit_peak,
     fit_sidebands,
-    require_in_window,
+    in_window,
 )
 from analysis.postprocess.minimise import FitError
 from analysis.postprocess.obstacles import require_windows
@@ -196,8 +196,7 @@ def _fits(content: Hist, settings: TopPeak) -> TopPeakFit:
         if fitted.goodness.ndf < 1:
             msg = "peak fit: no more bins with events than parameters"
             raise FitError(msg)
-        require_in_window(fitted, window)
-        return fitted
+        return in_window(fitted, window)
 
     peak = attempt(peak_in_window)
     bands = attempt(lambda: fit_sidebands(content, regions, background=_BACKGROUND, order=order))
