@@ -137,9 +137,10 @@ def normalisation(
     """The factors for a run.
 
     `luminosity_ipb` (of all the data in the catalogue) and `cross_sections_pb` (by dataset or
-    process), numbers or texts with a unit, take the place of the ledger's. A cross section that is given is the one to scale to:
-    the k-factor of the ledger goes with the cross section there, and is not applied to it. Raises IncompleteError for a run that is not complete,
-    unless that is allowed; NormalisationError where something is needed and not known.
+    process), numbers or texts with a unit, take the place of the ledger's. A cross section that is given
+    is the one to scale to: the k-factor of the ledger goes with the cross section there, and is not
+    applied to it. Raises IncompleteError for a run that is not complete, unless that is allowed;
+    NormalisationError where something is needed and not known, and for a number that is none.
     """
     if not allow_incomplete:
         ledger.require_complete()
