@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from analysis.digests import short_digest
-from analysis.errors import ConfigError, did_you_mean
-from analysis.validation import Strict, faults
+from analysis.common.errors import ConfigError, did_you_mean
+from analysis.common.files import short_digest
+from analysis.common.strict import Strict, faults
 
 _Model = TypeVar("_Model", bound=Strict)
 

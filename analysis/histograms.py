@@ -18,10 +18,10 @@ import uhi.io.zip
 import uproot
 from hist import Hist
 
+from analysis.common.errors import OutputError
+from analysis.common.files import atomic
 from analysis.config import Binning
-from analysis.errors import OutputError
-from analysis.files import atomic
-from analysis.metadata import NOMINAL
+from analysis.datasets.sample import NOMINAL
 
 Histograms = dict[str, Hist]
 """Name -> histogram; a `/` in a name makes folders in a saved file."""

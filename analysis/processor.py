@@ -10,15 +10,19 @@ import numpy as np
 from coffea.processor import ProcessorABC
 from hist import Hist
 
-from analysis import channels, control, histograms, multijet, objects, systematics
-from analysis.channels import Channels
+from analysis import histograms
 from analysis.config import AnalysisConfig
+from analysis.datasets.sample import CHANNELS, SampleInfo
 from analysis.histograms import Numbered
-from analysis.metadata import CHANNELS, SampleInfo
-from analysis.objects import Jets, Leptons
-from analysis.reconstruction import Bools, Ints, JetSums, leading_pt
-from analysis.regions import REGIONS
-from analysis.systematics import Selected, Weights
+from analysis.selection import channels, objects
+from analysis.selection import control_plots as control
+from analysis.selection import isolation_plane as multijet
+from analysis.selection import variations as systematics
+from analysis.selection.channels import Channels
+from analysis.selection.kernels import Bools, Ints, JetSums, leading_pt
+from analysis.selection.objects import Jets, Leptons
+from analysis.selection.regions import REGIONS
+from analysis.selection.variations import Selected, Weights
 
 Output = dict[str, Any]
 

@@ -11,24 +11,25 @@ from hist import Hist
 from pydantic import TypeAdapter, ValidationError
 
 from analysis import histograms
+from analysis.common.errors import ConfigError, OutputError, did_you_mean
+from analysis.common.files import writable_folder, write_json, write_text
+from analysis.common.folders import LEDGER, WORKSPACE
+from analysis.common.strict import faults
+from analysis.common.tables import markdown
 from analysis.config import AnalysisConfig
-from analysis.errors import ConfigError, OutputError, did_you_mean
+from analysis.datasets.processes import PROCESS_LABELS
+from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import Ledger
-from analysis.files import writable_folder, write_json, write_text
-from analysis.folders import LEDGER, WORKSPACE
 from analysis.histograms import OBSERVABLE, Histograms
-from analysis.metadata import NOMINAL
-from analysis.multijet import CONTROL_SHAPE, PLANE
-from analysis.postprocess import multijet, normalisation
+from analysis.postprocess import normalisation
+from analysis.postprocess.abcd import multijet
 from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.yields import cutflow_table, yield_table
-from analysis.processes import PROCESS_LABELS
-from analysis.tables import markdown
-from analysis.validation import faults
+from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 # Of fits of peaks: what no other stage needs to import.
 if TYPE_CHECKING:
-    from analysis.postprocess.resonances import PeakReport
+    from analysis.dimuon.resonances import PeakReport
     from analysis.postprocess.top_peak import TopPeakResult
 
 logger = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ def load_multijet(folder: Path) -> dict[str, multijet.RegionEstimate]:
 
 def load_peak(folder: Path) -> PeakReport:
     """What `save_peak` left. Raises OutputError if there is none."""
-    from analysis.postprocess import resonances
+    from analysis.dimuon import resonances
 
     return load_stored(folder, SIDEBAND, resonances.PeakReport, "sideband")
 
@@ -231,7 +232,7 @@ def load_stored(
 
 def save_peak(folder: Path, report: PeakReport) -> None:
     """Write an estimate of a peak over its background: numbers, and in words with the scan's table."""
-    from analysis.postprocess.resonances import report_table
+    from analysis.dimuon.resonances import report_table
 
     lines = "\n".join(f"- {line}" for line in report.lines)
     table = markdown(*report_table(report))

@@ -16,18 +16,17 @@ import awkward as ak
 import numpy as np
 from coffea.processor import ProcessorABC
 
-from analysis import ntuples
-from analysis.catalogue import Catalogue, Dataset
+from analysis.common.errors import CatalogueError, OutputError
+from analysis.common.files import short_digest, writable_folder
 from analysis.config import AnalysisConfig
-from analysis.digests import short_digest
-from analysis.errors import CatalogueError, OutputError
+from analysis.datasets import ntuples
+from analysis.datasets.catalogue import Catalogue, Dataset
+from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
+from analysis.execution.checkpoints.provenance import selecting_code
 from analysis.execution.ledger import Ledger
-from analysis.execution.provenance import selecting_code
 from analysis.execution.runner import Execution, run
-from analysis.files import writable_folder
 from analysis.processor import TtbarAnalysis
 from analysis.results import HISTOGRAMS
-from analysis.skimmed import CATALOGUE, Skim, SkimmedDataset
 from schemas import AGCSchema
 
 EVENTS_PER_FILE = 500_000

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis.catalogue import Catalogue
-from analysis.execution import usage
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import Execution, run
+from analysis.execution.workers import usage
 from tests.execution.processors import Counting
 from tests.execution.small import EVENTS, make_files
 

@@ -22,10 +22,10 @@ import uproot
 from coffea.processor import accumulate
 from distributed import Client
 
-from analysis.catalogue import Catalogue
-from analysis.execution.cluster_settings import Local
-from analysis.execution.clusters import connected
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
+from analysis.execution.workers.cluster_settings import Local
+from analysis.execution.workers.clusters import connected
 from analysis.processor import TtbarAnalysis
 
 MERGED_AT_ONCE = 20

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from analysis import ntuples
+from analysis.datasets import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.generator import generate, silenced

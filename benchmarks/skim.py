@@ -22,7 +22,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from analysis.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import Execution
 from analysis.skim import make_skim
 from benchmarks import speed, speed_inputs, system

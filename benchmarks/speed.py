@@ -30,11 +30,11 @@ import numpy as np
 import uproot
 
 from analysis import histograms
-from analysis.catalogue import Catalogue, metadata
 from analysis.config import AnalysisConfig
-from analysis.execution import usage
+from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
+from analysis.execution.workers import usage
 from analysis.processor import TtbarAnalysis
 from benchmarks import speed_inputs, system
 from benchmarks.yardstick import Yardstick

@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from analysis.catalogue import Catalogue, Dataset
+from analysis.datasets.catalogue import Catalogue, Dataset
 from tests.ntuples import make_events, write
 
 MEAN_JETS = 7.5

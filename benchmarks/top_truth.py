@@ -19,8 +19,9 @@ from hist import Hist
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
+from analysis.common.tables import markdown
 from analysis.config import AnalysisConfig
-from analysis.metadata import NOMINAL
+from analysis.datasets.sample import NOMINAL
 from analysis.postprocess.top_peak import PREDICTION, REGION, SIGNAL, fit_top_peak
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
@@ -29,7 +30,6 @@ from analysis.simulation.observables import TAG, good_jets, one_lepton
 from analysis.simulation.particles import delta_r, kinematics, truth
 from analysis.simulation.processes import BY_NAME
 from analysis.simulation.response import respond
-from analysis.tables import markdown
 
 BLOCK = 1000
 HARD_PROCESS_OUTGOING = 23

@@ -16,9 +16,9 @@ from coffea.processor import ProcessorABC
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
-from analysis.metadata import CHANNELS
+from analysis.datasets.sample import CHANNELS
 from analysis.processor import TtbarAnalysis
-from analysis.systematics import JET_SHIFTS
+from analysis.selection.variations import JET_SHIFTS
 
 REGIONS = ("4j1b", "4j2b")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from analysis.catalogue import Catalogue
-from analysis.inventory import build
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.inventory import build
 from tests.ntuples import write_random
 
 # The same examples each time: a change that is innocent does not fail. `--hypothesis-profile=explore`

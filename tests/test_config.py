@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from analysis.common.errors import ConfigError
 from analysis.config import AnalysisConfig, load_config
-from analysis.errors import ConfigError
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -14,21 +14,23 @@ import hist
 import pytest
 import uproot
 
-from analysis import __version__, channels, results, systematics
-from analysis.catalogue import Catalogue
+from analysis import __version__, results
 from analysis.cli import main
 from analysis.config import AnalysisConfig
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.inventory import build
 from analysis.execution.runner import run
 from analysis.histograms import flatten
-from analysis.inference import report as fit_report
+from analysis.inference import tables as fit_tables
 from analysis.inference.config import InferenceConfig
 from analysis.inference.limit import read_signal
-from analysis.inventory import build
 from analysis.plotting import annotations
 from analysis.postprocess.normalisation import apply, normalisation, summed
 from analysis.postprocess.yields import region_yield
 from analysis.processor import TtbarAnalysis
 from analysis.results import load_normalised
+from analysis.selection import channels
+from analysis.selection import variations as systematics
 from tests.conftest import PROJECT
 from tests.inference.models import shapes, workspace
 from tests.ntuples import write_random
@@ -192,7 +194,7 @@ def test_templates_of_ones_own_are_fitted(tmp_path: Path, monkeypatch: pytest.Mo
     Path("mine.toml").write_text(marked("templates model"), encoding="utf-8")
     command = ["fit", "mine.root", "--model", "mine.toml", "--no-ranking", "--output", "out"]
     assert main([*command, "--quiet"]) == 0
-    fitted = fit_report.load(Path("out")).fit
+    fitted = fit_tables.load(Path("out")).fit
     # 4400 events where 4000 were predicted.
     assert fitted.value == pytest.approx(1.1, abs=2 * fitted.error)
     assert 0.01 < fitted.error < 0.2

@@ -9,8 +9,8 @@ import uproot
 from hist import Hist
 
 from analysis import histograms
+from analysis.common.errors import OutputError
 from analysis.config import Binning
-from analysis.errors import OutputError
 
 
 def filled() -> Hist:

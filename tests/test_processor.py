@@ -10,8 +10,8 @@ import pytest
 from coffea.nanoevents import NanoEventsFactory
 from coffea.nanoevents.trace import trace
 
+from analysis.common.errors import CatalogueError
 from analysis.config import AnalysisConfig
-from analysis.errors import CatalogueError
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema
 from tests import event_loop

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.catalogue import Catalogue
 from analysis.cli import main
 from analysis.config import AnalysisConfig
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.postprocess.normalisation import summed
 from analysis.processor import TtbarAnalysis
@@ -123,10 +123,10 @@ def test_datasets_of_ones_own_are_counted_and_processed(
 
 
 def test_a_variation_of_ones_own_is_filled(catalogue: Catalogue) -> None:
-    weights = importlib.import_module("analysis.systematics").WEIGHTS
+    weights = importlib.import_module("analysis.selection.variations").WEIGHTS
     before = dict(weights)
     try:
-        exec(marked("analysis.systematics"), {"WEIGHTS": weights})  # noqa: S102
+        exec(marked("analysis.selection.variations"), {"WEIGHTS": weights})  # noqa: S102
         output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
     finally:
         weights.clear()
@@ -142,10 +142,10 @@ def test_a_variation_of_ones_own_is_filled(catalogue: Catalogue) -> None:
 
 
 def test_a_region_of_ones_own_is_filled(catalogue: Catalogue) -> None:
-    module = importlib.import_module("analysis.regions")
+    module = importlib.import_module("analysis.selection.regions")
     before = dict(module.REGIONS)
     try:
-        exec(marked("analysis.regions"), vars(module))  # noqa: S102
+        exec(marked("analysis.selection.regions"), vars(module))  # noqa: S102
         output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
     finally:
         module.REGIONS.clear()

@@ -9,25 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import histograms, ntuples, results
-from analysis.catalogue import Catalogue
+from analysis import histograms, results
 from analysis.cli import main
 from analysis.cli.options import DEFAULT_CATALOGUE
-from analysis.config import AnalysisConfig
-from analysis.dimuon import DimuonAnalysis
-from analysis.errors import (
+from analysis.common.errors import (
     CatalogueError,
     ConfigError,
     ExecutionError,
     IncompleteError,
     OutputError,
 )
-from analysis.execution import executors
+from analysis.config import AnalysisConfig
+from analysis.datasets import ntuples
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.coverage import CATALOGUE, require_preselected
+from analysis.dimuon.processor import DimuonAnalysis
+from analysis.execution import loop
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import Skimmed, make_skim, restore_cutflow
-from analysis.skimmed import CATALOGUE, require_preselected
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
@@ -170,14 +171,17 @@ def test_other_code_than_the_skim_s_is_told(
     """A region that was added since would lack events under the jet shifts."""
     made = skimmed.catalogue.skim
     assert made is not None
-    assert {"analysis.regions", "analysis.objects"} <= made.code.keys()
+    assert {"analysis.selection.regions", "analysis.selection.objects"} <= made.code.keys()
     assert not any(name.startswith("analysis.execution") for name in made.code)
     limits = Limits(max_events=1)
     run(TtbarAnalysis(), skimmed.catalogue, limits=limits)
     assert "may lack events" not in caplog.text
-    other = made.model_copy(update={"code": made.code | {"analysis.regions": "0"}})
+    other = made.model_copy(update={"code": made.code | {"analysis.selection.regions": "0"}})
     run(TtbarAnalysis(), skimmed.catalogue.model_copy(update={"skim": other}), limits=limits)
-    assert "the skim was made by other code (analysis.regions): it may lack events" in caplog.text
+    assert (
+        "the skim was made by other code (analysis.selection.regions): it may lack events"
+        in caplog.text
+    )
 
 
 def test_a_skim_does_not_replace_the_ledger_of_results(
@@ -301,7 +305,7 @@ def test_a_refused_run_leaves_the_earlier_results_as_they_were(
     def connected(settings: Any, *_: Any) -> Any:
         raise ExecutionError(settings.address)
 
-    monkeypatch.setattr(executors, "connected", connected)
+    monkeypatch.setattr(loop, "connected", connected)
     skim, out = skimmed.path.parent, tmp_path / "out"
     common = ["--catalogue", str(skimmed.path), "--datasets", "ttbar__scaleup", "--quiet"]
     again = ["process", *common, "--output", str(out)]

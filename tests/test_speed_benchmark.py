@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue
 from benchmarks import chunk_memory, skim, small_files, speed, workers
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from analysis import __version__
-from analysis.errors import AnalysisError, did_you_mean
+from analysis.common.errors import AnalysisError, did_you_mean
 from analysis.execution.signals import Interrupted, handled
 
 DEFAULT_COMMAND = "all"

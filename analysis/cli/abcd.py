@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
-from analysis.errors import AnalysisError
+from analysis.common.errors import AnalysisError
 
 SUMMARY = "estimate the multijet background of the muon channel (ABCD)"
 
@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
 def abcd(folder: Path, tables: bool = True) -> None:
     """Estimate, write, draw and print."""
     from analysis import results
+    from analysis.common.tables import show
     from analysis.plotting.abcd import make_figures
-    from analysis.postprocess.multijet import estimate_table, verdicts
-    from analysis.tables import show
+    from analysis.postprocess.abcd.multijet import estimate_table, verdicts
 
     normalised = results.load_normalised(folder)
     estimates = results.estimate_multijet(folder, normalised)

@@ -11,7 +11,7 @@ from analysis.cli.fit import fit_if_possible
 from analysis.cli.plot import plot
 from analysis.cli.report import report
 from analysis.cli.show import show_results
-from analysis.files import sole_run
+from analysis.common.files import sole_run
 
 SUMMARY = "run every stage: process, normalise, plot, toppeak, abcd, fit, report (the default)"
 

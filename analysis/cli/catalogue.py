@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.cli import options
-from analysis.errors import CatalogueError
+from analysis.common.errors import CatalogueError
 
 if TYPE_CHECKING:
-    from analysis.catalogue import Dataset
+    from analysis.datasets.catalogue import Dataset
 
 SUMMARY = "show, check or build a catalogue of ntuples"
 
@@ -97,8 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from analysis.catalogue import Catalogue
-    from analysis.tables import show
+    from analysis.common.tables import show
+    from analysis.datasets.catalogue import Catalogue
 
     catalogue = Catalogue.load(_path(arguments)).select(arguments.datasets)
     header = [
@@ -131,9 +131,9 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from analysis.catalogue import Catalogue
-    from analysis.inventory import check
-    from analysis.tables import show
+    from analysis.common.tables import show
+    from analysis.datasets.catalogue import Catalogue
+    from analysis.datasets.inventory import check
 
     path = _path(arguments)
     catalogue = Catalogue.load(path).select(arguments.datasets)
@@ -160,7 +160,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from analysis.inventory import build, read_table, unknowns
+    from analysis.datasets.inventory import build, read_table, unknowns
 
     numbers: dict[str, dict[str, Any]] = {}
     if arguments.table is not None:

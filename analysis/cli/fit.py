@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
-from analysis.errors import ConfigError
-from analysis.folders import WORKSPACE, fit_source
+from analysis.common.errors import ConfigError
+from analysis.common.folders import WORKSPACE, fit_source
 
 if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     fit_source(arguments.source)
 
-    from analysis.inference import report
-    from analysis.tables import show
+    from analysis.common.tables import show
+    from analysis.inference import tables
 
     config = _config(arguments)
     measurement, files = fit(
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         folder = _output(arguments) / results.HEPDATA
         archive = hepdata.write(measurement, folder, measurement.binning)
         logger.info("HEPData submission: %s", archive)
-    for table in (report.summary, report.uncertainties):
+    for table in (tables.summary, tables.uncertainties):
         title, header, rows = table(measurement)
         show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
@@ -104,10 +104,10 @@ def fit(
 ) -> tuple[Measurement, list[Path]]:
     """Build the workspace, fit it, write and draw; the measurement and the files of figures."""
     from analysis import results
-    from analysis.files import writable_folder, write_json
-    from analysis.inference import report
+    from analysis.common.files import writable_folder, write_json
+    from analysis.inference import tables
     from analysis.inference.measurement import measure
-    from analysis.plotting.inference import make_figures
+    from analysis.plotting.fit import make_figures
 
     folder = writable_folder(output)
     built, caption, reference = _built(source, config, observed)
@@ -124,14 +124,14 @@ def fit(
         force=force,
         with_ranking=with_ranking,
     )
-    report.write(measurement, folder)
+    tables.write(measurement, folder)
     figures = make_figures(measurement, built.spec, caption, folder / results.FIGURES)
     return measurement, figures
 
 
 def fit_if_possible(folder: Path) -> None:
     """The same as the last of all stages, in one line: a run of a few processes has no such fit."""
-    from analysis.errors import AnalysisError
+    from analysis.common.errors import AnalysisError
     from analysis.inference.config import InferenceConfig
 
     try:
@@ -186,13 +186,13 @@ def _built(
     source: Path, config: InferenceConfig, observed: Observed
 ) -> tuple[Built, Caption, float]:
     """The workspace, what figures say of it, and what a strength of 1 stands for, in pb."""
-    from analysis.inference import report, templates, workspace
+    from analysis.inference import tables, templates, workspace
     from analysis.plotting.captions import OBSERVED, Caption
     from analysis.results import load_normalised
 
     if source.suffix == ".json":
         built = workspace.Built(workspace.load(source), [])
-        before = report.beside(source, built.spec)
+        before = tables.beside(source, built.spec)
         if before is None:
             return built, Caption(source.name), config.signal_cross_section_pb
         reference = config.stated_pb or before.cross_section.reference

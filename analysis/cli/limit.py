@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
-from analysis.errors import ConfigError
-from analysis.folders import workspace_file
+from analysis.common.errors import ConfigError
+from analysis.common.folders import workspace_file
 
 if TYPE_CHECKING:
     from analysis.inference.limit import Limit
@@ -60,11 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     file = workspace_file(arguments.source)
 
-    from analysis.inference import report, workspace
+    from analysis.inference import tables, workspace
     from analysis.inference.limit import read_signal, upper_limit
 
     spec = workspace.load(file)
-    fitted = report.beside(file, spec)
+    fitted = tables.beside(file, spec)
     binning = None if fitted is None else fitted.binning
     if binning is None:
         logger.warning(
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _write(limit: Limit, arguments: argparse.Namespace) -> None:
     """The numbers and the figure, where they are wanted."""
     from analysis import results
-    from analysis.files import write_json
+    from analysis.common.files import write_json
     from analysis.plotting.limit import make_figure
 
     source: Path = arguments.source
@@ -95,7 +95,7 @@ def _write(limit: Limit, arguments: argparse.Namespace) -> None:
 
 
 def _show(limit: Limit) -> None:
-    from analysis.tables import show
+    from analysis.common.tables import show
 
     low, _, middle, _, high = limit.expected
     show(

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import ConfigError
-from analysis.folders import run_folder
+from analysis.common.errors import ConfigError
+from analysis.common.folders import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.catalogue import Catalogue
-    from analysis.execution.cluster_settings import Cluster
+    from analysis.datasets.catalogue import Catalogue
     from analysis.execution.runner import Execution
+    from analysis.execution.workers.cluster_settings import Cluster
     from analysis.inference.limit import SignalRate
 
 DEFAULT_OUTPUT = Path("results")
@@ -201,7 +201,7 @@ def results_folder(arguments: argparse.Namespace) -> Path:
 
 
 def selected_catalogue(arguments: argparse.Namespace) -> Catalogue:
-    from analysis.catalogue import Catalogue
+    from analysis.datasets.catalogue import Catalogue
 
     catalogue = Catalogue.load(catalogue_path(arguments))
     return catalogue.select(arguments.datasets, arguments.processes)
@@ -217,8 +217,8 @@ def execution(arguments: argparse.Namespace) -> Execution:
 
     Raises ConfigError for what is not valid, or does not fit together.
     """
+    from analysis.datasets.remote import Access
     from analysis.execution.plan import CHUNK_EVENTS
-    from analysis.execution.remote import Access
     from analysis.execution.runner import Execution
 
     on_cluster = arguments.cluster or arguments.scheduler
@@ -246,7 +246,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
 
 
 def _worker_range(arguments: argparse.Namespace) -> tuple[int, int | None]:
-    from analysis.execution.cluster_settings import worker_range
+    from analysis.execution.workers.cluster_settings import worker_range
 
     if arguments.scheduler:
         msg = "--workers: those of a scheduler that runs already are its own"
@@ -259,7 +259,7 @@ def _worker_range(arguments: argparse.Namespace) -> tuple[int, int | None]:
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
-    from analysis.execution.cluster_settings import cluster_settings, scheduler_settings
+    from analysis.execution.workers.cluster_settings import cluster_settings, scheduler_settings
 
     certificates = {name: getattr(arguments, f"tls_{name}") for name in ("ca", "cert", "key")}
     given = [name for name, path in certificates.items() if path is not None]
@@ -282,7 +282,7 @@ def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises ConfigError for a value without meaning.
     """
-    from analysis.units import cross_section_pb, luminosity_ipb
+    from analysis.datasets.units import cross_section_pb, luminosity_ipb
 
     luminosity = arguments.luminosity
     if luminosity is not None:
@@ -302,9 +302,9 @@ def signal_rate(arguments: argparse.Namespace) -> SignalRate:
     """What scales the signal of `limit`; raises ConfigError for a number that is not valid."""
     from pydantic import ValidationError
 
+    from analysis.common.strict import faults
+    from analysis.datasets.units import cross_section_pb, luminosity_ipb
     from analysis.inference.limit import SignalRate
-    from analysis.units import cross_section_pb, luminosity_ipb
-    from analysis.validation import faults
 
     try:
         return SignalRate(

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
-from analysis.errors import did_you_mean
+from analysis.common.errors import did_you_mean
 from analysis.plotting import FORMATS
 
 SUMMARY = "make the figures of a finished run"

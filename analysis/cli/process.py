@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
-from analysis.errors import ConfigError, IncompleteError
-from analysis.files import sole_run
+from analysis.common.errors import ConfigError, IncompleteError
+from analysis.common.files import sole_run
 
 if TYPE_CHECKING:
-    from analysis.catalogue import Catalogue
     from analysis.config import AnalysisConfig
+    from analysis.datasets.catalogue import Catalogue
     from analysis.execution.ledger import Ledger
     from analysis.execution.runner import Result
     from analysis.results import Normalised
@@ -95,14 +95,14 @@ def _execute(arguments: argparse.Namespace, catalogue: Catalogue, config: Analys
 
 def _tell_obstacles(config: AnalysisConfig, qcd: str) -> None:
     """What later stages cannot do; raises ConfigError where the run itself needs it."""
-    from analysis.postprocess import obstacles
+    from analysis.postprocess import feasible
 
-    found = obstacles.obstacles(config)
-    if qcd == "abcd" and obstacles.MULTIJET in found:
-        msg = f"--qcd abcd: {found[obstacles.MULTIJET]}"
+    found = feasible.obstacles(config)
+    if qcd == "abcd" and feasible.MULTIJET in found:
+        msg = f"--qcd abcd: {found[feasible.MULTIJET]}"
         raise ConfigError(msg)
     for result, reason in found.items():
-        logger.warning("the run will have no %s: %s", obstacles.WORDS[result], reason)
+        logger.warning("the run will have no %s: %s", feasible.WORDS[result], reason)
 
 
 def _tell(ledger: Ledger) -> None:
@@ -126,10 +126,10 @@ def _tell(ledger: Ledger) -> None:
 
 def report(normalised: Normalised, tables: bool = True) -> None:
     """Print the yields, and say what is not as usual."""
+    from analysis.common.tables import show
     from analysis.histograms import OBSERVABLE
     from analysis.postprocess.normalisation import summed
     from analysis.postprocess.yields import yield_table
-    from analysis.tables import show
 
     scaling = normalised.normalisation
     if not scaling.complete:

@@ -20,9 +20,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def show_results(folder: Path) -> None:
     """Print the tables of every stage that the folder has, what is missing, and where the files are."""
-    from analysis.report.run import load
+    from analysis.common.tables import say, show
+    from analysis.report.loaded import load
     from analysis.report.summary import files, observed, speed, status, tables
-    from analysis.tables import say, show
 
     run = load(folder)
     for table in tables(run):

@@ -94,11 +94,11 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from analysis import results
-    from analysis.files import writable_folder
-    from analysis.inputs import DIMUON_SAMPLE, read_masses
+    from analysis.common.files import writable_folder
+    from analysis.dimuon.masses import DIMUON_SAMPLE, read_masses
+    from analysis.dimuon.resonances import analyse, choice_of
     from analysis.plotting.peaks import Caption
     from analysis.plotting.resonances import MASS_LABEL, make_figures
-    from analysis.postprocess.resonances import analyse, choice_of
 
     choice = choice_of(arguments.preset, _changes(arguments))
     execution = options.execution(arguments)

@@ -111,7 +111,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from analysis.simulation.validation import validate
+    from analysis.simulation.comparison import validate
 
     paths = validate(arguments.output)
     _say(paths[0].read_text(encoding="utf-8"))

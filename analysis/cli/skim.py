@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
-from analysis.errors import IncompleteError
-from analysis.files import sole_run
+from analysis.common.errors import IncompleteError
+from analysis.common.files import sole_run
 
 SUMMARY = "write the events and branches that are used to slim ntuples"
 

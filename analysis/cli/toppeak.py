@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
-from analysis.errors import AnalysisError
+from analysis.common.errors import AnalysisError
 
 SUMMARY = "fit the top quark's peak of a finished run over its sidebands"
 
@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace) -> None:
 def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:
     """Fit, write and draw; print the table."""
     from analysis import results
+    from analysis.common.tables import show
     from analysis.config import load_config
     from analysis.plotting.top_peak import make_figures
     from analysis.postprocess.top_peak import remarks, top_peak_table
-    from analysis.tables import show
 
     normalised = results.load_normalised(folder)
     result = results.top_peak(folder, normalised, load_config(config) if config else None)

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from analysis.cli import options
-from analysis.folders import workspace_file
+from analysis.common.folders import workspace_file
 
 SUMMARY = "check a pyhf workspace: dead templates, variations that go one way, empty bins"
 
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     file = workspace_file(arguments.workspace)
 
+    from analysis.common.tables import show
     from analysis.inference.validator import validate
     from analysis.inference.workspace import load
-    from analysis.tables import show
 
     findings = validate(load(file))
     if findings:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
-from analysis.catalogue import Catalogue, Dataset
+from analysis.common.errors import IncompleteError, OutputError
+from analysis.common.files import write_json
+from analysis.common.folders import LEDGER, run_folder
+from analysis.common.strict import Strict, faults
 from analysis.config import Configuration
-from analysis.errors import IncompleteError, OutputError
-from analysis.files import write_json
-from analysis.folders import LEDGER, run_folder
-from analysis.processes import DATA
-from analysis.validation import Strict, faults
+from analysis.datasets.catalogue import Catalogue, Dataset
+from analysis.datasets.processes import DATA
 
 if TYPE_CHECKING:
     from coffea.processor.executor import WorkItem
 
-    from analysis.execution.executors import Account
+    from analysis.execution.loop import Account
 
 
 class Chunk(Strict):

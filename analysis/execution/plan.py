@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.catalogue import Catalogue, NtupleFile, metadata
-from analysis.digests import short_digest
-from analysis.errors import ConfigError
-from analysis.execution.chunk import FILE_EVENTS
+from analysis.common.errors import ConfigError
+from analysis.common.files import short_digest
+from analysis.datasets.catalogue import Catalogue, NtupleFile, metadata
+from analysis.execution.checked import FILE_EVENTS
 
 CHUNK_EVENTS = 150_000
 """Events of a chunk, at most, where nobody says otherwise: a worker then has 500 MB, of which half are

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from analysis.execution.answers import Answer
+from analysis.execution.account import Answer
 
 _REFRESH_S = 0.2
 

@@ -15,19 +15,19 @@ from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.catalogue import Catalogue, metadata, same_files
-from analysis.checksums import damaged
+from analysis.common.errors import CatalogueError, ConfigError, did_you_mean
 from analysis.config import Configuration
-from analysis.errors import CatalogueError, ConfigError, did_you_mean
+from analysis.datasets import remote
+from analysis.datasets.catalogue import Catalogue, metadata, same_files
+from analysis.datasets.checksums import damaged
+from analysis.datasets.coverage import Skim, require_covered, require_preselected
 from analysis.execution import ledger as ledgers
-from analysis.execution import remote
-from analysis.execution.answers import Output
-from analysis.execution.checkpoints import Checkpoints, Known, Restored
-from analysis.execution.chunk import CheckedProcessor
-from analysis.execution.cluster_settings import Cluster, Local
-from analysis.execution.environment import versions
-from analysis.execution.executors import EXECUTORS, Account, ChunkLoop, workers
+from analysis.execution.account import Output
+from analysis.execution.checked import CheckedProcessor
+from analysis.execution.checkpoints.provenance import other_code, provenance, selecting_code
+from analysis.execution.checkpoints.store import Checkpoints, Known, Restored
 from analysis.execution.ledger import Ledger
+from analysis.execution.loop import EXECUTORS, Account, ChunkLoop, workers
 from analysis.execution.plan import (
     CHUNK_EVENTS,
     Limits,
@@ -36,9 +36,9 @@ from analysis.execution.plan import (
     identity,
     planned_files,
 )
-from analysis.execution.provenance import other_code, provenance, selecting_code
 from analysis.execution.signals import handled, held
-from analysis.skimmed import Skim, require_covered, require_preselected
+from analysis.execution.workers.cluster_settings import Cluster, Local
+from analysis.execution.workers.shipping import versions
 from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-from analysis.errors import OutputError
+from analysis.common.errors import OutputError
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What a program that was ended so says last."""

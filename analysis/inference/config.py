@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
+from analysis.common.errors import WorkspaceError
+from analysis.common.strict import Strict
 from analysis.config import Binning, Fraction
-from analysis.inference.errors import WorkspaceError
-from analysis.validation import Strict
 
 _SAME = 1e-4
 """Relative difference of two cross sections that is rounding."""

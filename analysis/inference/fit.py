@@ -13,9 +13,9 @@ from cabinetry import model_utils
 from cabinetry.fit import FitResults
 from numpy.typing import NDArray
 
-from analysis.inference.errors import FitError
+from analysis.common.errors import FitError
+from analysis.common.strict import Strict
 from analysis.inference.likelihood import SAME_HEIGHT, Likelihood
-from analysis.validation import Strict
 
 Array = NDArray[np.float64]
 

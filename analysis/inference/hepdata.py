@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.common.errors import OutputError
+from analysis.common.files import writable_folder
 from analysis.config import Binning
-from analysis.errors import OutputError
-from analysis.files import writable_folder
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.inference.report import definition
+from analysis.inference.tables import definition
 
 ARCHIVE = "submission.tar.gz"
 

@@ -8,9 +8,9 @@ import numpy as np
 from cabinetry import model_utils
 from numpy.typing import NDArray
 
-from analysis.inference.errors import FitError
+from analysis.common.errors import FitError
+from analysis.common.strict import Strict
 from analysis.inference.fit import Array, BestFit
-from analysis.validation import Strict
 
 STATISTICAL = "statistical"
 SYSTEMATIC = "systematic"

@@ -18,8 +18,8 @@ import pyhf
 from cabinetry import model_utils
 from numpy.typing import NDArray
 
+from analysis.common.errors import FitError, WorkspaceError
 from analysis.inference import compiled
-from analysis.inference.errors import FitError, WorkspaceError
 
 Array = NDArray[np.float64]
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat
 from scipy.stats import norm
 
+from analysis.common.errors import FitError, WorkspaceError
+from analysis.common.strict import Strict
 from analysis.config import Binning
-from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import conditional
 from analysis.inference.templates import Template, contents, rebinned
 from analysis.postprocess.normalisation import scale_factor
-from analysis.validation import Strict
 
 Array = NDArray[np.float64]
 

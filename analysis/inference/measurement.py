@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from analysis.common.strict import Strict
 from analysis.config import Binning
 from analysis.inference.fit import BestFit, FitResult, fit
 from analysis.inference.impacts import (
@@ -19,7 +20,6 @@ from analysis.inference.impacts import (
     scan,
 )
 from analysis.inference.validator import Finding, require_valid, validate
-from analysis.validation import Strict
 
 UNSTABLE = 0.02
 """Relative difference of two computations of an error that is said."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from analysis.datasets.processes import PROCESS_LABELS
+from analysis.datasets.sample import NOMINAL
 from analysis.inference.config import InferenceConfig
-from analysis.metadata import NOMINAL
-from analysis.processes import PROCESS_LABELS
-from analysis.regions import REGIONS
+from analysis.selection.regions import REGIONS
 
 Key = tuple[str, str, str]
 """Region, process, variation."""

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from analysis.inference.errors import WorkspaceError
-from analysis.validation import faults
+from analysis.common.errors import WorkspaceError
+from analysis.common.strict import faults
 
 
 class _Part(BaseModel):

@@ -17,15 +17,14 @@ import uproot
 from hist import Hist
 from numpy.typing import NDArray
 
+from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.config import Binning
-from analysis.errors import did_you_mean
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, OBSERVABLE, SCALED_TO
 from analysis.inference.config import InferenceConfig
-from analysis.inference.errors import WorkspaceError
 from analysis.inference.names import Key, named
-from analysis.metadata import NOMINAL
 from analysis.postprocess.normalisation import summed
-from analysis.processes import DATA
 from analysis.results import Normalised
 
 Array = NDArray[np.float64]

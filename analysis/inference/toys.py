@@ -8,7 +8,7 @@ import numpy as np
 from cabinetry.model_utils import prefit_uncertainties
 from numpy.typing import NDArray
 
-from analysis.inference.errors import FitError
+from analysis.common.errors import FitError
 from analysis.inference.fit import minos
 from analysis.inference.likelihood import Likelihood
 

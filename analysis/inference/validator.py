@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.errors import WorkspaceError
+from analysis.common.errors import WorkspaceError
+from analysis.common.strict import Strict
 from analysis.inference.structure import require_structure
-from analysis.validation import Strict
 
 Array = NDArray[np.float64]
 Spec = Mapping[str, Any]

@@ -15,13 +15,12 @@ import numpy as np
 from cabinetry.smooth import smooth_353qh_twice
 from numpy.typing import NDArray
 
-from analysis.errors import did_you_mean
+from analysis.common.errors import WorkspaceError, did_you_mean
+from analysis.datasets.sample import NOMINAL
 from analysis.inference.config import InferenceConfig, Variation
-from analysis.inference.errors import WorkspaceError
 from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
 from analysis.inference.validator import NO_DIFFERENCE
-from analysis.metadata import NOMINAL
 
 Array = NDArray[np.float64]
 Observed = Literal["data", "pseudodata", "asimov"]

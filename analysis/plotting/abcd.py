@@ -13,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
+from analysis.datasets.processes import DATA
 from analysis.histograms import MULTIJET
-from analysis.multijet import CHANNEL, PLANE
 from analysis.plotting.annotations import annotate_run, jets_label
 from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figures
-from analysis.postprocess.abcd import Closure, Sides, count_plane
-from analysis.postprocess.multijet import RegionEstimate, sides, subtracted
-from analysis.postprocess.sidebands import Window
-from analysis.processes import DATA
-from analysis.regions import REGIONS
+from analysis.postprocess.abcd.method import Closure, Sides, count_plane
+from analysis.postprocess.abcd.multijet import RegionEstimate, sides, subtracted
+from analysis.postprocess.sidebands.counts import Window
 from analysis.results import Normalised
+from analysis.selection.isolation_plane import CHANNEL, PLANE
+from analysis.selection.regions import REGIONS
 
 _TESTS = {
     "data": "{data}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from analysis.datasets.processes import DATA
 from analysis.histograms import CONTROL
 from analysis.plotting.style import annotate
-from analysis.processes import DATA
 from analysis.results import Normalised
 
 CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from analysis.config import Binning
-from analysis.metadata import CHANNELS
+from analysis.datasets.processes import DATA, PROCESS_LABELS
+from analysis.datasets.sample import CHANNELS
 from analysis.plotting.annotations import jets_label, run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
-from analysis.processes import DATA, PROCESS_LABELS
-from analysis.regions import REGIONS, Region
 from analysis.results import Normalised
+from analysis.selection.regions import REGIONS, Region
 
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
 

@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.files import writable_folder
+from analysis.common.files import writable_folder
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import CHANNELS, NOMINAL
 from analysis.histograms import CONTROL, OBSERVABLE
-from analysis.metadata import CHANNELS, NOMINAL
 from analysis.plotting import FORMATS, pool
 from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, control_entries, jets_label
 from analysis.plotting.style import (
@@ -32,10 +33,9 @@ from analysis.plotting.style import (
     style,
 )
 from analysis.postprocess.normalisation import summed
-from analysis.processes import DATA
-from analysis.regions import REGIONS
 from analysis.results import Normalised
-from analysis.systematics import JET_SHIFTS, source
+from analysis.selection.regions import REGIONS
+from analysis.selection.variations import JET_SHIFTS, source
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis.files import writable_folder
+from analysis.common.files import writable_folder
 from analysis.inference.limit import Limit
 from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, annotate, save_figure, style
 

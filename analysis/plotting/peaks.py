@@ -16,10 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.plotting import FORMATS
 from analysis.plotting.style import CENTRE_OF_MASS, PANEL_HEIGHT, PANEL_WIDTH, annotate
-from analysis.postprocess.fits import PeakFit, SidebandFit
-from analysis.postprocess.goodness import FittedBins
-from analysis.postprocess.scan import Scan
-from analysis.postprocess.sidebands import (
+from analysis.postprocess.sidebands.counts import (
     Bins,
     SidebandRegions,
     SidebandResult,
@@ -27,6 +24,9 @@ from analysis.postprocess.sidebands import (
     bins_in,
     finite,
 )
+from analysis.postprocess.sidebands.fits import PeakFit, SidebandFit
+from analysis.postprocess.sidebands.goodness import FittedBins
+from analysis.postprocess.sidebands.scan import Scan
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import TypeVar
 
-from analysis.errors import OutputError
+from analysis.common.errors import OutputError
 from analysis.execution.signals import held, shielded
 
 _PRELOADED = ["analysis.plotting.figures"]

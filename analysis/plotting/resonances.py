@@ -9,7 +9,8 @@ from hist import Hist
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.files import writable_folder
+from analysis.common.files import writable_folder
+from analysis.dimuon.resonances import PeakReport, coarser
 from analysis.plotting.peaks import (
     Caption,
     count_figure,
@@ -19,7 +20,6 @@ from analysis.plotting.peaks import (
     sideband_figure,
 )
 from analysis.plotting.style import save_figures
-from analysis.postprocess.resonances import PeakReport, coarser
 
 _NAMES = ("count", "sidebands", "peak", "scan")
 

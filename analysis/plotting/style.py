@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.files import atomic, writable_folder
+from analysis.common.files import atomic, writable_folder
 from analysis.plotting import FORMATS
 from analysis.plotting.ticks import simplify_minor_ticks
 

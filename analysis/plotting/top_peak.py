@@ -7,17 +7,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.files import writable_folder
+from analysis.common.files import writable_folder
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import CHANNELS
 from analysis.histograms import OBSERVABLE
-from analysis.metadata import CHANNELS
 from analysis.plotting.annotations import run_label, run_luminosity
 from analysis.plotting.peaks import Caption, peak_figure, remove_figures, sideband_figure
 from analysis.plotting.style import save_figures
 from analysis.postprocess.normalisation import summed
 from analysis.postprocess.top_peak import PREDICTION, REGION, TopPeakResult, distribution
-from analysis.processes import DATA
-from analysis.regions import REGIONS
 from analysis.results import Normalised
+from analysis.selection.regions import REGIONS
 
 
 def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from hist import Hist
 
-from analysis import units
-from analysis.errors import NormalisationError, did_you_mean
+from analysis.common.errors import NormalisationError, did_you_mean
+from analysis.common.strict import Strict
+from analysis.datasets import units
+from analysis.datasets.sample import CHANNELS, NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
-from analysis.metadata import CHANNELS, NOMINAL
-from analysis.validation import Strict
 
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""

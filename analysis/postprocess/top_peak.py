@@ -12,22 +12,22 @@ from typing import TypeVar
 
 from hist import Hist
 
+from analysis.common.strict import Strict
 from analysis.config import TopPeak
-from analysis.metadata import NOMINAL
-from analysis.postprocess.fits import (
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import NOMINAL
+from analysis.postprocess.feasible import require_windows
+from analysis.postprocess.sidebands.counts import SidebandRegions, Window, count_histogram
+from analysis.postprocess.sidebands.fits import (
     PeakFit,
     SidebandFit,
     fit_peak,
     fit_sidebands,
     in_window,
 )
-from analysis.postprocess.minimise import FitError
-from analysis.postprocess.obstacles import require_windows
-from analysis.postprocess.shapes import PeakStart
-from analysis.postprocess.sidebands import SidebandRegions, Window, count_histogram
+from analysis.postprocess.sidebands.minimise import FitError
+from analysis.postprocess.sidebands.shapes import PeakStart
 from analysis.postprocess.yields import Table
-from analysis.processes import DATA
-from analysis.validation import Strict
 
 REGION = "4j2b"
 SIGNAL = "ttbar"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.errors import AnalysisError
+from analysis.common.errors import AnalysisError
 
 
 def edge_index(

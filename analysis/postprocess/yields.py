@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from hist import Hist
 
-from analysis.metadata import NOMINAL
-from analysis.processes import DATA
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import NOMINAL
 
 Table = tuple[list[str], list[list[str]]]
 

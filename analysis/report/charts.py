@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from analysis.common.tables import Row
 from analysis.report.vega import Spec
-from analysis.tables import Row
 
 SHOWN, VARIED = "shown", "varied"
 """Parameters of a specification that check boxes set: processes, variations."""

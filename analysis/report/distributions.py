@@ -9,22 +9,22 @@ import numpy as np
 from hist import Hist
 from numpy.typing import NDArray
 
+from analysis.common.tables import Row
 from analysis.config import Binning
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import CHANNELS, NOMINAL
 from analysis.histograms import CONTROL, OBSERVABLE
 from analysis.inference.fit import Yields
-from analysis.metadata import CHANNELS, NOMINAL
 from analysis.plotting.annotations import control_entries
 from analysis.plotting.captions import channel_bins
 from analysis.plotting.style import colours, colours_of_samples, events_per_bin
 from analysis.postprocess.normalisation import summed
-from analysis.processes import DATA
-from analysis.regions import REGIONS
 from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart
 from analysis.report.stacks import Bin, Look, data_rows, stack
 from analysis.report.text import plain
 from analysis.results import Normalised
-from analysis.systematics import source
-from analysis.tables import Row
+from analysis.selection.regions import REGIONS
+from analysis.selection.variations import source
 
 Array = NDArray[np.float64]
 

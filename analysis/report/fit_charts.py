@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
+from analysis.common.tables import Row
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
 from analysis.plotting.parameters import MOST_IMPACTS, PULLS_SHOWN, is_of_one_bin, reach
 from analysis.plotting.style import DOWN, UP
-from analysis.postprocess.fits import PeakFit
-from analysis.postprocess.sidebands import Window
+from analysis.postprocess.sidebands.counts import Window
+from analysis.postprocess.sidebands.fits import PeakFit
 from analysis.report.charts import Chart
 from analysis.report.vega import (
     GREY,
@@ -27,7 +28,6 @@ from analysis.report.vega import (
     short,
     tip,
 )
-from analysis.tables import Row
 
 _CURVE_POINTS = 200
 

@@ -13,14 +13,14 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from analysis.files import write_text
+from analysis.common.files import write_text
+from analysis.common.tables import Row
 from analysis.report.charts import GROUPS
-from analysis.report.run import Run, load
+from analysis.report.loaded import Run, load
 from analysis.report.sections import Section, sections
 from analysis.report.summary import luminosity, observed, status
 from analysis.report.text import plain
 from analysis.results import REPORT
-from analysis.tables import Row
 
 TITLE = "tt̄ → lepton + jets"
 

@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from analysis.common.tables import Row
 from analysis.config import flat
+from analysis.datasets.processes import DATA
+from analysis.dimuon.resonances import report_table
 from analysis.plotting.resonances import MASS_LABEL
-from analysis.postprocess.resonances import report_table
 from analysis.postprocess.top_peak import REGION
-from analysis.processes import DATA
-from analysis.regions import REGIONS
 from analysis.report import summary
 from analysis.report.charts import Chart
 from analysis.report.configuration import differences, toml
 from analysis.report.distributions import control_chart, fit_chart, region_charts
 from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
-from analysis.report.run import Run
+from analysis.report.loaded import Run
 from analysis.report.summary import Table
 from analysis.report.text import plain
-from analysis.tables import Row
+from analysis.selection.regions import REGIONS
 
 QUESTION = (
     "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import results
+from analysis.common.tables import Row
+from analysis.datasets.processes import DATA
+from analysis.datasets.sample import NOMINAL
 from analysis.histograms import OBSERVABLE
-from analysis.inference import report as fit_report
+from analysis.inference import tables as fit_tables
 from analysis.inference.measurement import Measurement
-from analysis.metadata import NOMINAL
-from analysis.postprocess.multijet import estimate_table, verdicts
+from analysis.postprocess.abcd.multijet import estimate_table, verdicts
 from analysis.postprocess.normalisation import summed
 from analysis.postprocess.top_peak import TopPeakResult, remarks, top_peak_table
 from analysis.postprocess.yields import yield_table
-from analysis.processes import DATA
-from analysis.report.run import Run
-from analysis.tables import Row
+from analysis.report.loaded import Run
 
 
 class Table(NamedTuple):
@@ -100,8 +100,8 @@ def yields(run: Run) -> Table:
 def measurement(measured: Measurement) -> list[Table]:
     """The result of the fit, with what makes it doubtful, and what its error is made of."""
     return [
-        Table(*fit_report.summary(measured), measured.remarks),
-        Table(*fit_report.uncertainties(measured), [fit_report.definition(measured)]),
+        Table(*fit_tables.summary(measured), measured.remarks),
+        Table(*fit_tables.uncertainties(measured), [fit_tables.definition(measured)]),
     ]
 
 

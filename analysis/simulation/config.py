@@ -20,10 +20,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from analysis.digests import short_digest
-from analysis.errors import did_you_mean
-from analysis.simulation.errors import SimulationError
-from analysis.validation import Strict
+from analysis.common.errors import SimulationError, did_you_mean
+from analysis.common.files import short_digest
+from analysis.common.strict import Strict
 
 
 class JetConfig(Strict):

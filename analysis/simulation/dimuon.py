@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from analysis import ntuples
+from analysis.datasets import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
-from analysis.simulation.errors import require_generator
 from analysis.simulation.generator import generate
+from analysis.simulation.libraries import require_generator
 from analysis.simulation.particles import MUON, kinematics
 from analysis.simulation.processes import Process
 from analysis.simulation.production import block_seeds, check_request, write_catalogue

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.simulation.errors import SimulationError
+from analysis.common.errors import SimulationError
 from analysis.simulation.processes import COMMON, Filters, Process
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from analysis.ntuples import COLLECTIONS, Columns
+from analysis.datasets.ntuples import COLLECTIONS, Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

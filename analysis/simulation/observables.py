@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.ntuples import Columns
+    from analysis.datasets.ntuples import Columns
 
 REGIONS = ("4j1b", "4j2b")
 LEPTON_PT, LEPTON_ETA, SIP3D, MUON_ISO = 30.0, 2.1, 4.0, 0.15

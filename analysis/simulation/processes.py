@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from analysis.errors import did_you_mean
-from analysis.simulation.errors import SimulationError
+from analysis.common.errors import SimulationError, did_you_mean
 
 Kind = Literal["signal", "background"]
 

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from analysis import ntuples
-from analysis.errors import OutputError
-from analysis.files import write_json, write_text
+from analysis.common.errors import OutputError, SimulationError
+from analysis.common.files import write_json, write_text
+from analysis.datasets import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig, digest
-from analysis.simulation.errors import SimulationError, require_generator
 from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
+from analysis.simulation.libraries import require_generator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.ntuples import Columns
+    from analysis.datasets.ntuples import Columns
     from analysis.simulation.particles import TruthEvents
     from analysis.simulation.processes import Process
 

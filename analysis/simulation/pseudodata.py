@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import ntuples
+from analysis.common.errors import SimulationError
+from analysis.datasets import ntuples
 from analysis.postprocess.normalisation import scale_factor
 from analysis.simulation import layout
-from analysis.simulation.errors import SimulationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.ntuples import Columns
+    from analysis.datasets.ntuples import Columns
     from analysis.simulation.production import Dataset
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from analysis import ntuples
+from analysis.datasets import ntuples
 from analysis.simulation import dimuon, layout, processes
 from analysis.simulation.config import DetectorConfig
-from analysis.simulation.errors import require_generator
+from analysis.simulation.libraries import require_generator
 from analysis.simulation.production import (
     CATALOGUE,
     Dataset,
@@ -35,7 +35,7 @@ from analysis.simulation.pseudodata import mix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.ntuples import Columns
+    from analysis.datasets.ntuples import Columns
 
 SEED = 2015
 PSEUDODATA_SEED = 20150603  # first collisions at 13 TeV

@@ -14,11 +14,11 @@ from hist import Hist
 
 from analysis import histograms
 from analysis.cli import main
-from analysis.inputs import DIMUON_SAMPLE, read_csv, read_masses
-from analysis.postprocess.resonances import PRESETS, PeakReport, analyse, choice_of, coarser
-from analysis.postprocess.sidebands import SidebandError, Window, estimate
+from analysis.dimuon.masses import DIMUON_SAMPLE, read_csv, read_masses
+from analysis.dimuon.resonances import PRESETS, PeakReport, analyse, choice_of, coarser
+from analysis.postprocess.sidebands.counts import SidebandError, Window, estimate
 from tests.cli.test_cli import error_of
-from tests.test_dimuon import random_events, write_tree
+from tests.dimuon.test_processor import random_events, write_tree
 
 HEADER = "E1,px1,py1,pz1,Q1,E2,px2,py2,pz2,Q2"
 N_SIGNAL = 600

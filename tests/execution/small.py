@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import uproot
 
-from analysis.catalogue import Catalogue, Dataset
+from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.execution.runner import Execution, Result, run
 from tests.execution.processors import Counting
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from analysis.catalogue import Catalogue
 from analysis.cli import main
-from analysis.dimuon import DimuonAnalysis
-from analysis.errors import ConfigError, ExecutionError
-from analysis.execution import clusters
-from analysis.execution.cluster_settings import (
+from analysis.common.errors import ConfigError, ExecutionError
+from analysis.datasets.catalogue import Catalogue
+from analysis.dimuon.processor import DimuonAnalysis
+from analysis.execution.runner import Execution, Result, run
+from analysis.execution.workers import clusters
+from analysis.execution.workers.cluster_settings import (
     Cluster,
     Gateway,
     HTCondor,
@@ -29,11 +30,10 @@ from analysis.execution.cluster_settings import (
     scheduler_settings,
     worker_range,
 )
-from analysis.execution.clusters import batch_cluster, connected
-from analysis.execution.runner import Execution, Result, run
+from analysis.execution.workers.clusters import batch_cluster, connected
 from tests.clusters import certificate, dask_gateway_server, dask_scheduler, slurm
 from tests.conftest import PROJECT
-from tests.test_dimuon import DIMUON_SAMPLE
+from tests.dimuon.test_processor import DIMUON_SAMPLE
 
 pytestmark = [
     # Of connections that distributed leaves to the garbage collector.
@@ -96,17 +96,17 @@ def test_code_of_another_run_on_the_same_scheduler_is_not_used(
     small: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-    from analysis.execution.dask_workers import DaskWorkers
+    from analysis.execution.workers.dask import DaskWorkers
 
     def replace() -> None:
-        importlib.import_module("analysis.execution.environment").SHIPPED = "another"
+        importlib.import_module("analysis.execution.workers.shipping").SHIPPED = "another"
 
     class Replaced(DaskWorkers):
         def start(self, function: Any) -> None:
             super().start(function)
             self._client.run(replace)
 
-    monkeypatch.setattr("analysis.execution.dask_workers.DaskWorkers", Replaced)
+    monkeypatch.setattr("analysis.execution.workers.dask.DaskWorkers", Replaced)
     with dask_scheduler(tmp_path) as address:
         ledger = on(scheduler_settings(address), small).ledger
     assert ledger.events_processed == 0

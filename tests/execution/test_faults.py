@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import uproot
 
-from analysis.catalogue import Catalogue
-from analysis.checksums import checksum
-from analysis.execution.executors import FAIL_FAST
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.checksums import checksum
+from analysis.datasets.remote import Access
 from analysis.execution.ledger import Ledger
-from analysis.execution.remote import Access
+from analysis.execution.loop import FAIL_FAST
 from tests.conftest import PROJECT
 from tests.execution.processors import Counting
 from tests.execution.small import (
@@ -316,7 +316,7 @@ def test_a_scheduler_that_is_lost(
             killing.join()
             client.close(timeout=1)
 
-    monkeypatch.setattr("analysis.execution.executors.connected", cluster)
+    monkeypatch.setattr("analysis.execution.loop.connected", cluster)
     catalogue = catalogue_of(folder, NAMES)
     options = {"checkpoints": tmp_path / "checkpoints", "resume": True}
     result = process(catalogue, Counting(trace, 0.05), executor="dask", **options)
@@ -366,7 +366,7 @@ def test_a_file_of_a_server_that_came_back_is_read_again(folder: Path, tmp_path:
     script = """
 import os, sys, time, uproot
 from contextlib import suppress
-from analysis.execution.remote import Access
+from analysis.datasets.remote import Access
 address, stopped, started = sys.argv[1:]
 def read():
     with uproot.open(address, **Access(attempts=1, timeout_s=5).options()) as file:

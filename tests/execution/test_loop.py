@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.execution import executors
-from analysis.execution.answers import Answer, Fault, add
-from analysis.execution.executors import Account, ChunkLoop
+from analysis.execution import loop as loops
+from analysis.execution.account import Answer, Fault, add
+from analysis.execution.loop import Account, ChunkLoop
 from analysis.execution.runner import Execution
-from analysis.execution.workers import WorkersLost
+from analysis.execution.workers.local import WorkersLost
 
 
 class Item(NamedTuple):
@@ -155,7 +155,7 @@ def test_each_retry_waits_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None
         waited.append(delay)
         self.at_once(chunk)
 
-    monkeypatch.setattr(executors._Waiting, "later", later)
+    monkeypatch.setattr(loops._Waiting, "later", later)
     scripts = [["passes"] * 9]
     execution = Execution(retries=3, retry_delay_s=0.5)
     made = ChunkLoop(Scripted(scripts, 1), execution, [0], Account())
@@ -181,7 +181,7 @@ def test_a_file_is_left_for_another_when_none_of_its_chunks_waits(
     sizes: list[int], workers: int, data: st.DataObject
 ) -> None:
     names = [f"file {n}" for n, size in enumerate(sizes) for _ in range(size)]
-    ready = executors._Ready(dict(enumerate(names)))
+    ready = loops._Ready(dict(enumerate(names)))
     opened: list[str | None] = [None] * workers
     waiting = Counter(names)
     untouched = list(dict.fromkeys(names))
@@ -200,7 +200,7 @@ def test_a_file_is_left_for_another_when_none_of_its_chunks_waits(
 
 
 def test_a_chunk_that_comes_back_is_next_or_last_of_its_file() -> None:
-    ready = executors._Ready(dict.fromkeys(range(3), "a") | {3: "b"})
+    ready = loops._Ready(dict.fromkeys(range(3), "a") | {3: "b"})
     assert ready.pop(None) == 0
     ready.add(0)
     assert ready.pop("a") == 1

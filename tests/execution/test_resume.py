@@ -18,14 +18,17 @@ import numpy as np
 import pytest
 import uproot
 
-from analysis.catalogue import Catalogue
+from analysis.common.errors import OutputError
 from analysis.config import Binning, DimuonConfig
-from analysis.errors import OutputError
-from analysis.execution import archive, checkpoints, environment, provenance, remote
+from analysis.datasets import remote
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.open_files import KeptOpen
+from analysis.datasets.remote import Access
+from analysis.execution.checkpoints import archive, provenance
+from analysis.execution.checkpoints import store as checkpoints
 from analysis.execution.plan import Limits
-from analysis.execution.remote import Access
 from analysis.execution.runner import Result
-from analysis.execution.sources import KeptOpen
+from analysis.execution.workers import shipping
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema
 from tests.execution.processors import Counting
@@ -235,12 +238,12 @@ def test_other_code(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_other_versions(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = environment.version
+    real = shipping.version
     monkeypatch.setattr(
-        environment, "version", lambda name: "1.0" if name == "awkward" else real(name)
+        shipping, "version", lambda name: "1.0" if name == "awkward" else real(name)
     )
     cut_short(folder)
-    monkeypatch.setattr(environment, "version", real)
+    monkeypatch.setattr(shipping, "version", real)
     _, n = again(folder)
     assert n == CHUNKS
     assert "20 finished chunks are not used: other versions (awkward 1.0)" in unused(log)[0]
@@ -445,7 +448,7 @@ def test_warnings_are_remembered(folder: Path) -> None:
 def test_killed_at_ten_random_moments(folder: Path) -> None:
     """SIGKILL of the main process: nothing computed twice beyond what was in flight, no orphan."""
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-    from analysis.execution.dask_workers import FAN_IN
+    from analysis.execution.workers.dask import FAN_IN
 
     rng = random.Random(3)
     seconds, workers = 0.1, 2
@@ -535,7 +538,12 @@ def swap(histogram: hist.Hist) -> None:
 
 def test_the_code_of_a_processor_is_all_that_it_imports() -> None:
     found = provenance.modules(["analysis.processor"])
-    assert {"analysis.objects", "analysis.config", "analysis.histograms", "analysis"} <= set(found)
+    assert {
+        "analysis.selection.objects",
+        "analysis.config",
+        "analysis.histograms",
+        "analysis",
+    } <= set(found)
     assert not {"analysis.results", "analysis.plotting", "analysis.execution.runner"} & set(found)
 
 
@@ -569,5 +577,5 @@ def test_a_class_without_a_module_has_the_code_of_its_bases(
     monkeypatch.setattr(Mine, "__module__", "__main__")
     monkeypatch.setattr(provenance.inspect, "getsource", lambda kind: kind.__name__)
     code = provenance.provenance(Mine(), AGCSchema).code
-    assert {"analysis.processor", "analysis.objects", "schemas.agc"} <= code.keys()
+    assert {"analysis.processor", "analysis.selection.objects", "schemas.agc"} <= code.keys()
     assert not any(name.startswith(("coffea", "abc")) for name in code)

@@ -13,13 +13,13 @@ import pytest
 import uproot
 
 from analysis import histograms
-from analysis.catalogue import Catalogue
+from analysis.common.errors import CatalogueError, ConfigError, IncompleteError
 from analysis.config import AnalysisConfig
-from analysis.errors import CatalogueError, ConfigError, IncompleteError
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.inventory import check
 from analysis.execution.ledger import Ledger
 from analysis.execution.plan import Limits
 from analysis.execution.runner import Execution, Result, run
-from analysis.inventory import check
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema
 from tests.conftest import N_EVENTS, SAMPLES

@@ -229,8 +229,8 @@ def test_what_python_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> No
 CLOSING = """
 import os, signal, sys
 from distributed import LocalCluster
-from analysis.execution.cluster_settings import Local
-from analysis.execution.clusters import connected
+from analysis.execution.workers.cluster_settings import Local
+from analysis.execution.workers.clusters import connected
 from analysis.execution.signals import Interrupted, handled
 
 known = []

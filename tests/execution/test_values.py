@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
-from analysis.execution.chunk import impossible_values
+from analysis.execution.checked import impossible_values
 from analysis.execution.runner import run
 from analysis.processor import TtbarAnalysis
 from tests.execution.processors import Counting

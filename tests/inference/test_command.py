@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.cli import main
-from analysis.inference import report
+from analysis.inference import tables
 from tests.inference.models import modifier, shapes
 from tests.inference.root_file import contents, write
 
@@ -32,7 +32,7 @@ def _save(path: Path, spec: dict[str, Any]) -> Path:
 
 
 def test_everything_is_written_and_read_back(results: Path) -> None:
-    measurement = report.load(results)
+    measurement = tables.load(results)
     assert measurement.cross_section.value == pytest.approx(831.76 * measurement.fit.value)
     assert measurement.cross_section.value == pytest.approx(1.1 * 831.76, rel=0.1)
     figures = {path.stem for path in (results / "figures").iterdir()}
@@ -51,7 +51,7 @@ def test_the_written_workspace_gives_the_same_number(results: Path, tmp_path: Pa
     assert main(["validate", str(source), "--quiet"]) == 0
     again = ["fit", str(source), "--no-ranking", "--output", str(tmp_path), "--quiet"]
     assert main(again) == 0
-    first, second = report.load(results), report.load(tmp_path)
+    first, second = tables.load(results), tables.load(tmp_path)
     assert second.fit.value == pytest.approx(first.fit.value, abs=1e-9)
     assert second.ranking == []
 
@@ -69,7 +69,7 @@ def test_errors_of_the_check_stop_the_fit_unless_forced(
     assert "Luminosity: the same change in both directions" in capsys.readouterr().err
     assert not (tmp_path / "out" / "results.json").exists()
     assert main([*arguments, "--force"]) == 0
-    assert report.load(tmp_path / "out").findings[0].modifier == "Luminosity"
+    assert tables.load(tmp_path / "out").findings[0].modifier == "Luminosity"
 
 
 def test_a_file_without_a_process_or_region_of_the_model_is_refused(

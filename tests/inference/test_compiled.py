@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analysis.common.errors import WorkspaceError
 from analysis.inference import compiled
-from analysis.inference.errors import WorkspaceError
 from analysis.inference.likelihood import Likelihood
 from tests.inference.models import modifier, sample, shapes
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.common.errors import FitError, WorkspaceError
 from analysis.inference import likelihood as likelihood_module
-from analysis.inference.errors import FitError, WorkspaceError
 from analysis.inference.fit import BestFit, fit
 from analysis.inference.impacts import breakdown, ranking, scan
 from analysis.inference.likelihood import Likelihood

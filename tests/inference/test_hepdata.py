@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.common.errors import OutputError
 from analysis.config import Binning
-from analysis.errors import OutputError
 from analysis.inference import hepdata
 from analysis.inference.measurement import Measurement, measure
 from tests.inference.models import shapes

@@ -15,9 +15,9 @@ from cabinetry import model_utils
 from hist import Hist
 
 from analysis.cli import main
+from analysis.common.errors import WorkspaceError
 from analysis.config import Binning
-from analysis.inference import report
-from analysis.inference.errors import WorkspaceError
+from analysis.inference import tables
 from analysis.inference.limit import SIGNAL, SignalRate, read_signal, upper_limit, with_signal
 from analysis.inference.measurement import measure
 from analysis.inference.templates import Template
@@ -80,7 +80,7 @@ def test_a_signal_in_other_bins_of_the_same_number_is_refused(
     binning = Binning(bins=3, low=100, high=400)
     spec = shapes()
     (tmp_path / "workspace.json").write_text(json.dumps(spec))
-    report.write(measure(spec, cross_section_pb=1.0, binning=binning, with_ranking=False), tmp_path)
+    tables.write(measure(spec, cross_section_pb=1.0, binning=binning, with_ranking=False), tmp_path)
 
     def status(*edges: float) -> int:
         histogram = Hist(hist.axis.Variable(edges), storage=hist.storage.Weight())

@@ -11,16 +11,15 @@ import uproot
 
 from analysis.cli import main
 from analysis.cli.fit import fit as fit_and_write
+from analysis.common.errors import AnalysisError, WorkspaceError
 from analysis.config import Binning
-from analysis.errors import AnalysisError
-from analysis.inference import report
+from analysis.datasets.inventory import build as build_catalogue
+from analysis.inference import tables
 from analysis.inference.config import InferenceConfig
-from analysis.inference.errors import WorkspaceError
 from analysis.inference.measurement import Measurement, measure
 from analysis.inference.names import named
 from analysis.inference.templates import from_results, from_root
 from analysis.inference.workspace import build
-from analysis.inventory import build as build_catalogue
 from analysis.postprocess.normalisation import DatasetScale, Normalisation
 from analysis.results import load_normalised
 from tests.inference.root_file import WJETS, contents, write
@@ -55,7 +54,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.plotting.inference.make_figures", lambda *_: [])
+    monkeypatch.setattr("analysis.plotting.fit.make_figures", lambda *_: [])
 
 
 def _signal_alone(run: Path) -> Measurement:
@@ -90,7 +89,7 @@ def test_folder_histograms_and_workspace_give_the_same_number(run: Path, tmp_pat
         (of_file / "workspace.json", tmp_path / "of_workspace"),
     ):
         fit_and_write(source, output, MODEL, with_ranking=False)
-        found = report.load(output)
+        found = tables.load(output)
         assert found.cross_section.reference == 400
         assert found.cross_section.value == pytest.approx(400 * found.fit.value, rel=1e-12)
         assert found.binning == MODEL.binning

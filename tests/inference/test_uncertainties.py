@@ -7,7 +7,7 @@ import math
 import pytest
 
 from analysis.inference.measurement import Measurement, measure
-from analysis.inference.report import definition, uncertainties
+from analysis.inference.tables import definition, uncertainties
 from tests.inference.models import counting, sample, shapes
 
 REFERENCE = 800.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from analysis.inference.errors import WorkspaceError
+from analysis.common.errors import WorkspaceError
 from analysis.inference.validator import require_valid, validate
 from analysis.inference.workspace import load
 from tests.inference.models import SIGNAL, modifier, sample, shapes

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from analysis.common.errors import WorkspaceError
 from analysis.config import Binning
 from analysis.inference.config import InferenceConfig
-from analysis.inference.errors import WorkspaceError
 from analysis.inference.fit import fit
 from analysis.inference.impacts import breakdown
 from analysis.inference.templates import Templates, from_root

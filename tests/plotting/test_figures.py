@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from analysis import results
-from analysis.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.inference.config import InferenceConfig
 from analysis.inference.fit import Parameter, Yields
@@ -20,7 +20,7 @@ from analysis.plotting.figures import (
     region_figure,
     variations_figure,
 )
-from analysis.plotting.inference import yields_figure
+from analysis.plotting.fit import yields_figure
 from analysis.plotting.parameters import reach
 from analysis.plotting.style import style
 from analysis.processor import TtbarAnalysis

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from analysis.errors import OutputError
+from analysis.common.errors import OutputError
 from analysis.plotting import pool
 from tests.conftest import PROJECT
 

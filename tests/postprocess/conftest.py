@@ -11,7 +11,7 @@ import pytest
 import uproot
 import vector
 
-from analysis.dimuon import opposite_sign, pair_mass
+from analysis.dimuon.processor import opposite_sign, pair_mass
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import histograms, results
-from analysis.catalogue import Catalogue
-from analysis.errors import ConfigError, IncompleteError, NormalisationError
+from analysis.common.errors import ConfigError, IncompleteError, NormalisationError
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.units import cross_section_pb, luminosity_ipb
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
 from analysis.execution.plan import Limits
 from analysis.execution.runner import run
@@ -26,7 +27,6 @@ from analysis.postprocess.normalisation import (
     summed,
 )
 from analysis.processor import TtbarAnalysis
-from analysis.units import cross_section_pb, luminosity_ipb
 
 
 def test_the_published_check_value() -> None:

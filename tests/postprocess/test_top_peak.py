@@ -11,7 +11,7 @@ from hist import Hist
 from numpy.random import default_rng
 
 from analysis.config import TopPeak
-from analysis.postprocess.sidebands import SidebandError
+from analysis.postprocess.sidebands.counts import SidebandError
 from analysis.postprocess.top_peak import (
     TopPeakResult,
     distribution,

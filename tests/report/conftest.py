@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from analysis import results
-from analysis.catalogue import Catalogue
 from analysis.config import AnalysisConfig
+from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
-from analysis.inference import report as fit_report
+from analysis.inference import tables as fit_tables
 from analysis.inference.measurement import measure
 from analysis.processor import TtbarAnalysis
 from tests.inference.models import shapes
@@ -35,5 +35,5 @@ def finished(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     normalised = results.normalise(folder)
     results.top_peak(folder, normalised)
     results.estimate_multijet(folder, normalised)
-    fit_report.write(measure(shapes(), cross_section_pb=831.76), folder)
+    fit_tables.write(measure(shapes(), cross_section_pb=831.76), folder)
     return folder

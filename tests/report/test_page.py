@@ -18,13 +18,13 @@ import vl_convert
 from analysis import results
 from analysis.cli import main
 from analysis.config import AnalysisConfig, Binning
+from analysis.dimuon.resonances import PRESETS, analyse
 from analysis.inference.measurement import Measurement
 from analysis.postprocess.normalisation import summed
-from analysis.postprocess.resonances import PRESETS, analyse
 from analysis.report.configuration import Difference, differences, toml
 from analysis.report.distributions import fit_chart
+from analysis.report.loaded import Run, load
 from analysis.report.page import render, write
-from analysis.report.run import Run, load
 from analysis.report.text import plain
 from analysis.report.vega import short
 from tests.ntuples import write_random

@@ -10,10 +10,10 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from analysis.cli import main
-from analysis.execution.cluster_settings import scheduler_settings
 from analysis.execution.runner import Execution
+from analysis.execution.workers.cluster_settings import scheduler_settings
+from analysis.report.loaded import load
 from analysis.report.page import render
-from analysis.report.run import load
 from analysis.report.summary import cutflow, speed, tables
 
 

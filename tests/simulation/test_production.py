@@ -10,12 +10,12 @@ from dataclasses import replace
 import awkward as ak
 import pytest
 
-from analysis import ntuples
-from analysis.errors import OutputError
+from analysis.common.errors import OutputError, SimulationError
+from analysis.datasets import ntuples
 from analysis.simulation import production, sample
 from analysis.simulation.config import DetectorConfig
-from analysis.simulation.errors import SimulationError, require_generator
 from analysis.simulation.generator import generate
+from analysis.simulation.libraries import require_generator
 from analysis.simulation.processes import BY_NAME, PROCESS_NAMES, find
 
 TTBAR = BY_NAME["ttbar__nominal"]

@@ -8,9 +8,9 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from analysis.common.errors import SimulationError
 from analysis.simulation import layout, response
 from analysis.simulation.config import BTagConfig, DetectorConfig, JetConfig, detector_with
-from analysis.simulation.errors import SimulationError
 from analysis.simulation.particles import TruthEvents
 
 JET = JetConfig(noise=3.0, stochastic=0.8, constant=0.04)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis import ntuples
+from analysis.common.errors import SimulationError
+from analysis.datasets import ntuples
 from analysis.simulation import dimuon, layout, production, sample
 from analysis.simulation.config import DetectorConfig
-from analysis.simulation.errors import SimulationError
 from analysis.simulation.observables import observables
 from analysis.simulation.processes import BY_NAME
 from analysis.simulation.pseudodata import mix

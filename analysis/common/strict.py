@@ -1,0 +1,96 @@
+"""Turn pydantic's findings into one line each: where, what is wrong, the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from analysis.common.errors import did_you_mean, nearest
+
+ALIKE = 0.75
+"""Likeness of keys that are taken for each other."""
+SUGGESTED = 4
+"""Keys of other sections in a hint."""
+
+
+class Strict(BaseModel):
+    """Base of every typed input: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def faults(error: ValidationError, model: type[BaseModel], content: Any = None) -> list[str]:
+    """Every finding of `error` as `place: what`, in the order of the input.
+
+    With `content`, the input, elements of lists that have a name are called by it.
+    """
+    return [_fault(finding, model, content) for finding in error.errors(include_url=False)]
+
+
+def _fault(finding: Any, model: type[BaseModel], content: Any) -> str:
+    if not finding["loc"] and finding["type"] == "value_error":
+        return str(finding["msg"]).removeprefix("Value error, ")  # names the keys itself
+    *parents, last = finding["loc"] or ("input",)
+    place = ".".join(_named(content, [part for part in (*parents, last) if part != "[key]"]))
+    if finding["type"] == "extra_forbidden":
+        return f"{place}: unknown key, {_hint(str(last), _keys_at(model, parents), model)}"
+    if finding["type"] == "missing":
+        return f"{place}: missing"
+    message = str(finding["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    said = finding["type"] == "value_error" and "got" in message
+    shown = not said and not isinstance(finding["input"], dict | list)
+    given = f", got {finding['input']!r}" if shown else ""
+    return f"{place}: {message}{given}"
+
+
+def _named(content: Any, location: list[Any]) -> Iterator[str]:
+    for part in location:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            content = None
+        name = content.get("name") if isinstance(content, dict) else None
+        yield name if isinstance(part, int) and isinstance(name, str) else str(part)
+
+
+def _hint(key: str, here: list[str], model: type[BaseModel]) -> str:
+    """The nearest key of this level, or one like it of another section, by its full name."""
+    elsewhere: dict[str, list[str]] = {}
+    for name in _nested(model):
+        elsewhere.setdefault(name.rpartition(".")[2], []).append(name)
+    for valid in (set(elsewhere) & {key}, here, elsewhere):
+        if close := nearest(key, valid, 3 if valid is here else 1, ALIKE):
+            names = close if valid is here else elsewhere[close[0]]
+            return f"did you mean {' or '.join(map(repr, names[:SUGGESTED]))}?"
+    return did_you_mean(key, here)
+
+
+def _nested(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Full names of all keys in sections below the model."""
+    for key, field in model.model_fields.items():
+        if prefix:
+            yield prefix + key
+        if _is_model(field.annotation):
+            yield from _nested(cast("type[BaseModel]", field.annotation), f"{prefix}{key}.")
+
+
+def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
+    """The keys that are valid at `location`, following models in fields and in dictionaries."""
+    current: Any = model
+    for part in location:
+        if _is_model(current):
+            current = (
+                current.model_fields[part].annotation if part in current.model_fields else None
+            )
+        else:
+            current = next((kind for kind in get_args(current) if _is_model(kind)), None)
+    if not _is_model(current):
+        current = next((kind for kind in get_args(current) if _is_model(kind)), None)
+    return [] if current is None else list(current.model_fields)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

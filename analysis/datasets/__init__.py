@@ -1,0 +1,1 @@
+"""Catalogues of datasets and files, and how their files are found, checked and opened."""

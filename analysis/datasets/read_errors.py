@@ -1,0 +1,98 @@
+"""Why a chunk failed, in one line, and whether it is worth another try."""
+
+from __future__ import annotations
+
+import errno
+import re
+import zlib
+
+import uproot
+
+from analysis.common.errors import AnalysisError
+
+MAX_LENGTH = 300
+"""Characters of a reason; a deserialization error may quote pages of a file."""
+
+
+_XROOTD = re.compile(r"\[(?:FATAL|ERROR)\] (.+)")
+_XROOTD_STAYS = re.compile(r"\[30(?:00|01|02|06|10|11|13|15|16|18)\]")
+"""Codes of XRootD for what stays so: a request that is not valid, not authorised, not found, no file."""
+_NETWORK = {
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH,
+    errno.EREMOTEIO, errno.ESTALE,
+}  # fmt: skip
+
+
+_WITHOUT_WORDS = {
+    "FSTimeoutError": "no answer of the server in time (--timeout)",
+    "TimeoutError": "no answer in time",
+    "MemoryError": "out of memory",
+}
+"""What to say of exceptions that may say nothing themselves."""
+
+
+class ChunkError(AnalysisError):
+    """What was found in a file is not what the catalogue or the analysis needs."""
+
+
+def describe(error: BaseException) -> str:
+    """The cause of a failed chunk on one line, without coffea's wrapping and the file's name."""
+    cause = _root(error)
+    if isinstance(cause, FileNotFoundError):
+        return "no such file"
+    if isinstance(cause, uproot.exceptions.KeyInFileError):
+        keys = dict.fromkeys(str(key).split(";")[0] for key in cause.keys or [])
+        return f"no object {cause.key!r}, there: {', '.join(keys) or 'nothing'}"
+    text = _line(cause)
+    if not text:
+        return _WITHOUT_WORDS.get(type(cause).__name__, type(cause).__name__)
+    if _is_short(cause):
+        return f"truncated: {text}"
+    if (from_server := _XROOTD.search(text)) is not None:
+        return f"XRootD server: {from_server[1]}"
+    if isinstance(cause, uproot.deserialization.DeserializationError | zlib.error):
+        return f"damaged: {text}"
+    if isinstance(cause, AnalysisError | LookupError | AttributeError):
+        return text
+    return f"{type(cause).__name__}: {text}"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same chunk may succeed in another try: the network, a server, a lack of memory.
+
+    A file that is missing, damaged or not as the catalogue says stays so.
+    """
+    cause = _root(error)
+    if isinstance(cause, TimeoutError | ConnectionError | InterruptedError | MemoryError):
+        return True
+    if type(cause).__module__.partition(".")[0] == "aiohttp":
+        status = getattr(cause, "status", None)
+        return not isinstance(status, int) or status >= 500 or status in (408, 429)
+    if isinstance(cause, ValueError):
+        # What the XRootD client says of a file whose connection is gone.
+        return "I/O operation on closed file" in str(cause)
+    if isinstance(cause, OSError):
+        from_server = _XROOTD.search(str(cause))
+        if from_server is not None:
+            return _XROOTD_STAYS.search(from_server[1]) is None
+        return cause.errno in _NETWORK
+    return False
+
+
+def _is_short(cause: BaseException) -> bool:
+    """Fewer bytes came than the file says it has."""
+    return isinstance(cause, OSError) and str(cause).lstrip().startswith("expected Chunk")
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause: coffea wraps what a chunk raises in a plain Exception."""
+    while type(error) is Exception and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    for end in (" in file ", " from FSSpecSource", " from MemmapSource"):
+        text = text.partition(end)[0]
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."

@@ -1,0 +1,352 @@
+"""Files on servers: what reading them needs, replicas, retries, and a local cache.
+
+uproot is told to open files with `RemoteSource`, in each process that reads; an address stays the
+catalogue's in everything that is written of a run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import fsspec
+from uproot.source.chunk import Source
+
+from analysis.common.errors import ConfigError, OutputError
+from analysis.common.files import atomic, short_digest, writable_folder
+from analysis.datasets.open_files import CACHES, KeptOpen
+from analysis.datasets.read_errors import ChunkError, describe
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+HEADER_BYTES = 100
+"""Of a ROOT file: the identifier that ROOT gives to each file it writes, and where its end is."""
+
+_PACKAGES = {
+    "root": ("xrootd", ("XRootD", "fsspec_xrootd")),
+    "http": ("http", ("aiohttp",)),
+    "https": ("http", ("aiohttp",)),
+}
+"""Scheme of an address -> extra of this package, modules that it brings."""
+
+_XROOTD_DEFAULTS = {
+    "XRD_CONNECTIONWINDOW": "10",
+    "XRD_CONNECTIONRETRY": "2",
+    "XRD_TIMEOUTRESOLUTION": "1",
+    "XRD_STREAMERRORWINDOW": "5",
+}
+"""Seconds, tries, seconds, seconds. The client's own 120 s and 5 tries make a dead server take
+minutes, its error window of 1800 s makes one that came back stay dead."""
+
+_REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
+_REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
+_BLOCK_BYTES = 16 * 2**20
+_THREADS = 16
+_AVOIDED_S = 600.0
+
+_failed_at: dict[str, float] = {}
+"""Replica's server -> when it last failed in this process; tried last for a while."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How files on servers are opened.
+
+    Raises ConfigError for a replica without a place and for no attempts, OutputError for a cache that
+    cannot be written to.
+    """
+
+    replicas: tuple[str, ...] = ()
+    """Servers (root and https prefixes) or folders that have the files too, tried in
+    turn instead of the catalogue's own server, which is the last."""
+    cache: Path | None = None
+    """Folder for whole files, copied there when first read."""
+    timeout_s: float = 60.0
+    """Of one request to a server; of silence, over HTTP."""
+    attempts: int = 3
+    """Rounds over the replicas before a file counts as not to be opened."""
+    backoff_s: float = 1.0
+    """Before the second round; twice as long before each further one."""
+
+    def __post_init__(self) -> None:
+        for replica in self.replicas:
+            if not _REPLICA.match(replica):
+                msg = f"replica {replica!r}: expected root://HOST//, https://HOST/PATH or /FOLDER"
+                raise ConfigError(msg)
+        if self.attempts < 1:
+            msg = f"the number of attempts to open a file must be at least 1, got {self.attempts}"
+            raise ConfigError(msg)
+        if self.cache is not None:
+            writable_folder(self.cache)
+
+    def options(self, refused: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Of `uproot.open`; `refused`: address -> why the file is not to be read (ChunkError)."""
+        return CACHES | {"handler": RemoteSource, "access": self, "refused": refused or {}}
+
+    def addresses(self, url: str) -> list[str]:
+        """Where the file may be read, the first choice first."""
+        own = _REMOTE.match(url)
+        if own is None:
+            return [url]
+        replicas = [_joined(prefix, own["path"]) for prefix in self.replicas]
+        return list(dict.fromkeys([*replicas, url]))
+
+
+def _joined(prefix: str, path: str) -> str:
+    return prefix.rstrip("/") + ("//" if prefix.startswith("root://") else "/") + path
+
+
+class RemoteSource(Source):
+    """What uproot takes as a class of sources, but it makes those of another one.
+
+    So one opening serves for finding the replica and for reading.
+    """
+
+    def __new__(
+        cls, file_path: str, access: Access, refused: Mapping[str, str], **options: Any
+    ) -> Any:
+        if file_path in refused:
+            raise ChunkError(refused[file_path])
+        options.pop("timeout", None)  # coffea always gives one; it is of `access` here
+        if _REMOTE.match(file_path) is None:
+            return KeptOpen(file_path, **options)
+        if access.cache is not None:
+            try:
+                return KeptOpen(str(_cached(file_path, access)), **options)
+            except OutputError as error:
+                logger.warning("%s: read without the cache: %s", file_path, error)
+        return _from_any(file_path, access, lambda url: _opened(url, access, options))
+
+
+def _opened(url: str, access: Access, options: dict[str, Any]) -> KeptOpen:
+    source = KeptOpen(url, **options, **_storage_options(url, access))
+    try:
+        # It is opened by the first read only.
+        source.chunk(0, 4)
+    except BaseException as error:
+        source.__exit__(type(error), error, error.__traceback__)
+        raise
+    return source
+
+
+def _storage_options(url: str, access: Access) -> dict[str, Any]:
+    """Of the file system that fsspec has for the address."""
+    if url.startswith("root://"):
+        return {"timeout": max(1, round(access.timeout_s))}
+    if url.startswith(("http://", "https://")):
+        from aiohttp import ClientTimeout
+
+        return {"timeout": ClientTimeout(sock_connect=access.timeout_s, sock_read=access.timeout_s)}
+    return {}
+
+
+def _from_any(url: str, access: Access, use: Callable[[str], _T]) -> _T:
+    """What `use` gives for the first replica of the file for which it does not fail.
+
+    Raises what the last round raised: FileNotFoundError if no replica has the file.
+    """
+    addresses = access.addresses(url)
+    dead = all(_avoided(address) for address in addresses)
+    for attempt in range(1 if dead else access.attempts):
+        if attempt:
+            time.sleep(access.backoff_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
+        failures: dict[str, Exception] = {}
+        # A stable sort: of those that work, the first choice stays first.
+        for address in sorted(addresses, key=_avoided):
+            try:
+                used = use(address)
+            except OutputError:
+                raise
+            except Exception as error:  # noqa: BLE001 - recorded, whatever it is
+                failures[address] = error
+                _note(address, error, more=len(failures) < len(addresses))
+            else:
+                _failed_at.pop(_server(address), None)
+                return used
+        if all(_absent(error) for error in failures.values()):
+            break
+    raise _combined(failures)
+
+
+def _note(address: str, error: Exception, *, more: bool) -> None:
+    """A server that has only not this file is as good as before."""
+    if not _absent(error):
+        _failed_at[_server(address)] = time.monotonic()
+    if more:
+        logger.warning("%s: %s: trying the next replica", address, describe(error))
+
+
+def _avoided(address: str) -> bool:
+    failed = _failed_at.get(_server(address))
+    return failed is not None and time.monotonic() - failed < _AVOIDED_S
+
+
+def _server(address: str) -> str:
+    return "/".join(address.split("/", 3)[:3])
+
+
+def _absent(error: Exception) -> bool:
+    """The server says that it has no such file: XRootD's error 3011, HTTP's 404."""
+    return isinstance(error, FileNotFoundError) or "[3011]" in str(error)
+
+
+def _combined(failures: dict[str, Exception]) -> Exception:
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    kind = FileNotFoundError if all(map(_absent, failures.values())) else OSError
+    said = "; ".join(f"{_server(address)}: {describe(e)}" for address, e in failures.items())
+    return kind(f"no replica can be read: {said}")
+
+
+def _cached(url: str, access: Access) -> Path:
+    """The local copy of a file, made if it is not there; other processes wait for it.
+
+    Raises OutputError if it cannot be written, or what reading the file raises.
+    """
+    assert access.cache is not None
+    path = _copy_of(url, access.cache)
+    if not path.exists():
+        with _locked(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                _from_any(url, access, lambda replica: _copy(replica, path, access))
+    return path
+
+
+def _copy_of(url: str, cache: Path) -> Path:
+    return cache / f"{short_digest(url)}-{url.rpartition('/')[2]}"
+
+
+def _copy(url: str, path: Path, access: Access) -> None:
+    files, remote_path = fsspec.core.url_to_fs(url, **_storage_options(url, access))
+    size = files.size(remote_path)
+    if size is None:
+        msg = "the server does not say the size of the file"
+        raise OSError(msg)
+    try:
+        with atomic(path) as temporary, temporary.open("wb") as output:
+            for start in range(0, size, _BLOCK_BYTES):
+                output.write(_block(files, remote_path, start, min(start + _BLOCK_BYTES, size)))
+    except _UnreadableError as error:
+        raise error.cause from error
+
+
+class _UnreadableError(Exception):
+    """The remote file; an OSError would count as one of the local file."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _block(files: Any, path: str, start: int, stop: int) -> bytes:
+    try:
+        content: bytes = files.cat_file(path, start=start, end=stop)
+    except Exception as error:
+        raise _UnreadableError(error) from error
+    if len(content) != stop - start:
+        msg = f"{len(content)} of {stop - start} bytes came at position {start}"
+        raise _UnreadableError(OSError(msg))
+    return content
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # a worker's machine may not have it
+        file = path.open("w")
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror or error}"
+        raise OutputError(msg) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint(url: str, header: bytes) -> str:
+    """What tells a file from one that took its place: its header, of a local one also size and time.
+
+    A damaged file and its repaired copy have the same header.
+    """
+    if "://" in url:
+        return short_digest(header)
+    status = Path(url).stat()
+    # In whole seconds: of fractions not all machines that mount a file system have the same.
+    return short_digest(header + f" {status.st_size} {int(status.st_mtime)}".encode())
+
+
+def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[str, str]]:
+    """Fingerprints of the files as they are now; of others, why that is not known.
+
+    Empty where there is no such file, and for a local one that cannot be read. Of a server that does
+    not answer, no more than the first few files are asked for.
+    """
+    once = replace(access, attempts=1)
+    unknown: dict[str, str] = {}
+
+    def digest(url: str) -> str:
+        try:
+            return fingerprint(url, _header(url, once))
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            if "://" in url and not _absent(error):
+                unknown[url] = describe(error)
+            return ""
+
+    urls = list(urls)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = dict(zip(urls, pool.map(digest, urls), strict=True))
+    return {url: header for url, header in found.items() if url not in unknown}, unknown
+
+
+def _header(url: str, access: Access) -> bytes:
+    if access.cache is not None and (copy := _copy_of(url, access.cache)).exists():
+        url = str(copy)
+    addresses = access.addresses(url)
+    if all(map(_avoided, addresses)):
+        msg = f"{', '.join(map(_server, addresses))}: no answer before"
+        raise OSError(msg)
+
+    def first_bytes(address: str) -> bytes:
+        files, path = fsspec.core.url_to_fs(address, **_storage_options(address, access))
+        # One of XRootD may have the file open still, as it was.
+        files.invalidate_cache(path)
+        content: bytes = files.cat_file(path, start=0, end=HEADER_BYTES)
+        return content
+
+    return _from_any(url, access, first_bytes)
+
+
+def size(url: str) -> int | None:
+    """Bytes of a file on a server; None if it does not say."""
+    files, path = fsspec.core.url_to_fs(url, **_storage_options(url, Access()))
+    return cast("int | None", files.size(path))
+
+
+def prepare(urls: Iterable[str]) -> None:
+    """Make ready for reading the files; nothing happens where they are local.
+
+    The client's settings are given by the environment, to be in force in worker processes too; what
+    the user has set there stays. Raises ConfigError if a package that is needed is not installed.
+    """
+    schemes = {url.partition("://")[0] for url in urls if "://" in url}
+    for scheme in sorted(schemes & _PACKAGES.keys()):
+        extra, modules = _PACKAGES[scheme]
+        if any(importlib.util.find_spec(module) is None for module in modules):
+            msg = f"reading {scheme}:// needs the extra '{extra}': pip install -e '.[{extra}]'"
+            raise ConfigError(msg)
+    if "root" in schemes:
+        for name, value in _XROOTD_DEFAULTS.items():
+            os.environ.setdefault(name, value)

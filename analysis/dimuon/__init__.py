@@ -1,0 +1,1 @@
+"""The invariant mass of muon pairs, as a second processor."""

@@ -1,0 +1,81 @@
+"""What comes back from the workers: merged output of some chunks, and why others have none."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from coffea.processor import accumulate
+
+from analysis.datasets.read_errors import describe, is_transient
+from analysis.execution.workers.usage import peak_mb
+
+Output = dict[str, Any]
+"""`out` (of the processor) and `metrics` (of the reading), as coffea's Runner wants them.
+
+To its metrics `cpu_s` is added, the processor time of the chunks, in all threads of their workers.
+"""
+
+
+class Fault(NamedTuple):
+    """An attempt at a chunk that gave no output."""
+
+    chunk: int
+    reason: str
+    transient: bool
+    tries: int = 1
+    """How often it was tried; 0 for a chunk that was only waiting for a worker that died."""
+    suspect: bool = False
+    """It may be innocent of the death of its worker: only a try with no other chunk tells."""
+
+
+class Answer(NamedTuple):
+    """Chunks are numbers: places in the list of the work items."""
+
+    done: list[int]
+    faults: list[Fault]
+    output: Output | None = None
+    """Of all chunks that are done, merged."""
+    warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
+    headers: dict[int, str] = {}  # noqa: RUF012 - never changed
+    """Fingerprint of the file that was read, for each chunk that is done."""
+    peak_mb: float = 0.0
+    """The most memory that one of the processes had that did this."""
+
+
+def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
+    """Process a chunk; whatever it raises is its fault, not the run's."""
+    started = time.process_time()
+    try:
+        wrapped = function(item)
+    except Exception as error:  # noqa: BLE001 - recorded, whatever it is
+        return Answer([], [Fault(chunk, describe(error), is_transient(error))])
+    told = wrapped["out"]
+    metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}
+    output = {"out": told["output"], "metrics": metrics}
+    warnings = {chunk: told["warning"]} if told["warning"] else {}
+    return Answer([chunk], [], output, warnings, {chunk: told["header"]}, peak_mb())
+
+
+def merge(answers: Sequence[Answer]) -> Answer:
+    """One answer of several; they are not changed."""
+    warnings: dict[int, str] = {}
+    headers: dict[int, str] = {}
+    for answer in answers:
+        warnings |= answer.warnings
+        headers |= answer.headers
+    return Answer(
+        [chunk for answer in answers for chunk in answer.done],
+        [fault for answer in answers for fault in answer.faults],
+        accumulate(answer.output for answer in answers),
+        warnings,
+        headers,
+        max(answer.peak_mb for answer in answers),
+    )
+
+
+def add(total: Output | None, output: Output | None) -> Output | None:
+    """The sum; only `total` may be changed by it."""
+    return copy.deepcopy(output) if total is None else accumulate([output], total)

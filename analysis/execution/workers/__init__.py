@@ -1,0 +1,1 @@
+"""Workers: local processes, Dask, clusters."""

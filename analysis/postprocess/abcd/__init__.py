@@ -1,0 +1,1 @@
+"""Background from four regions of two variables (ABCD)."""

@@ -1,0 +1,1 @@
+"""Background under a peak: counts and fits of its sidebands."""

@@ -1,0 +1,1 @@
+"""From the events of a chunk to regions: objects, channels, variations, plots."""

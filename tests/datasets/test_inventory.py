@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.common.errors import CatalogueError
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.inventory import build, check, read_table, unknowns
+from analysis.execution.runner import run
+from analysis.processor import TtbarAnalysis
+from analysis.skim import make_skim
+from tests.conftest import N_EVENTS
+from tests.ntuples import make_events, write
+
+GOOD = make_events(30, seed=2)
+
+
+def test_datasets_are_named_by_folders_and_files(catalogue: Catalogue) -> None:
+    assert list(catalogue.datasets) == [
+        "data__SingleElectron", "data__SingleMuon", "single_top_tW__nominal__antitop",
+        "single_top_tW__nominal__top", "ttbar__nominal", "ttbar__scaleup", "wjets__nominal",
+    ]  # fmt: skip
+    assert catalogue.datasets["ttbar__nominal"].events == 2 * N_EVENTS
+    assert catalogue.datasets["ttbar__scaleup"].variation == "scaleup"
+    assert catalogue.datasets["data__SingleMuon"].channel == "muon"
+    assert catalogue.datasets["data__SingleElectron"].kind == "collision"
+    assert catalogue.datasets["single_top_tW__nominal__top"].process == "single_top_tW"
+    assert catalogue.datasets["wjets__nominal"].cross_section == pytest.approx(61526.7)
+    assert catalogue.datasets["wjets__nominal"].k_factor == 1.2
+    assert catalogue.luminosity == 100
+
+
+@pytest.mark.parametrize(
+    ("stream", "channel"),
+    [
+        ("SingleMuon_2015D", "muon"),
+        ("singleelectron", "electron"),
+        ("pseudo", None),
+        ("MuonEG", None),
+        ("DoubleMuon", None),
+    ],
+)
+def test_streams_of_data_by_their_names(tmp_path: Path, stream: str, channel: str | None) -> None:
+    write(tmp_path / f"data__{stream}.root", GOOD)
+    (dataset,) = build(tmp_path, tmp_path / "c.json", {}).datasets.values()
+    assert (dataset.process, dataset.variation, dataset.channel) == ("data", "nominal", channel)
+
+
+def test_streams_without_channel_would_count_events_twice(tmp_path: Path) -> None:
+    write(tmp_path / "data__SingleMuon.root", GOOD)
+    write(tmp_path / "data__second.root", GOOD)
+    with pytest.raises(CatalogueError, match="need a 'channel' each"):
+        build(tmp_path, tmp_path / "c.json", {})
+
+
+def test_numbered_files_are_one_dataset(tmp_path: Path) -> None:
+    for name in ("wjets__nominal_0", "wjets__nominal_1", "ttbar__ME_var"):
+        write(tmp_path / f"{name}.root", GOOD)
+    found = build(tmp_path, tmp_path / "c.json", {}).datasets
+    assert {name: (d.variation, d.events) for name, d in found.items()} == {
+        "wjets__nominal": ("nominal", 60),
+        "ttbar__ME_var": ("ME_var", 30),
+    }
+
+
+def test_the_catalogue_can_stand_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "ttbar__nominal" / "a.root", GOOD)
+    output = tmp_path / "catalogues" / "c.json"
+    output.parent.mkdir()
+    build(tmp_path / "data", output, {}).write(output)
+    assert check(Catalogue.load(output)) == (1, [])
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "ttbar__nominal.root", GOOD)
+    write(tmp_path / "wjets__nominal.root", GOOD)
+    write(tmp_path / "data__SingleMuon.root", GOOD)
+    catalogue = build(tmp_path, tmp_path / "c.json", {"wjets": {"cross_section": 3}})
+    assert list(unknowns(catalogue)) == [
+        "ttbar__nominal: cross section not known: it will count events",
+        "wjets__nominal: sum of weights not known: taken from the events in the files",
+    ]
+
+
+def test_numbers_from_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "name,cross_section,sum_of_weights\nttbar,831.76,1000\nwjets__nominal,61.5 nb,\n"
+    )
+    write(tmp_path / "ttbar__nominal.root", GOOD)
+    write(tmp_path / "wjets__nominal.root", GOOD)
+    found = build(tmp_path, tmp_path / "c.json", read_table(table)).datasets
+    assert found["ttbar__nominal"].sum_of_weights == 1000
+    assert found["wjets__nominal"].cross_section == pytest.approx(61500)
+    assert found["wjets__nominal"].sum_of_weights is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("process,cross_section\n", r"no column 'name', there: process, cross_section"),
+        ("name,cross_sction\n", r"unknown column 'cross_sction', did you mean 'cross_section'"),
+        ("", r"no column 'name', there: nothing"),
+        ("name,cross_section\nttbar,832,44\n", r"line 2: 3 cells under 2 columns"),
+        ("name,cross_section\nttbar,832\nttbar,1\n", r"line 3: 'ttbar' is given twice"),
+    ],
+)
+def test_tables_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(CatalogueError, match=message):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "message"),
+    [
+        ("ttbar__nominal", {"ttbr": {"cross_section": 1}}, r"'ttbr': did you mean 'ttbar'"),
+        (
+            "ttbar__nominal",
+            {"ttbar": {"cross_section": -1}},
+            r"ttbar__nominal.cross_section: a cross",
+        ),
+        (
+            "data__x",
+            {"data": {"cross_section": 1}},
+            r"process of simulation 'data': there are none",
+        ),
+        ("ttbar__no minal", {}, r"ttbar__no minal: a name has letters, digits"),
+        ("mystery", {}, r"mystery.root: neither folder nor file is named"),
+    ],
+)
+def test_what_cannot_be_built(
+    tmp_path: Path, name: str, numbers: dict[str, Any], message: str
+) -> None:
+    write(tmp_path / f"{name}.root", GOOD)
+    with pytest.raises(CatalogueError, match=message):
+        build(tmp_path, tmp_path / "c.json", numbers)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("wjets__nominal__a", "wjets__nominal__b"), {"wjets": {"cross_section": 100}}),
+        (("ttbar__nominal", "ttbar__ME_var"), {"ttbar": {"sum_of_weights": 100}}),
+    ],
+)
+def test_a_number_for_several_datasets_is_refused(
+    tmp_path: Path, names: tuple[str, str], numbers: dict[str, Any]
+) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.root", GOOD)
+    with pytest.raises(CatalogueError, match=r"has several datasets, give the numbers of each"):
+        build(tmp_path, tmp_path / "c.json", numbers)
+
+
+def test_bad_files_are_all_named_when_building(tmp_path: Path) -> None:
+    write(tmp_path / "ttbar__nominal.root", GOOD, tree="Events")
+    (tmp_path / "wjets__nominal.root").write_bytes(b"")
+    with pytest.raises(CatalogueError) as caught:
+        build(tmp_path, tmp_path / "c.json", {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "no object 'events', there: Events" in lines[0]
+
+
+def test_links_to_folders_are_followed_and_hidden_files_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write(tmp_path / "disk" / "a.root", GOOD)
+    write(folder / "wjets__nominal" / "a.root", GOOD)
+    write(folder / ".snapshot" / "wjets__nominal" / "a.root", GOOD)
+    write(folder / "wjets__nominal" / ".a.root", GOOD)
+    (folder / "ttbar__nominal").symlink_to(tmp_path / "disk")
+    (folder / "ttbar__nominal" / "loop").symlink_to(folder)
+    made = build(folder, tmp_path / "c.json", {})
+    assert {name: list(dataset.files) for name, dataset in made.datasets.items()} == {
+        "ttbar__nominal": ["ttbar__nominal/a.root"],
+        "wjets__nominal": ["wjets__nominal/a.root"],
+    }
+
+
+def test_one_file_under_two_names(tmp_path: Path) -> None:
+    """No link makes events count twice: not in a new catalogue, not in one that is there."""
+    folder = tmp_path / "mine"
+    first = write(folder / "ttbar__nominal" / "a.root", GOOD)
+    second = folder / "ttbar__nominal" / "b.root"
+    write(second, GOOD)
+    build(folder, tmp_path / "c.json", {}).write(tmp_path / "c.json")
+    catalogue = Catalogue.load(tmp_path / "c.json")
+    assert check(catalogue) == (2, [])
+    second.unlink()
+    for link in (second.symlink_to, second.hardlink_to):
+        link(first)
+        message = re.escape(f"{second}: the same file as {first}")
+        with pytest.raises(CatalogueError, match=message):
+            build(folder, tmp_path / "c.json", {})
+        (finding,) = check(catalogue)[1]
+        assert finding.problem == f"the same file as {first}"
+        with pytest.raises(CatalogueError, match="its events would count twice"):
+            run(TtbarAnalysis(), catalogue)
+        second.unlink()
+
+
+def test_no_catalogue_is_built_of_a_skim(tmp_path: Path) -> None:
+    """All its events would be taken for all that were generated."""
+    write(tmp_path / "in" / "ttbar__nominal" / "a.root", GOOD)
+    catalogue = build(tmp_path / "in", tmp_path / "c.json", {})
+    catalogue.write(tmp_path / "c.json")
+    make_skim(Catalogue.load(tmp_path / "c.json"), tmp_path / "all" / "skim")
+    for folder in ("all", "all/skim"):
+        with pytest.raises(CatalogueError, match="is a skim and lacks events: use its own"):
+            build(tmp_path / folder, tmp_path / "mine.json", {})
+    preselected = catalogue.model_copy(update={"base": ".", "preselection": {"jet.min_pt": 20.0}})
+    preselected.write(tmp_path / "in" / "ntuples.json")
+    with pytest.raises(CatalogueError, match="is pre-selected and lacks events"):
+        build(tmp_path / "in", tmp_path / "mine.json", {})
+
+
+@pytest.mark.parametrize("folder", ["nothing", "."])
+def test_folders_without_ntuples(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(CatalogueError, match=r"is no folder|no file \*.root"):
+        build(tmp_path / folder, tmp_path / "c.json", {})
+
+
+def test_check_finds_what_is_not_as_written(
+    tmp_path: Path, catalogue: Catalogue, ntuples: Path
+) -> None:
+    assert check(catalogue) == (8, [])
+    copy = tmp_path / "copy"
+    shutil.copytree(ntuples, copy)
+    (copy / "wjets__nominal.root").unlink()
+    write(copy / "ttbar__nominal" / "b.root", GOOD)
+    n_files, findings = check(Catalogue.load(copy / "ntuples.json"))
+    assert n_files == 8
+    assert {Path(finding.file.url).name: finding.problem for finding in findings} == {
+        "wjets__nominal.root": "no such file",
+        "b.root": "30 events in the file, 2500 in the catalogue",
+    }
+    assert check(Catalogue.load(copy / "ntuples.json"), max_files=1)[0] == 7

@@ -1,0 +1,99 @@
+"""Files stay open between chunks, and nothing but the time shows it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+from analysis.datasets.open_files import KeptOpen
+from analysis.datasets.remote import Access
+
+
+def write(path: Path, events: int) -> Path:
+    with uproot.recreate(path) as file:
+        file.mktree("events", {"x": np.int32}).extend({"x": np.arange(events, dtype=np.int32)})
+    return path
+
+
+def opened(path: Path) -> Any:
+    options = pickle.loads(pickle.dumps(Access().options()))  # as they come to a worker
+    return uproot.open({path: None}, **options)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    yield write(tmp_path / "a.root", 1000), write(tmp_path / "b.root", 2000)
+    with opened(write(tmp_path / "last.root", 1)):
+        pass
+
+
+def test_the_tree_is_read_once_until_another_file_is_opened(paths: tuple[Path, Path]) -> None:
+    with opened(paths[0]) as file:
+        tree = file["events"]
+    with opened(paths[0]) as file:
+        assert file["events"] is tree
+        assert file["events"]["x"].array(entry_start=990).tolist() == list(range(990, 1000))
+    with opened(paths[1]) as file:
+        assert file["events"].num_entries == 2000
+    assert tree.file.closed
+    with opened(paths[0]) as file:
+        assert file["events"] is not tree
+        assert len(KeptOpen._sources) == 1
+
+
+def test_a_file_written_anew_is_read_anew(paths: tuple[Path, Path]) -> None:
+    for events in (1000, 7):
+        write(paths[0], events)
+        with opened(paths[0]) as file:
+            assert file["events"]["x"].array().tolist() == list(range(events))
+
+
+def test_after_an_error_it_is_closed(paths: tuple[Path, Path]) -> None:
+    with pytest.raises(uproot.KeyInFileError), opened(paths[0]) as file:
+        file["events"]["y"]
+    assert KeptOpen._sources == {}
+    with opened(paths[0]) as file:
+        assert file["events"].num_entries == 1000
+
+
+def test_bytes_are_counted_once(paths: tuple[Path, Path]) -> None:
+    counts = []
+    for _ in range(2):
+        with opened(paths[0]) as file:
+            file["events"]["x"].array()
+            counts.append(file.file.source.num_requested_bytes)
+    basket = 4 * 1000
+    assert counts[0] > counts[1] > 0
+    assert sum(counts) < 2 * counts[0]
+    with uproot.open(paths[0]) as file:
+        file["events"]["x"].array()
+        assert counts[0] == file.file.source.num_requested_bytes
+    assert counts[1] < counts[0] < basket * 2
+
+
+def test_threads_do_not_close_each_others_files(paths: tuple[Path, Path]) -> None:
+    def read(number: int) -> int:
+        with opened(paths[number % 2]) as file:
+            return int(file["events"]["x"].array()[-1])
+
+    with ThreadPoolExecutor(4) as pool:
+        last = list(pool.map(read, range(200)))
+    assert last == [999, 1999] * 100
+
+
+def test_files_that_cannot_be_opened_do_not_stay(paths: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in ("missing.root", "empty.root", "noise.root"):
+        if name != "missing.root":
+            (tmp_path / name).write_bytes(b"" if name == "empty.root" else b"x" * 1000)
+        with pytest.raises((OSError, ValueError)):
+            opened(tmp_path / name)
+    with opened(paths[0]) as file:
+        assert file["events"].num_entries == 1000
+    assert len(KeptOpen._sources) == 1
