@@ -27,10 +27,15 @@ def opened(path: Path) -> Any:
     return uproot.open({path: None}, **options)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_open_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeptOpen, "_sources", {})
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     yield write(tmp_path / "a.root", 1000), write(tmp_path / "b.root", 2000)
-    with opened(write(tmp_path / "last.root", 1)):
+    with opened(write(tmp_path / "last.root", 1)):  # closes the others
         pass
 
 
