@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple, Self
 
 import awkward as ak
 import numpy as np
@@ -11,102 +12,215 @@ from coffea.processor import ProcessorABC
 from hist import Hist
 
 from analysis import histograms
+from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, did_you_mean
 from analysis.config import AnalysisConfig
-from analysis.datasets.sample import CHANNELS, SampleInfo
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.sample import SampleInfo
 from analysis.histograms import Numbered
-from analysis.selection import channels, objects
-from analysis.selection import control_plots as control
-from analysis.selection import isolation_plane as multijet
-from analysis.selection import variations as systematics
-from analysis.selection.channels import Channels
-from analysis.selection.kernels import Bools, Ints, JetSums, leading_pt
-from analysis.selection.objects import Jets, Leptons
-from analysis.selection.regions import REGIONS
-from analysis.selection.variations import Selected, Weights
+from analysis.presets.lesson import LESSON
+from analysis.selection import channels, isolation_plane, objects
+from analysis.selection.channels import Channel
+from analysis.selection.control_plots import Control
+from analysis.selection.description import ChannelInfo, Description, RegionInfo, VariationInfo
+from analysis.selection.kernels import Bools, Ints
+from analysis.selection.objects import Flat, Leptons
+from analysis.selection.preset import Preset
+from analysis.selection.regions import Region
+from analysis.selection.selection import Columns, Quantity, Selection
+from analysis.selection.variations import Shift, Weight, Weights, source
 
 Output = dict[str, Any]
 
 Cutflow = dict[str, dict[str, dict[str, float]]]
 """Channel -> step -> events and their weights."""
 
+PARTS = ("channels", "regions", "shifts", "weights", "corrections", "controls")
+"""Keywords of an analysis; each part has a name."""
 
-class _Selected(NamedTuple):
-    """The selection under every jet shift, the unshifted jets first."""
 
-    leptons: Leptons
-    one_lepton: Channels
-    triggered: Channels
-    jets: Jets
-    sums: JetSums
+class Selected(NamedTuple):
+    """The events of a chunk under some shifts that share their leptons."""
+
+    variations: list[str]
+    """Names of the shifts, in the order of the rows of `selection`."""
+    selection: Selection
+    one_lepton: list[Bools]
+    """Events of each channel before the trigger; shape (events,)."""
+    triggered: list[Bools]
     channel: Ints
-    """Of each event, by number."""
-    passing: Bools
-    """Events of a channel with enough good jets; shape (shifts, events)."""
+    """Channel of each event, by number."""
 
 
 class TtbarAnalysis(ProcessorABC):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
-    `process` returns `{dataset: {"observable": Hist, "control": {name: Hist}, "multijet": {name: Hist},
-    "cutflow": ..., "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the
-    metadata `process` and `variation` (and `channel` for a collision stream of one channel).
+    An analysis is a value: a configuration, and `channels`, `regions`, `shifts` (of objects),
+    `weights` (variations), `corrections` (nominal weights) and `controls` (plots), each a list of
+    values of that name. A part that is not given is that of `preset` under the configuration;
+    `adding` adds to it.
+
+    `process` returns `{dataset: {"observable": Hist, "observables": {region: Hist}, "control": {name:
+    Hist}, "multijet": {name: Hist}, "cutflow": ..., "counts": ...}}`: `observables` has the regions with
+    a binning of their own. The events need the event model of `schemas.AGCSchema` and the metadata
+    `process` and `variation` (and `channel` for a collision stream of one channel).
+
+    Raises DefinitionError for two parts of one name.
     """
 
-    def __init__(self, config: AnalysisConfig | None = None) -> None:
-        self.config = config or AnalysisConfig()
+    def __init__(
+        self,
+        config: AnalysisConfig | None = None,
+        *,
+        channels: Iterable[Channel] | None = None,
+        regions: Iterable[Region] | None = None,
+        shifts: Iterable[Shift] | None = None,
+        weights: Iterable[Weight] | None = None,
+        corrections: Iterable[Weight] | None = None,
+        controls: Iterable[Control] | None = None,
+        preset: Preset = LESSON,
+        name: str | None = None,
+    ) -> None:
+        self.config = preset.config if config is None else config
+        self.name = name or preset.name
+        self._preset = preset
+        given = (channels, regions, shifts, weights, corrections, controls)
+        self._given = {
+            part: None if values is None else tuple(values)
+            for part, values in zip(PARTS, given, strict=True)
+        }
+        self._added: dict[str, tuple[Any, ...]] = dict.fromkeys(PARTS, ())
+        self._resolve()
+
+    def _resolve(self) -> None:
+        """Find the parts under the configuration."""
+        resolved = {}
+        for part in PARTS:
+            given = self._given[part]
+            values = getattr(self._preset, part)(self.config) if given is None else given
+            resolved[part] = (*values, *self._added[part])
+            _require_names(part, resolved[part])
+        self.channels: tuple[Channel, ...] = resolved["channels"]
+        self.regions: tuple[Region, ...] = resolved["regions"]
+        self.shifts: tuple[Shift, ...] = resolved["shifts"]
+        self.weights: tuple[Weight, ...] = resolved["weights"]
+        self.corrections: tuple[Weight, ...] = resolved["corrections"]
+        self.controls: tuple[Control, ...] = resolved["controls"]
+        for part in ("channels", "regions"):
+            if not resolved[part]:
+                msg = f"an analysis needs {part}: there are none"
+                raise DefinitionError(msg)
+
+    def _copy(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def adding(self, **parts: Iterable[Any]) -> Self:
+        """Add `channels`, `regions`, `shifts`, `weights`, `corrections` or `controls` to these.
+
+        Raises DefinitionError for another word, and for a name that is there.
+        """
+        other = self._copy()
+        other._added = dict(self._added)
+        for part, values in parts.items():
+            if part not in PARTS:
+                msg = f"an analysis has no {part!r}: {did_you_mean(part, PARTS)}"
+                raise DefinitionError(msg)
+            other._added[part] = (*self._added[part], *values)
+        other._resolve()
+        return other
+
+    def with_config(self, config: AnalysisConfig) -> Self:
+        """Give the same analysis under another configuration."""
+        other = self._copy()
+        other.config = config
+        other._resolve()
+        return other
+
+    def of_channels(self, names: Iterable[str]) -> Self:
+        """Keep some of the channels. Raises ConfigError for a name that is none, with the nearest."""
+        chosen = list(names)
+        known = [channel.name for channel in self.channels]
+        for name in chosen:
+            if name not in known:
+                msg = f"channel {name!r}: {did_you_mean(name, known)}"
+                raise ConfigError(msg)
+        other = self._copy()
+        other._given = {
+            **self._given,
+            "channels": tuple(channel for channel in self.channels if channel.name in chosen),
+        }
+        other._added = {**self._added, "channels": ()}
+        other._resolve()
+        return other
+
+    def __repr__(self) -> str:
+        names = {part: [value.name for value in getattr(self, part)] for part in PARTS}
+        parts = ", ".join(f"{part}={found}" for part, found in names.items() if found)
+        return f"TtbarAnalysis({self.name!r}, {parts}, config {self.config.digest})"
 
     def process(self, events: ak.Array) -> Output:
-        config = self.config
         sample = SampleInfo.from_metadata(events.metadata)
-        weight = systematics.nominal_weight(events, sample, config.variations)
-        selected = self._select(events, sample)
-        unshifted = selected.jets.first_shift()
-        channel = np.where(selected.passing[0], selected.channel, channels.NO_CHANNEL)
-
+        blocks = list(self._select(events, sample))
+        unshifted = blocks[0].selection.unshifted()
+        weight = self._nominal_weight(unshifted, sample)
+        contained = self._contained(blocks)
+        nominal = {name: masks[0][0] for name, masks in contained.items()}
+        not_a_number: dict[str, int] = {}
         output: Output = {
-            "observable": self._observable(selected, events, sample, weight),
+            **self._observables(blocks, contained, sample, weight, not_a_number),
             "control": {},
             "multijet": {},
-            "cutflow": _cutflow(selected, weight),
+            "cutflow": self._cutflow(blocks[0], nominal, weight),
             # POET ntuples have no generator weights: every event counts one, whatever scale
             # factors it is weighted with in the histograms.
             "counts": {"events": len(events), "sum_of_weights": float(len(events))},
+            "overlaps": _overlaps(nominal),
+            "not_a_number": not_a_number,
         }
-        if self._has_control(sample):
-            output["control"] = control.histograms(
-                config.control,
-                sample.process,
-                events,
-                selected.leptons,
-                unshifted,
-                selected.sums,
-                channel,
-                weight,
-            )
+        if sample.is_nominal:  # no variation axis: alternative samples would add up with nominal
+            names = self._channel_names
+            for control in self.controls:
+                output["control"][control.name], nans = control.histogram(
+                    sample.process, unshifted, blocks[0].channel, names, weight
+                )
+                _count_nans(not_a_number, control.name, nans)
         if self._has_multijet(sample):
-            output["multijet"] = multijet.histograms(
-                config, sample, events, selected.leptons, unshifted, weight
+            loose = self._loose(events, sample, unshifted)
+            output["multijet"] = isolation_plane.histograms(
+                self.config, self._in_plane, sample.process, loose, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
 
     def used_events(self, events: ak.Array) -> tuple[Bools, Cutflow]:
-        """Mask of the events that `process` fills histograms with or counts as having enough jets,
-        and the steps of the cutflow that have others.
+        """Mask the events that `process` fills histograms with or counts as having enough jets.
+
+        Give also the steps of the cutflow that have others.
         """
         sample = SampleInfo.from_metadata(events.metadata)
-        weight = systematics.nominal_weight(events, sample, self.config.variations)
-        selected = self._select(events, sample)
-        used = selected.passing[0].copy()
-        for region in REGIONS.values():
-            used |= (selected.passing & region.contains(selected.sums)).any(axis=0)
+        blocks = list(self._select(events, sample))
+        selected = blocks[0]
+        unshifted = selected.selection.unshifted()
+        weight = self._nominal_weight(unshifted, sample)
+        used = (unshifted.wanted & unshifted.enough_jets)[0]
+        for masks in self._contained(blocks).values():
+            for mask in masks:
+                used = used | mask.any(axis=0)
+        if sample.is_nominal:
+            for control in self.controls:
+                used = used | control.contains(unshifted)
         if self._has_multijet(sample):
-            used |= multijet.used_events(
-                self.config, sample, events, selected.leptons, selected.jets.first_shift()
-            )
-        steps = {"one lepton": selected.one_lepton, "trigger": selected.triggered}
+            loose = self._loose(events, sample, unshifted)
+            for mask in isolation_plane.contained_in(self._in_plane, loose).values():
+                used = used | mask[0]
         early = {
-            channel: {step: _count(masks[channel], weight) for step, masks in steps.items()}
-            for channel in CHANNELS
+            channel: {
+                "one lepton": _count(one_lepton, weight),
+                "trigger": _count(triggered, weight),
+            }
+            for channel, one_lepton, triggered in zip(
+                self._channel_names, selected.one_lepton, selected.triggered, strict=True
+            )
         }
         return used, early
 
@@ -115,111 +229,353 @@ class TtbarAnalysis(ProcessorABC):
         return accumulator
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:
-        """The columns of the event model that `process` reads for a dataset with these metadata."""
+        """Name the columns of the event model that `process` reads for a dataset with these metadata."""
         sample = SampleInfo.from_metadata(metadata)
-        config = self.config
-        return (
-            objects.lepton_columns(config.jet)
-            | objects.JET_COLUMNS
-            | channels.columns(sample, config.trigger)
-            | systematics.columns(sample, config.variations)
-            | (control.COLUMNS if self._has_control(sample) else frozenset())
-            | (multijet.COLUMNS if self._has_multijet(sample) else frozenset())
+        found = self._base_columns(sample)
+        parts: list[Any] = [*self.channels, *self.regions]
+        parts += [*self._shifts_of(sample), *self._weights_of(sample)]
+        for part in parts:
+            found |= part.uses
+        if sample.is_nominal:
+            for control in self.controls:
+                found |= control.uses
+        if self._has_multijet(sample):
+            found |= isolation_plane.COLUMNS | self._plane_channel[0].columns
+        return found
+
+    def require(self, catalogue: Catalogue) -> None:
+        """Refuse a catalogue that this analysis would be wrong for.
+
+        Raises ConfigError, with the nearest name, for a process that is not in the catalogue, and
+        CatalogueError for a dataset's variation that is also one of the analysis.
+        """
+        known = list(catalogue.labels)
+        named: dict[str, Iterable[str]] = {
+            f"weight {part.name!r}": part.processes or () for part in self._all_weights
+        }
+        named["variations.scale_uncertainty"] = self.config.variations.scale_uncertainty
+        for owner, processes in named.items():
+            for process in processes:
+                if process not in known:
+                    msg = f"{owner}: unknown process {process!r}, {did_you_mean(process, known)}"
+                    raise ConfigError(msg)
+        own = {name for part in self._all_varied for name in part.variations}
+        for name, dataset in catalogue.datasets.items():
+            if dataset.variation in own:
+                msg = (
+                    f"dataset {name!r} is the variation {dataset.variation!r}, which the analysis "
+                    "makes itself: call one of them otherwise"
+                )
+                raise CatalogueError(msg)
+
+    def description(self, output: Mapping[str, Any]) -> Description:
+        """Describe the analysis, and what it counted in the output of all datasets."""
+        overlaps: dict[str, dict[str, int]] = {}
+        nans: dict[str, int] = {}
+        for found in output.values():
+            for name, n in found.get("not_a_number", {}).items():
+                nans[name] = nans.get(name, 0) + n
+            for name, others in found.get("overlaps", {}).items():
+                total = overlaps.setdefault(name, {})
+                for other, n in others.items():
+                    total[other] = total.get(other, 0) + n
+        return Description(
+            name=self.name,
+            regions={
+                region.name: RegionInfo(
+                    axis_label=region.axis_label, label=region.label or region.name
+                )
+                for region in self.regions
+            },
+            channels={
+                channel.name: ChannelInfo(
+                    label=channel.label or channel.name,
+                    lepton=channel.lepton,
+                    stream=channel.stream,
+                )
+                for channel in self.channels
+            },
+            controls={control.name: control.label or control.name for control in self.controls},
+            variations={
+                name: VariationInfo(source=source(name), group=_group(part))
+                for part in self._all_varied
+                for name in part.variations
+            },
+            overlaps=overlaps,
+            not_a_number=nans,
         )
 
-    def _has_control(self, sample: SampleInfo) -> bool:
-        """Control histograms have no variation axis: alternative samples would add up with nominal."""
-        return self.config.control.enabled and sample.is_nominal
+    @property
+    def _all_weights(self) -> tuple[Weight, ...]:
+        return (*self.weights, *self.corrections)
+
+    @property
+    def _all_varied(self) -> tuple[Shift | Weight, ...]:
+        return (*self.shifts, *self._all_weights)
+
+    @property
+    def _channel_names(self) -> list[str]:
+        return [channel.name for channel in self.channels]
+
+    def _shifts_of(self, sample: SampleInfo) -> list[Shift]:
+        """Shifts of a sample, those of jets first."""
+        return sorted(self.shifts, key=lambda s: s.of != "jet") if sample.is_varied else []
+
+    def _weights_of(self, sample: SampleInfo) -> list[Weight]:
+        return [weight for weight in self._all_weights if weight.applies_to(sample)]
+
+    @property
+    def _plane_channel(self) -> tuple[Channel, ...]:
+        """The muon channel, if the analysis has it: the plane is of its muons."""
+        named = [c for c in self.channels if c.name == isolation_plane.CHANNEL]
+        return tuple(c for c in named if c.lepton == "muon" and c.where is None)
+
+    @property
+    def _in_plane(self) -> list[Region]:
+        """Regions on the common axis: the shape of the background has no other."""
+        return [region for region in self.regions if region.binning is None]
 
     def _has_multijet(self, sample: SampleInfo) -> bool:
-        """As the control histograms, it has no variation axis."""
-        return self.config.multijet.enabled and sample.is_nominal
+        """As the control histograms, the plane has no variation axis."""
+        enabled = self.config.multijet.enabled and bool(self._plane_channel and self._in_plane)
+        return enabled and sample.is_nominal
 
-    def _select(self, events: ak.Array, sample: SampleInfo) -> _Selected:
+    def _base_columns(self, sample: SampleInfo) -> frozenset[str]:
+        """Columns of the object selection and of the triggers."""
+        found = objects.lepton_columns(self.config.jet) | objects.JET_COLUMNS
+        if channels.needs_trigger(sample, self.config.trigger):
+            found |= frozenset().union(*(channel.columns for channel in self.channels))
+        return found
+
+    def _select(self, events: ak.Array, sample: SampleInfo) -> Iterator[Selected]:
+        """Select the events under all shifts of the jets, then under each other shift."""
+        shifts = self._shifts_of(sample)
+        columns = Columns(events, self._base_columns(sample))
+        flats = {name: Flat(events[name]) for name in (*objects.FLAVOURS, "jet")}
+        jets = flats["jet"]
+        names, pts, mass_scales = [sample.variation], [jets["pt"]], [True]
+        for shift in shifts:
+            if shift.of == "jet":
+                for name, by in shift.variations.items():
+                    names.append(name)
+                    pts.append(shift.pt(by, jets, objects.JET_COLUMNS))
+                    mass_scales.append(shift.mass_scales)
+        yield self._block(events, sample, columns, flats, names, np.stack(pts), mass_scales)
+        for shift in shifts:
+            if shift.of == "jet":
+                continue
+            for name, by in shift.variations.items():
+                met_pt: Quantity | None = None
+                shifted = flats
+                if shift.of == "met":
+                    met_pt = shift.pt(by, events.met, shift.uses).astype(np.float64)
+                else:
+                    pt = shift.pt(by, flats[shift.of], self._base_columns(sample))
+                    shifted = {**flats, shift.of: flats[shift.of].replaced(pt=pt)}
+                yield self._block(
+                    events, sample, columns, shifted, [name], jets["pt"][np.newaxis], [True], met_pt
+                )
+
+    def _block(
+        self,
+        events: ak.Array,
+        sample: SampleInfo,
+        columns: Columns,
+        flats: Mapping[str, Flat],
+        names: list[str],
+        pts: Any,
+        mass_scales: list[bool],
+        met_pt: Quantity | None = None,
+    ) -> Selected:
         config = self.config
-        leptons = objects.select_leptons(events, config.electron, config.muon)
-        one_lepton = channels.one_lepton(leptons)
-        triggered = channels.triggered(one_lepton, events, sample, config.trigger)
-        shifts = systematics.jet_shifts(sample, config.variations)
-        columns = [systematics.UNSHIFTED_PT, *shifts.values()]
-        jets = objects.read_jets(events, config.jet, leptons, columns)
-        channel = channels.numbers(triggered)
-        candidates = channel != channels.NO_CHANNEL
-        sums = jets.sums(candidates)
-        passing = candidates & (sums.n_jets >= config.regions.min_jets)
-        return _Selected(leptons, one_lepton, triggered, jets, sums, channel, passing)
+        leptons = objects.select_leptons(
+            flats["electron"], flats["muon"], config.electron, config.muon
+        )
+        jets = objects.select_jets(
+            flats["jet"], config.jet, leptons, pts, np.array(mass_scales, dtype=np.bool_)
+        )
+        one_lepton, triggered = self._channel_masks(events, sample, columns, leptons)
+        channel = channels.numbers(triggered, self._channel_names)
+        wanted = np.broadcast_to(channel != channels.NO_CHANNEL, (len(pts), len(events)))
+        selection = Selection(config, sample, columns, leptons, jets, wanted, met_pt=met_pt)
+        return Selected(names, selection, one_lepton, triggered, channel)
 
-    def _observable(
-        self, selected: _Selected, events: ak.Array, sample: SampleInfo, weight: Weights
-    ) -> Hist:
-        """Each region under all jet shifts with the nominal weights, and without a shift with those of
+    def _channel_masks(
+        self, events: ak.Array, sample: SampleInfo, columns: Columns, leptons: Leptons
+    ) -> tuple[list[Bools], list[Bools]]:
+        one_lepton = [channel.one_lepton(leptons, columns) for channel in self.channels]
+        triggered = [
+            channel.triggered(mask, events, sample, self.config.trigger)
+            for channel, mask in zip(self.channels, one_lepton, strict=True)
+        ]
+        return one_lepton, triggered
+
+    def _loose(self, events: ak.Array, sample: SampleInfo, unshifted: Selection) -> Selection:
+        """The selection of muons that need not be isolated, with their trigger; unshifted."""
+        (channel,) = self._plane_channel
+        leptons = unshifted.leptons._replace(muons=unshifted.leptons.loose_muons)
+        columns = unshifted.columns
+        one_lepton = channel.one_lepton(leptons, columns)
+        wanted = channel.triggered(one_lepton, events, sample, isolation_plane.TRIGGER)
+        return unshifted.of_leptons(leptons, wanted[np.newaxis])
+
+    def _nominal_weight(
+        self, unshifted: Selection, sample: SampleInfo, without: Weight | None = None
+    ) -> Weights:
+        """Weight of each event before any variation; shape (events,)."""
+        weight = np.ones(unshifted.shape[1])
+        for part in self._weights_of(sample):
+            if part is not without and part.nominal is not None:
+                weight = weight * part.factor(part.nominal, unshifted)
+        return weight
+
+    def _contained(self, blocks: Sequence[Selected]) -> dict[str, list[Bools]]:
+        """Region -> mask of its events in each block; shape (shifts, events)."""
+        return {
+            region.name: [region.contains(block.selection) for block in blocks]
+            for region in self.regions
+        }
+
+    def _observables(
+        self,
+        blocks: Sequence[Selected],
+        contained: Mapping[str, list[Bools]],
+        sample: SampleInfo,
+        weight: Weights,
+        not_a_number: dict[str, int],
+    ) -> Output:
+        """Each region under all shifts with the nominal weights, and without a shift with those of
         each weight variation.
         """
-        config = self.config
-        observable = histograms.book_observable(
-            config.observable,
-            list(REGIONS),
-            sample.process,
-            systematics.variations(sample, config.variations),
-            list(CHANNELS),
+        nominal = [masks[0][0] for masks in contained.values()]
+        in_any = np.logical_or.reduce(nominal)[np.newaxis]
+        varied = self._varied_weights(
+            blocks[0].selection.unshifted().within(in_any), sample, weight
         )
-        with Numbered(observable) as histogram:
-            for number, region in enumerate(REGIONS.values()):
-                contained = selected.passing & region.contains(selected.sums)
-                shift, rows = np.nonzero(contained)
-                values = region.observable(selected.jets, selected.sums, contained)
-                histogram.fill(
-                    observable=values,
-                    region=number,
-                    process=0,
-                    variation=shift,
-                    channel=selected.channel[rows],
-                    weight=weight[rows],
-                )
-                rows = rows[shift == 0]
-                weights = self._varied_weights(selected.jets, events, sample, rows, weight[rows])
-                n_shifts, n_weights = len(contained), len(weights)
-                histogram.fill(
-                    observable=np.tile(values[: len(rows)], n_weights),
-                    region=number,
-                    process=0,
-                    variation=np.repeat(np.arange(n_weights) + n_shifts, len(rows)),
-                    channel=np.tile(selected.channel[rows], n_weights),
-                    weight=weights.ravel(),
-                )
-        return observable
+        names = [name for block in blocks for name in block.variations] + list(varied)
+        weights = np.array(list(varied.values())).reshape(len(varied), len(weight))
+
+        def fill(regions: Sequence[Region], booked: Hist) -> Hist:
+            with Numbered(booked) as histogram:
+                for number, region in enumerate(regions):
+                    masks = contained[region.name]
+                    nans = _fill(histogram, number, region, blocks, masks, weight, weights)
+                    _count_nans(not_a_number, region.name, nans)
+            return booked
+
+        def book(regions: Sequence[Region]) -> Hist:
+            binning = regions[0].binning if regions and regions[0].binning else None
+            return histograms.book_observable(
+                binning or self.config.observable,
+                [region.name for region in regions],
+                sample.process,
+                names,
+                self._channel_names,
+            )
+
+        common = self._in_plane
+        own = [[region] for region in self.regions if region.binning is not None]
+        return {
+            "observable": fill(common, book(common)),
+            "observables": {regions[0].name: fill(regions, book(regions)) for regions in own},
+        }
 
     def _varied_weights(
-        self, jets: Jets, events: ak.Array, sample: SampleInfo, rows: Ints, weight: Weights
-    ) -> Weights:
-        """Of the events of an index array, with their nominal weights; shape (variations, events)."""
-        table = systematics.weight_variations(sample, self.config.variations)
-        n_leading = self.config.variations.btag_jets if table else 0
-        leading = leading_pt(
-            jets.offsets, rows, jets.pts[0], jets.acceptable, jets.min_pt, n_leading
+        self, selection: Selection, sample: SampleInfo, weight: Weights
+    ) -> dict[str, Weights]:
+        """Variation -> weight of each event under it; shape (events,)."""
+        varied = {}
+        for part in self._weights_of(sample) if sample.is_varied else []:
+            others = weight
+            if part.nominal is not None:
+                others = self._nominal_weight(selection, sample, without=part)
+            for name, function in part.variations.items():
+                varied[name] = others * part.factor(function, selection)
+        return varied
+
+    def _cutflow(
+        self, selected: Selected, in_region: Mapping[str, Bools], weight: Weights
+    ) -> Cutflow:
+        """Channel -> step -> events and their weights; each step but the regions is part of the last."""
+        enough = (selected.selection.wanted & selected.selection.enough_jets)[0]
+        flow: Cutflow = {}
+        for name, one_lepton, triggered in zip(
+            self._channel_names, selected.one_lepton, selected.triggered, strict=True
+        ):
+            steps = {"one lepton": one_lepton, "trigger": triggered, "jets": triggered & enough}
+            steps |= {region: triggered & mask for region, mask in in_region.items()}
+            flow[name] = {step: _count(mask, weight) for step, mask in steps.items()}
+        return flow
+
+
+def _fill(
+    histogram: Numbered,
+    number: int,
+    region: Region,
+    blocks: Sequence[Selected],
+    masks: Sequence[Bools],
+    weight: Weights,
+    weights: Any,
+) -> int:
+    """Fill a region; `weights` are those of the weight variations, shape (variations, events).
+
+    Return how many of the unshifted events' values are NaN.
+    """
+    n_variations, n_nans = 0, 0
+    for block, mask in zip(blocks, masks, strict=True):
+        values = region.values(block.selection, mask)
+        shift, rows = np.nonzero(mask)
+        histogram.fill(
+            observable=values,
+            region=number,
+            process=0,
+            variation=shift + n_variations,
+            channel=block.channel[rows],
+            weight=weight[rows],
         )
-        selected = Selected(events, rows, weight, leading)
-        varied = [variation(selected) for variation in table.values()]
-        return np.array(varied).reshape(len(table), len(rows))
+        if n_variations == 0:
+            rows = rows[shift == 0]
+            unshifted, channel = values[: len(rows)], block.channel[rows]
+            n_nans = int(np.sum(np.isnan(unshifted)))
+        n_variations += len(mask)
+    rows = np.flatnonzero(masks[0][0])
+    n_weights = len(weights)
+    histogram.fill(
+        observable=np.tile(unshifted, n_weights),
+        region=number,
+        process=0,
+        variation=np.repeat(np.arange(n_weights) + n_variations, len(rows)),
+        channel=np.tile(channel, n_weights),
+        weight=weights[:, rows].ravel(),
+    )
+    return n_nans
 
 
-def _cutflow(selected: _Selected, weight: Weights) -> Cutflow:
-    """Channel -> step -> events and their weights; each step but the regions is part of the last."""
-    flow: Cutflow = {}
-    in_region = {
-        name: region.contains(selected.sums)[0] & selected.passing[0]
-        for name, region in REGIONS.items()
-    }
-    for channel in CHANNELS:
-        steps = {
-            "one lepton": selected.one_lepton[channel],
-            "trigger": selected.triggered[channel],
-            "jets": selected.triggered[channel] & selected.passing[0],
-        }
-        for name, mask in in_region.items():
-            steps[name] = selected.triggered[channel] & mask
-        flow[channel] = {step: _count(mask, weight) for step, mask in steps.items()}
-    return flow
+def _require_names(part: str, values: Sequence[Any]) -> None:
+    """Raise DefinitionError for two parts of one name."""
+    names = [value.name for value in values]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"{part}: the name {name!r} is there twice"
+            raise DefinitionError(msg)
+
+
+def _group(part: Shift | Weight) -> str:
+    return part.of if isinstance(part, Shift) else part.group or part.name
+
+
+def _overlaps(in_region: Mapping[str, Bools]) -> dict[str, dict[str, int]]:
+    """Region -> other region -> events in both; pairs without any are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for (first, mask), (second, other) in combinations(in_region.items(), 2):
+        if both := int(np.sum(mask & other)):
+            found.setdefault(first, {})[second] = both
+    return found
+
+
+def _count_nans(counted: dict[str, int], name: str, nans: int) -> None:
+    if nans:
+        counted[name] = counted.get(name, 0) + nans
 
 
 def _count(mask: Bools, weight: Weights) -> dict[str, float]:

@@ -42,6 +42,10 @@ class NormalisationError(AnalysisError):
     """A scale factor that cannot be computed from what is known."""
 
 
+class DefinitionError(AnalysisError):
+    """A part of an analysis (region, shift, weight, ...) that cannot be computed as it is defined."""
+
+
 class WorkspaceError(AnalysisError):
     """A file that is no workspace, or templates that cannot make one."""
 

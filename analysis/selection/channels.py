@@ -1,71 +1,105 @@
-"""The channels: events with exactly one good lepton, an electron or a muon, and its trigger."""
+"""Channel: events with exactly one good lepton of a flavour, and its trigger."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
 
+from analysis.common.errors import DefinitionError
 from analysis.config import Trigger
-from analysis.datasets.sample import CHANNELS, SampleInfo
+from analysis.datasets.sample import SampleInfo
 from analysis.selection.kernels import Bools, Ints
 from analysis.selection.objects import Leptons
-
-Channels = dict[str, Bools]
-"""Channel -> mask of events; no event is in two."""
+from analysis.selection.selection import Columns, Lepton, declared
 
 NO_CHANNEL = -1
 
-TRIGGERS = {
-    "electron": ("Ele22_eta2p1_WPLoose_Gsf",),
-    "muon": ("IsoMu20", "IsoTkMu20"),
-}
-"""Channel -> the trigger bits of which one must have fired."""
 
+@dataclass(frozen=True)
+class Channel:
+    """Events with one good lepton of a flavour that fire one of the triggers.
 
-def one_lepton(leptons: Leptons) -> Channels:
-    """Events with exactly one good lepton in total, by its flavour."""
-    n_electrons, n_muons = leptons.electrons.counts, leptons.muons.counts
-    return {
-        "electron": (n_electrons == 1) & (n_muons == 0),
-        "muon": (n_muons == 1) & (n_electrons == 0),
-    }
-
-
-def triggered(
-    one_lepton: Channels, events: ak.Array, sample: SampleInfo, config: Trigger
-) -> Channels:
-    """Those of `one_lepton` that the sample may provide, with the trigger of their channel if needed.
-
-    An event that is in both collision streams has one channel, and so counts once.
+    `where`, a function of the `Lepton` that gives a mask, keeps a part of them; no event may be in two
+    channels of an analysis.
     """
-    provided = {
-        channel: mask if sample.channel in (None, channel) else np.zeros_like(mask)
-        for channel, mask in one_lepton.items()
-    }
-    if not _needs_trigger(sample, config):
-        return provided
-    return {channel: mask & _fired(events, channel) for channel, mask in provided.items()}
+
+    name: str
+    lepton: Literal["electron", "muon"]
+    triggers: tuple[str, ...]
+    """Trigger bits, fields of `events.trig`, of which one must have fired."""
+    label: str = ""
+    """The channel in figures; the name where it is empty."""
+    stream: str = ""
+    """Stream of collision data that provides the events; that of the lepton where it is empty."""
+    where: Callable[[Lepton], Any] | None = None
+    uses: frozenset[str] = frozenset()
+    """Columns that `where` reads."""
+
+    def __post_init__(self) -> None:
+        if self.lepton not in ("electron", "muon"):
+            msg = f"channel {self.name!r}: lepton {self.lepton!r}, expected 'electron' or 'muon'"
+            raise DefinitionError(msg)
+        given: Any = self.triggers
+        object.__setattr__(self, "triggers", (given,) if isinstance(given, str) else tuple(given))
+        object.__setattr__(self, "uses", declared(self.uses))
+        object.__setattr__(self, "stream", self.stream or self.lepton)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The trigger bits as columns."""
+        return frozenset(f"trig.{bit}" for bit in self.triggers)
+
+    def one_lepton(self, leptons: Leptons, columns: Columns) -> Bools:
+        """Mask of the events with exactly one good lepton in total, that of the channel."""
+        n = {flavour: good.counts for flavour, good in leptons.by_flavour().items()}
+        mask: Bools = (n[self.lepton] == 1) & (sum(n.values()) == 1)
+        if self.where is None:
+            return mask
+        passed = np.asarray(self.where(Lepton(columns.allowing(self.uses), leptons)))
+        if passed.dtype != np.bool_ or passed.shape != mask.shape:
+            msg = (
+                f"channel {self.name!r}, where: expected a mask of {len(mask)} events, "
+                f"got {passed.dtype} of shape {passed.shape}"
+            )
+            raise DefinitionError(msg)
+        both: Bools = mask & passed
+        return both
+
+    def triggered(
+        self, one_lepton: Bools, events: ak.Array, sample: SampleInfo, config: Trigger
+    ) -> Bools:
+        """Mask of the events of `one_lepton` that the sample may provide, and that fire if they must.
+
+        An event that is in both collision streams has one channel, and so counts once.
+        """
+        if sample.channel not in (None, self.stream):
+            return np.zeros_like(one_lepton)
+        if not needs_trigger(sample, config):
+            return one_lepton
+        bits = [np.asarray(events.trig[bit]) != 0 for bit in self.triggers]
+        fired: Bools = one_lepton & np.logical_or.reduce(bits)
+        return fired
 
 
-def numbers(channels: Channels) -> Ints:
-    """Place of each event's channel among `CHANNELS`, `NO_CHANNEL` where it is in none."""
-    number = np.full(len(next(iter(channels.values()))), NO_CHANNEL)
-    for channel, mask in channels.items():
-        number[mask] = CHANNELS.index(channel)
+def numbers(masks: Sequence[Bools], names: Sequence[str]) -> Ints:
+    """Place of each event's channel in `masks`, `NO_CHANNEL` where it is in none.
+
+    Raises DefinitionError where an event is in two.
+    """
+    number = np.full(len(masks[0]), NO_CHANNEL)
+    for place, mask in enumerate(masks):
+        if (twice := mask & (number != NO_CHANNEL)).any():
+            other = names[number[twice][0]]
+            msg = f"channels {other!r} and {names[place]!r} share {np.sum(twice)} events of a chunk"
+            raise DefinitionError(msg)
+        number[mask] = place
     return number
 
 
-def columns(sample: SampleInfo, config: Trigger) -> frozenset[str]:
-    """The trigger bits that `triggered` reads."""
-    if not _needs_trigger(sample, config):
-        return frozenset()
-    return frozenset(f"trig.{bit}" for bits in TRIGGERS.values() for bit in bits)
-
-
-def _needs_trigger(sample: SampleInfo, config: Trigger) -> bool:
+def needs_trigger(sample: SampleInfo, config: Trigger) -> bool:
+    """Whether events must have the trigger of their channel: those of collisions always."""
     return not sample.is_simulation or config.simulation == "channel"
-
-
-def _fired(events: ak.Array, channel: str) -> Bools:
-    bits = [np.asarray(events.trig[bit]) != 0 for bit in TRIGGERS[channel]]
-    return np.asarray(np.logical_or.reduce(bits))

@@ -1,67 +1,103 @@
-"""Control histograms: events with one good lepton and enough jets, before b tagging."""
+"""Control: a plot of unshifted, nominal events, in any observable of the event or of its jets."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import awkward as ak
 import numpy as np
 from hist import Hist
 
-from analysis.config import ControlBinnings
-from analysis.datasets.sample import CHANNELS
+from analysis.common.errors import DefinitionError
+from analysis.config import Binning
 from analysis.histograms import Numbered, book_control
 from analysis.selection.channels import NO_CHANNEL
-from analysis.selection.kernels import Ints, JetSums, good_jets
-from analysis.selection.objects import Jets, Leptons
+from analysis.selection.kernels import Bools, Ints
+from analysis.selection.selection import Selection, computed, declared
 from analysis.selection.variations import Weights
 
-COLUMNS = frozenset({"met.pt", "PV.npvs"})
 
-LABELS = {
-    "lepton_pt": r"Lepton $p_T$ [GeV]",
-    "lepton_eta": r"Lepton $\eta$",
-    "jet_pt": r"Jet $p_T$ [GeV]",
-    "n_jets": "Jets",
-    "n_btags": "b-tagged jets",
-    "met": r"$p_T^{miss}$ [GeV]",
-    "n_vertices": "Primary vertices",
-}
+def enough_jets(selection: Selection) -> Any:
+    """Events with the jets that the configuration asks for, before b tagging."""
+    return selection.enough_jets
 
 
-def histograms(
-    config: ControlBinnings,
-    process: str,
-    events: ak.Array,
-    leptons: Leptons,
-    jets: Jets,
-    sums: JetSums,
-    channel: Ints,
-    weight: Weights,
-) -> dict[str, Hist]:
-    """Name -> histogram of (value, channel, process); one entry an event, for `jet_pt` one a jet.
+@dataclass(frozen=True)
+class Control:
+    """A control plot: `value`, a function of the unshifted `Selection`, of the events of `where`.
 
-    `channel` is that of each event with enough jets, by number; jets and sums are unshifted.
+    `value` gives one number an event, or an awkward array of lists (one entry a jet).
     """
-    chosen = np.flatnonzero(channel != NO_CHANNEL)
-    pt = jets.pts[0]
-    places, rows = good_jets(jets.offsets, chosen, pt, jets.acceptable, jets.min_pt)
-    every = slice(None)
-    values = {
-        "lepton_pt": (leptons.only("pt", chosen), every),
-        "lepton_eta": (leptons.only("eta", chosen), every),
-        "jet_pt": (pt[places], rows),
-        "n_jets": (sums.n_jets[0, chosen], every),
-        "n_btags": (sums.n_btags[0, chosen], every),
-        "met": (np.asarray(events.met.pt)[chosen], every),
-        "n_vertices": (np.asarray(events.PV.npvs)[chosen], every),
-    }
-    booked = {}
-    for name, (filled, of_event) in values.items():
-        booked[name] = book_control(getattr(config, name), LABELS[name], list(CHANNELS), process)
-        with Numbered(booked[name]) as histogram:
+
+    name: str
+    value: Callable[[Selection], Any]
+    binning: Binning
+    label: str = ""
+    """The value with its unit, for figures; the name where it is empty."""
+    where: Callable[[Selection], Any] = enough_jets
+    uses: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uses", declared(self.uses))
+
+    @property
+    def owner(self) -> str:
+        return f"control plot {self.name!r}"
+
+    def contains(self, unshifted: Selection) -> Bools:
+        """Mask of the events that are in the plot; shape (events,)."""
+        mask = computed(self.where, unshifted, self.uses, f"{self.owner}, where")[0]
+        if mask.dtype != np.bool_:
+            msg = f"{self.owner}, where: a mask of true and false expected, got {mask.dtype}"
+            raise DefinitionError(msg)
+        contained: Bools = unshifted.wanted[0] & mask
+        return contained
+
+    def histogram(
+        self,
+        process: str,
+        unshifted: Selection,
+        channel: Ints,
+        channels: Sequence[str],
+        weight: Weights,
+    ) -> tuple[Hist, int]:
+        """Fill (value, channel, process) for the events of a channel; and count values that are NaN.
+
+        `channel` is that of each event, by number. Raises DefinitionError for a value of no event.
+        """
+        mask = self.contains(unshifted) & (channel != NO_CHANNEL)
+        rows = np.flatnonzero(mask)
+        values, of_event = self._values(unshifted.within(mask[np.newaxis]), rows)
+        booked = book_control(self.binning, self.label or self.name, list(channels), process)
+        with Numbered(booked) as histogram:
             histogram.fill(
-                value=filled,
-                channel=channel[chosen][of_event],
+                value=values,
+                channel=channel[rows][of_event],
                 process=0,
-                weight=weight[chosen][of_event],
+                weight=weight[rows][of_event],
             )
-    return booked
+        return booked, int(np.sum(np.isnan(values)))
+
+    def _values(self, selection: Selection, rows: Ints) -> tuple[Any, Any]:
+        """Compute the values of the events of an index array, and the place there of each value."""
+        kept: list[Any] = []
+
+        def value(seen: Selection) -> Any:
+            found = self.value(seen)
+            if isinstance(found, ak.Array) and found.ndim > 1:
+                kept.append(found)
+                return 0.0
+            return found
+
+        values = computed(value, selection, self.uses, self.owner)[0]
+        if not kept:
+            return values[rows].astype(np.float64), slice(None)
+        (lists,) = kept
+        if len(lists) != selection.shape[1]:
+            msg = f"{self.owner}: {len(lists)} lists, expected one for each of {selection.shape[1]} events"
+            raise DefinitionError(msg)
+        chosen = lists[rows]
+        places = np.repeat(np.arange(len(rows)), np.asarray(ak.num(chosen)))
+        return np.asarray(ak.flatten(chosen), dtype=np.float64), places

@@ -24,7 +24,7 @@ Bools = NDArray[np.bool_]
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at its first call, and cached on disk if a folder for that can be written."""
+    """Compile at the first call, and cache on disk if a folder for that can be written."""
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True)(function)
     except RuntimeError:
@@ -33,7 +33,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class JetSums(NamedTuple):
-    """What the regions are defined by; shape (shifts, events), zero for events not asked for."""
+    """Counts and sums of good jets; shape (shifts, events), zero for events that are not wanted."""
 
     n_jets: Ints
     n_btags: Ints
@@ -75,46 +75,40 @@ def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignor
 
 
 @_compiled
-def good_jets(offsets, events, pt, acceptable, min_pt):  # type: ignore[no-untyped-def]
-    """The good jets of the events of an index array: their places, and the rows of their events."""
-    jets = []
-    rows = []
-    for row in range(len(events)):
-        for jet in range(offsets[events[row]], offsets[events[row] + 1]):
-            if acceptable[jet] and np.float64(pt[jet]) > min_pt:
-                jets.append(jet)
-                rows.append(row)
-    return np.array(jets, np.int64), np.array(rows, np.int64)
+def leading_pt(offsets, wanted, pts, acceptable, min_pt, n_leading):  # type: ignore[no-untyped-def]
+    """pT in GeV of the `n_leading` hardest good jets, shape (n_leading, shifts, events).
 
-
-@_compiled
-def leading_pt(offsets, events, pt, acceptable, min_pt, n_leading):  # type: ignore[no-untyped-def]
-    """pT in GeV of the `n_leading` hardest good jets of each event of the index array `events`.
-
-    Shape (len(events), n_leading), descending; zero where an event has fewer good jets.
+    Descending along the first axis; zero where an event has fewer good jets or is not `wanted`.
     """
-    leading = np.zeros((len(events), n_leading), np.float64)
-    for row in range(len(events)):
-        for jet in range(offsets[events[row]], offsets[events[row] + 1]):
-            value = np.float64(pt[jet])
-            if not (acceptable[jet] and value > min_pt):
+    leading = np.zeros((n_leading, *wanted.shape), np.float64)
+    hardest = np.empty(n_leading, np.float64)
+    for shift in range(wanted.shape[0]):
+        for event in range(wanted.shape[1]):
+            if not wanted[shift, event]:
                 continue
-            for rank in range(n_leading):
-                if value > leading[row, rank]:
-                    value, leading[row, rank] = leading[row, rank], value
+            hardest[:] = 0.0
+            for jet in range(offsets[event], offsets[event + 1]):
+                value = np.float64(pts[shift, jet])
+                if not (acceptable[jet] and value > min_pt):
+                    continue
+                for rank in range(n_leading):
+                    if value > hardest[rank]:
+                        value, hardest[rank] = hardest[rank], value
+            leading[:, shift, event] = hardest
     return leading
 
 
 @_compiled
 def top_candidate_masses(  # type: ignore[no-untyped-def]
-    offsets, wanted, pts, eta, phi, mass, acceptable, btagged, min_pt
+    offsets, wanted, pts, mass_scales, eta, phi, mass, acceptable, btagged, min_pt
 ):
     """Mass in GeV of the hadronic top candidate, shape (shifts, events); NaN where not `wanted`.
 
     The candidate is the combination of three good jets, at least one of them b-tagged, with the
     largest transverse momentum; the first in the order of the jets where two are equal. NaN where an
     event has no such combination. The search follows the Analysis Grand Challenge's ttbar analysis.
-    `mass` is that of the jets under the first of `pts`, and scales with pT.
+    `mass` is that of the jets under the first of `pts`; it scales with pT under the shifts where
+    `mass_scales` is true, and stays as it is under the others.
     """
     result = np.full(wanted.shape, np.nan)
     longest = 0
@@ -141,8 +135,10 @@ def top_candidate_masses(  # type: ignore[no-untyped-def]
                 pt = np.float64(pts[shift, jet])
                 if not (acceptable[jet] and pt > min_pt):
                     continue
-                unshifted = np.float64(pts[0, jet])
-                m = np.float64(mass[jet]) * (pt / unshifted) if unshifted > 0 else 0.0
+                m = np.float64(mass[jet])
+                if mass_scales[shift]:
+                    unshifted = np.float64(pts[0, jet])
+                    m = m * (pt / unshifted) if unshifted > 0 else np.float64(0.0)
                 px[n] = pt * directions[jet - first, 0]
                 py[n] = pt * directions[jet - first, 1]
                 pz[n] = pt * directions[jet - first, 2]
@@ -155,7 +151,7 @@ def top_candidate_masses(  # type: ignore[no-untyped-def]
 
 @_compiled
 def _top_mass(n, px, py, pz, energy, tagged):  # type: ignore[no-untyped-def]
-    """Of the first `n` four-vectors."""
+    """Mass of the top candidate among the first `n` four-vectors, NaN without one."""
     best, mass = -1.0, np.nan
     for i in range(n):
         for j in range(i + 1, n):

@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from analysis.config import JetCuts, LeptonCuts, MuonCuts
 from analysis.selection.kernels import Bools, Floats, Ints, JetSums, jet_sums
 
+FLAVOURS = ("electron", "muon")
+"""Collections of leptons."""
+
 _LEPTON_FIELDS = ("pt", "eta", "isTight", "sip3d")
 
-JET_COLUMNS = frozenset(f"jet.{field}" for field in ("corrpt", "eta", "phi", "mass", "btag"))
-"""Columns that the jets of any shift need; the shifted pT come on top."""
+JET_COLUMNS = frozenset(f"jet.{field}" for field in ("pt", "eta", "phi", "mass", "btag"))
+"""Columns that the unshifted jets need."""
 
 
 def lepton_columns(jet: JetCuts) -> frozenset[str]:
-    """Columns that the lepton selection and, where asked for, the cleaning of the jets read."""
+    """Name the columns that the lepton selection and, where asked for, the cleaning of jets read."""
     fields = (*_LEPTON_FIELDS, "phi") if jet.min_lepton_delta_r > 0 else _LEPTON_FIELDS
-    leptons = {f"{lepton}.{field}" for lepton in ("electron", "muon") for field in fields}
+    leptons = {f"{lepton}.{field}" for lepton in FLAVOURS for field in fields}
     return frozenset(leptons | {"muon.pfreliso04DBCorr"})
 
 
@@ -42,9 +45,19 @@ class Flat:
             self._columns[column] = np.asarray(ak.flatten(self._collection[column]))
         return self._columns[column]
 
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def replaced(self, **columns: NDArray[Any]) -> Flat:
+        """Copy the collection with other values of some columns."""
+        other = object.__new__(Flat)
+        vars(other).update(vars(self))
+        other._columns = {**self._columns, **columns}
+        return other
+
 
 def pass_cuts(leptons: Flat, cuts: LeptonCuts) -> Bools:
-    """Mask of tight electrons or muons within `cuts` but for isolation; compared in double precision."""
+    """Select tight electrons or muons within `cuts` but for isolation; in double precision."""
     mask: Bools = (
         (leptons["pt"] > np.float64(cuts.min_pt))
         & (np.abs(leptons["eta"]) < np.float64(cuts.max_abs_eta))
@@ -55,7 +68,7 @@ def pass_cuts(leptons: Flat, cuts: LeptonCuts) -> Bools:
 
 
 def isolated(muons: Flat, cuts: MuonCuts) -> Bools:
-    """Mask of isolated muons; compared in double precision."""
+    """Select isolated muons; compared in double precision."""
     mask: Bools = muons["pfreliso04DBCorr"] < np.float64(cuts.max_isolation)
     return mask
 
@@ -65,7 +78,7 @@ class Good(NamedTuple):
 
     objects: Flat
     counts: Ints
-    """Of each event."""
+    """Number of good objects by event."""
     first: Ints
     """Place of each event's first good object; that of another event's where it has none."""
 
@@ -76,7 +89,7 @@ class Good(NamedTuple):
         return cls(objects, np.diff(before), places[before[:-1]])
 
     def of_first(self, field: str, events: Ints) -> NDArray[Any]:
-        """`field` of the first good object of each event of the index array; all have one."""
+        """Read `field` of the first good object of each event of the index array; all have one."""
         return self.objects[field][self.first[events]]
 
 
@@ -87,20 +100,27 @@ class Leptons(NamedTuple):
     muons: Good
     loose_muons: Good
 
-    def only(self, field: str, events: Ints) -> NDArray[np.float64]:
-        """`field` of the one lepton of each event of the index array; meaningless where there is
-        not exactly one.
+    def by_flavour(self) -> dict[str, Good]:
+        return dict(zip(FLAVOURS, (self.electrons, self.muons), strict=True))
+
+    def only(
+        self, field: str, events: Ints, flavours: tuple[str, ...] = FLAVOURS
+    ) -> NDArray[np.float64]:
+        """Read `field` of the one lepton of each event of the index array.
+
+        The value is meaningless where there is not exactly one lepton, and zero where its flavour is
+        not of `flavours`.
         """
         total = np.zeros(len(events))
-        for good in (self.electrons, self.muons):
-            has = np.flatnonzero(good.counts[events])
-            total[has] = good.of_first(field, events[has])
+        for flavour, good in self.by_flavour().items():
+            if flavour in flavours:
+                has = np.flatnonzero(good.counts[events])
+                total[has] = good.of_first(field, events[has])
         return total
 
 
-def select_leptons(events: ak.Array, electron: LeptonCuts, muon: MuonCuts) -> Leptons:
-    """Of all events of a chunk."""
-    electrons, muons = Flat(events.electron), Flat(events.muon)
+def select_leptons(electrons: Flat, muons: Flat, electron: LeptonCuts, muon: MuonCuts) -> Leptons:
+    """Select the good leptons of a chunk's events."""
     loose = pass_cuts(muons, muon)
     return Leptons(
         Good.of(electrons, pass_cuts(electrons, electron)),
@@ -110,46 +130,55 @@ def select_leptons(events: ak.Array, electron: LeptonCuts, muon: MuonCuts) -> Le
 
 
 class Jets(NamedTuple):
-    """All jets of many events under several jet shifts."""
+    """All jets of a chunk's events under several shifts of their momenta, the unshifted ones first."""
 
-    offsets: Ints
+    objects: Flat
     pts: Floats
     """GeV; shape (shifts, jets)."""
-    eta: Floats
-    phi: Floats
-    mass: Floats
-    """GeV, under the first shift; it scales with pT, the direction stays."""
+    mass_scales: Bools
+    """Shifts under which the mass scales with pT; shape (shifts,)."""
     acceptable: Bools
     """Jets that are good if their pT is above `min_pt`."""
     btagged: Bools
     min_pt: float
 
+    @property
+    def offsets(self) -> Ints:
+        return self.objects.offsets
+
     def sums(self, wanted: Bools) -> JetSums:
-        """Of the events `wanted`."""
+        """Count and sum the good jets of the `wanted` events."""
         return jet_sums(self.offsets, wanted, self.pts, self.acceptable, self.btagged, self.min_pt)
 
     def first_shift(self) -> Jets:
-        return self._replace(pts=self.pts[:1])
+        return self._replace(pts=self.pts[:1], mass_scales=self.mass_scales[:1])
+
+    def good(self, shift: int) -> Bools:
+        """Mask of the good jets under one of the shifts; shape (jets,)."""
+        mask: Bools = self.acceptable & (self.pts[shift].astype(np.float64) > self.min_pt)
+        return mask
+
+    def mass(self, shift: int) -> NDArray[np.float64]:
+        """Masses in GeV under one of the shifts; shape (jets,)."""
+        mass = self.objects["mass"].astype(np.float64)
+        if not self.mass_scales[shift]:
+            return mass
+        unshifted = self.pts[0].astype(np.float64)
+        ratio = np.divide(self.pts[shift], unshifted, out=np.zeros_like(mass), where=unshifted > 0)
+        return np.asarray(mass * ratio)
 
 
-def read_jets(events: ak.Array, cuts: JetCuts, leptons: Leptons, columns: list[str]) -> Jets:
-    """The jets with their pT from each of `columns`; cleaned, if asked for, of the one lepton."""
-    jets = Flat(events.jet)
-    eta, phi = jets["eta"], jets["phi"]
+def select_jets(
+    objects: Flat, cuts: JetCuts, leptons: Leptons, pts: Floats, mass_scales: Bools
+) -> Jets:
+    """Select jets under several shifts; cleaned, if the cuts ask for it, of the one lepton."""
+    eta, phi = objects["eta"], objects["phi"]
     acceptable = np.abs(eta) < np.float64(cuts.max_abs_eta)
     if cuts.min_lepton_delta_r > 0:
-        every = np.arange(len(jets.counts))
-        delta_eta = eta - np.repeat(leptons.only("eta", every), jets.counts)
-        delta_phi = phi - np.repeat(leptons.only("phi", every), jets.counts)
+        every = np.arange(len(objects.counts))
+        delta_eta = eta - np.repeat(leptons.only("eta", every), objects.counts)
+        delta_phi = phi - np.repeat(leptons.only("phi", every), objects.counts)
         delta_phi = (delta_phi + np.pi) % (2 * np.pi) - np.pi
         acceptable &= np.hypot(delta_eta, delta_phi) >= cuts.min_lepton_delta_r
-    return Jets(
-        jets.offsets,
-        np.stack([jets[column] for column in columns]),
-        eta,
-        phi,
-        jets["mass"],
-        acceptable,
-        jets["btag"] >= np.float64(cuts.btag_threshold),
-        cuts.min_pt,
-    )
+    btagged = objects["btag"] >= np.float64(cuts.btag_threshold)
+    return Jets(objects, pts, mass_scales, acceptable, btagged, cuts.min_pt)

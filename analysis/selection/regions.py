@@ -1,49 +1,71 @@
-"""The regions: which events are in them, and which observable they are histogrammed by."""
+"""Region: which events, and the observable that they are histogrammed by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.selection.kernels import Bools, JetSums, top_candidate_masses
-from analysis.selection.objects import Jets
+from analysis.common.errors import DefinitionError
+from analysis.config import Binning
+from analysis.selection.kernels import Bools
+from analysis.selection.selection import Quantity, Selection, computed, declared
 
-
-class Region(NamedTuple):
-    """An event is in the region where `contains` is true; `observable` is in GeV."""
-
-    contains: Callable[[JetSums], Bools]
-    observable: Callable[[Jets, JetSums, Bools], NDArray[np.float64]]
-    """Of the events of a mask of shape (shifts, events): flat, shift by shift."""
-    axis_label: str
-    """Of the observable, for figures."""
-    tags: str
-    """The b tags that it asks for, for figures."""
+Condition = Callable[[Selection], Any]
 
 
-def _ht(jets: Jets, sums: JetSums, wanted: Bools) -> NDArray[np.float64]:  # noqa: ARG001
-    return sums.ht[wanted]
+@dataclass(frozen=True)
+class Region:
+    """Events that pass every condition of `where`, by their observable.
 
+    Conditions are functions of a `Selection` that give a mask; of several, each sees the events only
+    that pass the ones before. `uses` names the columns of the event model that the functions read.
+    """
 
-def _top_mass(jets: Jets, sums: JetSums, wanted: Bools) -> NDArray[np.float64]:  # noqa: ARG001
-    masses = top_candidate_masses(
-        jets.offsets, wanted, jets.pts, jets.eta, jets.phi, jets.mass, jets.acceptable,
-        jets.btagged, jets.min_pt,
-    )  # fmt: skip
-    selected: NDArray[np.float64] = masses[wanted]
-    return selected
+    name: str
+    where: Condition | tuple[Condition, ...]
+    observable: Callable[[Selection], Any]
+    axis_label: str = "Observable"
+    """The observable with its unit, for figures."""
+    label: str = ""
+    """The events in words, for figures; the name where it is empty."""
+    uses: frozenset[str] = frozenset()
+    binning: Binning | None = None
+    """Axis of the observable; None for the configuration's."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uses", declared(self.uses))
 
-REGIONS = {
-    "4j1b": Region(lambda sums: sums.n_btags == 1, _ht, r"$H_T$ [GeV]", "1 b tag"),
-    "4j2b": Region(
-        lambda sums: sums.n_btags >= 2,
-        _top_mass,
-        r"$m_{bjj}$ [GeV]",
-        r"$\geq$ 2 b tags",
-    ),
-}
-"""All of them besides have at least `config.regions.min_jets` good jets."""
+    @property
+    def owner(self) -> str:
+        return f"region {self.name!r}"
+
+    def contains(self, selection: Selection) -> Bools:
+        """Mask of the wanted events that are in the region; shape (shifts, events).
+
+        Raises DefinitionError for a condition that gives no mask of the events.
+        """
+        conditions = self.where if isinstance(self.where, tuple) else (self.where,)
+        mask = selection.wanted
+        for condition in conditions:
+            passed = computed(condition, selection.within(mask), self.uses, f"{self.owner}, where")
+            if passed.dtype != np.bool_:
+                msg = f"{self.owner}, where: a mask of true and false expected, got {passed.dtype}"
+                raise DefinitionError(msg)
+            mask = mask & passed
+        return mask
+
+    def values(self, selection: Selection, contained: Bools) -> Quantity:
+        """Compute the observable of the events of a mask of shape (shifts, events): flat, shift by shift.
+
+        Raises DefinitionError for an observable that gives no number for each event.
+        """
+        owner = f"{self.owner}, observable"
+        values = computed(self.observable, selection.within(contained), self.uses, owner)
+        if values.dtype.kind not in "fiub":
+            msg = f"{owner}: numbers expected, got {values.dtype}"
+            raise DefinitionError(msg)
+        selected: Quantity = values[contained].astype(np.float64)
+        return selected

@@ -1,4 +1,4 @@
-"""What varies and how: shifts of the jets, weights of the events.
+"""What varies and how: shifts of objects, weights of events.
 
 Alternative samples (scale, matrix element, parton shower) vary by being other datasets; they fill
 under their own variation, without shifts and weights.
@@ -6,114 +6,168 @@ under their own variation, without shifts and weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.config import Variations
+from analysis.common.errors import DefinitionError
 from analysis.datasets.sample import SampleInfo
-from analysis.selection.kernels import Ints
+from analysis.selection.selection import Selection, computed, declared
 
 Weights = NDArray[np.float64]
+WeightFunction = Callable[[Selection], Any]
 
-UNSHIFTED_PT = "corrpt"
-
-JET_SHIFTS = {
-    "pt_scale_up": "corrptUp",
-    "pt_scale_down": "corrptDown",
-    "pt_res_up": "corrptSmearUp",
-    "pt_res_down": "corrptSmearDown",
-}
-"""Variation -> column of the shifted jet pT: energy scale and resolution."""
-
-BTAG_SF_COLUMNS = {"up": "WeightUp", "down": "WeightDn"}
-
-_DIRECTIONS = {"up": 1.0, "down": -1.0}
-
-
-def jet_shifts(sample: SampleInfo, config: Variations) -> dict[str, str]:
-    """Variation -> column of the shifted jet pT."""
-    return JET_SHIFTS if sample.is_varied and config.jet_energy else {}
-
-
-class Selected(NamedTuple):
-    """The events of a region, as a weight variation sees them."""
-
-    events: ak.Array
-    """All events of the chunk."""
-    rows: Ints
-    """Those in the region."""
-    weight: Weights
-    """Their nominal weights."""
-    leading_pt: Weights
-    """pT in GeV of their leading jets, descending; shape (len(rows), n)."""
-
-
-WEIGHTS: dict[str, Callable[[Selected], Weights]] = {}
-"""Variation -> weights of the selected events: more of them, for every nominal sample of simulation."""
-
-
-def weight_variations(
-    sample: SampleInfo, config: Variations
-) -> dict[str, Callable[[Selected], Weights]]:
-    """Variation -> the weights of the selected events under it."""
-    if not sample.is_varied:
-        return {}
-    table: dict[str, Callable[[Selected], Weights]] = {}
-    for jet in range(config.btag_jets):
-        for direction, sign in _DIRECTIONS.items():
-            slope = sign * config.btag_slope / config.btag_reference_pt
-            table[f"btag_var_{jet}_{direction}"] = partial(_btag_weight, jet=jet, slope=slope)
-    if uncertainty := config.scale_uncertainty.get(sample.process, 0.0):
-        for direction, sign in _DIRECTIONS.items():
-            factor = 1.0 + sign * uncertainty
-            table[f"scale_var_{direction}"] = partial(_scaled_weight, factor=factor)
-    if config.btag_scale_factors:
-        for direction, column in BTAG_SF_COLUMNS.items():
-            table[f"btag_sf_{direction}"] = partial(_btag_scale_factor, column=column)
-    return table | WEIGHTS
-
-
-def variations(sample: SampleInfo, config: Variations) -> list[str]:
-    """Every variation that the sample fills, its own first."""
-    shifts, weights = jet_shifts(sample, config), weight_variations(sample, config)
-    return [sample.variation, *shifts, *weights]
+DIRECTIONS = ("up", "down")
 
 
 def source(variation: str) -> str:
-    """The name of a variation without its direction: `pt_scale` of `pt_scale_up`."""
+    """Name a variation without its direction: `pt_scale` of `pt_scale_up`."""
     return variation.removesuffix("up").removesuffix("down").rstrip("_")
 
 
-def columns(sample: SampleInfo, config: Variations) -> frozenset[str]:
-    """The columns that shifts and weights read."""
-    names = {f"jet.{column}" for column in jet_shifts(sample, config).values()}
-    if sample.is_simulation and config.btag_scale_factors:
-        names.add("btag.Weight")
-        if sample.is_varied:
-            names |= {f"btag.{column}" for column in BTAG_SF_COLUMNS.values()}
-    return frozenset(names)
+class Objects:
+    """The objects of a collection as a shift sees them: columns as attributes, flat arrays."""
+
+    def __init__(self, objects: Any, allowed: frozenset[str], collection: str) -> None:
+        self._objects = objects
+        self._allowed = allowed
+        self._collection = collection
+
+    def __getattr__(self, field: str) -> NDArray[Any]:
+        if field.startswith("_"):
+            raise AttributeError(field)
+        column = f"{self._collection}.{field}"
+        if column not in self._allowed:
+            msg = f"{column} is read and not declared: add uses={{{column!r}}}"
+            raise DefinitionError(msg)
+        return np.asarray(self._objects[field])
 
 
-def nominal_weight(events: ak.Array, sample: SampleInfo, config: Variations) -> Weights:
-    """Weight of each event before any variation."""
-    if sample.is_simulation and config.btag_scale_factors:
-        return np.asarray(events.btag.Weight, dtype=np.float64)
-    return np.ones(len(events))
+@dataclass(frozen=True)
+class Shift:
+    """A variation of the pT of jets, of leptons, or of the missing momentum, one- or two-sided.
+
+    `up` and `down` name a column with the shifted pT, or compute it from the flat objects
+    (`lambda jets: 1.03 * jets.pt`); None for none.
+    """
+
+    name: str
+    up: str | Callable[[Objects], Any] | None = None
+    down: str | Callable[[Objects], Any] | None = None
+    mass_scales: bool = True
+    """Whether a jet's mass scales with its pT."""
+    of: Literal["jet", "electron", "muon", "met"] = "jet"
+    uses: frozenset[str] = frozenset()
+    """Columns that functions read besides those of the selection."""
+
+    def __post_init__(self) -> None:
+        if self.of not in ("jet", "electron", "muon", "met"):
+            msg = (
+                f"shift {self.name!r}: of {self.of!r}, expected 'jet', 'electron', 'muon' or 'met'"
+            )
+            raise DefinitionError(msg)
+        if self.up is None and self.down is None:
+            msg = f"shift {self.name!r}: neither up nor down"
+            raise DefinitionError(msg)
+        named = {f"{self.of}.{by}" for by in (self.up, self.down) if isinstance(by, str)}
+        pt = {f"{self.of}.pt"}
+        object.__setattr__(self, "uses", declared({*self.uses, *named, *pt}))
+
+    @property
+    def variations(self) -> dict[str, str | Callable[[Objects], Any]]:
+        """Variation -> column or function."""
+        both = zip(DIRECTIONS, (self.up, self.down), strict=True)
+        return {f"{self.name}_{direction}": by for direction, by in both if by is not None}
+
+    def pt(
+        self, by: str | Callable[[Objects], Any], objects: Any, allowed: frozenset[str]
+    ) -> NDArray[Any]:
+        """Compute the shifted pT in the precision of the unshifted.
+
+        Raises DefinitionError for a function that gives no number for each object.
+        """
+        unshifted = np.asarray(objects["pt"])
+        if isinstance(by, str):
+            return np.asarray(objects[by])
+        try:
+            shifted = np.asarray(by(Objects(objects, allowed | self.uses, self.of)))
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            NameError,
+            TypeError,
+            ValueError,
+        ) as error:
+            msg = f"shift {self.name!r}: {type(error).__name__}: {error}"
+            raise DefinitionError(msg) from error
+        if shifted.shape != unshifted.shape or shifted.dtype.kind not in "fiu":
+            msg = (
+                f"shift {self.name!r}: {shifted.dtype} of shape {shifted.shape}, expected a pT for "
+                f"each of {len(unshifted)} objects"
+            )
+            raise DefinitionError(msg)
+        return shifted.astype(unshifted.dtype)
 
 
-def _btag_weight(selected: Selected, jet: int, slope: float) -> Weights:
-    """1 + slope × pT of the jet, as in the Analysis Grand Challenge (slope in 1/GeV)."""
-    return selected.weight * (1.0 + slope * selected.leading_pt[:, jet])
+@dataclass(frozen=True)
+class Weight:
+    """A factor on the weights of simulated events, and its variations, one- or two-sided.
+
+    `nominal`, `up` and `down` are functions of the unshifted `Selection` that give the factor; None for
+    one that is not there, `nominal` is then 1.
+    """
+
+    name: str
+    up: WeightFunction | None = None
+    down: WeightFunction | None = None
+    nominal: WeightFunction | None = None
+    uses: frozenset[str] = frozenset()
+    processes: frozenset[str] | None = None
+    """Processes that it is of; None for all simulated ones."""
+    group: str = ""
+    """Variations of one figure; the name where it is empty."""
+
+    def __post_init__(self) -> None:
+        if self.up is None and self.down is None and self.nominal is None:
+            msg = f"weight {self.name!r}: neither up nor down nor nominal"
+            raise DefinitionError(msg)
+        object.__setattr__(self, "uses", declared(self.uses))
+        if self.processes is not None:
+            object.__setattr__(self, "processes", _names(self.processes))
+
+    def applies_to(self, sample: SampleInfo) -> bool:
+        """Whether it weights the events of a sample: alternative ones have the nominal factor only."""
+        wanted = self.processes is None or sample.process in self.processes
+        return wanted and (sample.is_varied or (sample.is_simulation and self.nominal is not None))
+
+    @property
+    def variations(self) -> dict[str, WeightFunction]:
+        """Variation -> function."""
+        both = zip(DIRECTIONS, (self.up, self.down), strict=True)
+        return {f"{self.name}_{direction}": by for direction, by in both if by is not None}
+
+    def factor(self, function: WeightFunction | None, selection: Selection) -> Weights:
+        """Compute one of its functions for an unshifted selection; shape (events,).
+
+        Raises DefinitionError where a wanted event's is no finite number.
+        """
+        if function is None:
+            return np.ones(selection.shape[1])
+        owner = f"weight {self.name!r}"
+        values = computed(function, selection, self.uses, owner)[0]
+        if values.dtype.kind not in "fiub":
+            msg = f"{owner}: numbers expected, got {values.dtype}"
+            raise DefinitionError(msg)
+        weights: Weights = values.astype(np.float64)
+        if bad := int(np.sum(~np.isfinite(weights[selection.wanted[0]]))):
+            msg = f"{owner}: not finite in {bad} events of a chunk"
+            raise DefinitionError(msg)
+        return weights
 
 
-def _scaled_weight(selected: Selected, factor: float) -> Weights:
-    return selected.weight * factor
-
-
-def _btag_scale_factor(selected: Selected, column: str) -> Weights:
-    return np.asarray(selected.events.btag[column], dtype=np.float64)[selected.rows]
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset([names] if isinstance(names, str) else names)

@@ -1,0 +1,1 @@
+"""Named analyses: what is filled where the user says nothing else."""

@@ -1,0 +1,150 @@
+"""Preset `lesson`: the CMS Open Data workshop's ttbar analysis, the default.
+
+Selection and variations follow the workshop's lesson of 2022, which follows CMS, JHEP 09 (2017) 051.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from analysis.config import AnalysisConfig
+from analysis.selection.channels import Channel
+from analysis.selection.control_plots import Control, enough_jets
+from analysis.selection.kernels import Bools
+from analysis.selection.preset import CHANNEL_LABELS, Preset
+from analysis.selection.regions import Region
+from analysis.selection.selection import Quantity, Selection
+from analysis.selection.variations import Shift, Weight
+
+CHANNELS = (
+    Channel("electron", "electron", ("Ele22_eta2p1_WPLoose_Gsf",), CHANNEL_LABELS["electron"]),
+    Channel("muon", "muon", ("IsoMu20", "IsoTkMu20"), CHANNEL_LABELS["muon"]),
+)
+
+
+def _one_b_tag(selection: Selection) -> Bools:
+    mask: Bools = selection.n_btags == 1
+    return mask
+
+
+def _two_b_tags(selection: Selection) -> Bools:
+    mask: Bools = selection.n_btags >= 2
+    return mask
+
+
+def _ht(selection: Selection) -> Quantity:
+    return selection.ht
+
+
+def _top_mass(selection: Selection) -> Quantity:
+    return selection.top_mass
+
+
+REGIONS = (
+    Region("4j1b", (enough_jets, _one_b_tag), _ht, r"$H_T$ [GeV]", "1 b tag"),
+    Region("4j2b", (enough_jets, _two_b_tags), _top_mass, r"$m_{bjj}$ [GeV]", r"$\geq$ 2 b tags"),
+)
+
+SHIFTS = (
+    Shift("pt_scale", up="corrptUp", down="corrptDown"),
+    Shift("pt_res", up="corrptSmearUp", down="corrptSmearDown"),
+)
+"""Energy scale and resolution of the jets, from the shifted momenta of the ntuples."""
+
+
+def weights(config: AnalysisConfig) -> list[Weight]:
+    """Vary the b tag of the leading jets, and the yields that depend on the choice of scales."""
+    settings = config.variations
+    slope = settings.btag_slope / settings.btag_reference_pt
+    tags = [
+        Weight(
+            f"btag_var_{jet}",
+            up=partial(_btag, jet=jet, jets=settings.btag_jets, slope=slope),
+            down=partial(_btag, jet=jet, jets=settings.btag_jets, slope=-slope),
+            group="btag",
+        )
+        for jet in range(settings.btag_jets)
+    ]
+    scales = [
+        Weight(
+            "scale_var",
+            up=partial(_constant, factor=1.0 + uncertainty),
+            down=partial(_constant, factor=1.0 - uncertainty),
+            processes=frozenset({process}),
+        )
+        for process, uncertainty in settings.scale_uncertainty.items()
+        if uncertainty
+    ]
+    return tags + scales
+
+
+def _btag(selection: Selection, jet: int, jets: int, slope: float) -> Quantity:
+    """1 + slope × pT of the jet, as in the Analysis Grand Challenge (slope in 1/GeV)."""
+    factor: Quantity = 1.0 + slope * selection.jets.leading_pt(jets)[jet]
+    return factor
+
+
+def _constant(selection: Selection, factor: float) -> float:  # noqa: ARG001 - as all weights
+    return factor
+
+
+def corrections(config: AnalysisConfig) -> list[Weight]:
+    """Weight by the ntuples' b-tag scale factors, if the configuration asks for them."""
+    if not config.variations.btag_scale_factors:
+        return []
+    return [
+        Weight(
+            "btag_sf",
+            nominal=partial(_column, name="btag.Weight"),
+            up=partial(_column, name="btag.WeightUp"),
+            down=partial(_column, name="btag.WeightDn"),
+            uses=frozenset({"btag.Weight", "btag.WeightUp", "btag.WeightDn"}),
+            group="btag",
+        )
+    ]
+
+
+def _column(selection: Selection, name: str) -> Quantity:
+    values: Quantity = selection.column(name)
+    return values
+
+
+def controls(config: AnalysisConfig) -> list[Control]:
+    """Plot the lepton, jets and event before b tagging."""
+    axes = config.control
+    if not axes.enabled:
+        return []
+    return [
+        Control("lepton_pt", lambda s: s.lepton.pt, axes.lepton_pt, r"Lepton $p_T$ [GeV]"),
+        Control("lepton_eta", lambda s: s.lepton.eta, axes.lepton_eta, r"Lepton $\eta$"),
+        Control("jet_pt", lambda s: s.jets.values("pt"), axes.jet_pt, r"Jet $p_T$ [GeV]"),
+        Control("n_jets", lambda s: s.n_jets, axes.n_jets, "Jets"),
+        Control("n_btags", lambda s: s.n_btags, axes.n_btags, "b-tagged jets"),
+        Control(
+            "met",
+            lambda s: s.met.pt,
+            axes.met,
+            r"$p_T^{miss}$ [GeV]",
+            uses=frozenset({"met.pt"}),
+        ),
+        Control(
+            "n_vertices",
+            lambda s: s.n_vertices,
+            axes.n_vertices,
+            "Primary vertices",
+            uses=frozenset({"PV.npvs"}),
+        ),
+    ]
+
+
+LESSON = Preset(
+    name="lesson",
+    summary="lepton+jets as the CMS Open Data workshop has it: 4j1b by H_T, 4j2b by the top mass",
+    config=AnalysisConfig(),
+    channels=lambda _: CHANNELS,
+    regions=lambda _: REGIONS,
+    shifts=lambda config: SHIFTS if config.variations.jet_energy else (),
+    weights=weights,
+    corrections=corrections,
+    controls=controls,
+)

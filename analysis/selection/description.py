@@ -1,0 +1,54 @@
+"""Description: what a results folder says of the analysis that filled it.
+
+Figures, the page and the fit read it; they need none of the functions that it was made with.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeInt
+
+from analysis.common.strict import Strict
+
+
+class RegionInfo(Strict):
+    """A region in words."""
+
+    axis_label: str
+    """The observable with its unit."""
+    label: str
+    """The events, such as `1 b tag`."""
+
+
+class ChannelInfo(Strict):
+    """A channel in words."""
+
+    label: str
+    lepton: str
+    stream: str
+    """Stream of collision data."""
+
+
+class VariationInfo(Strict):
+    """What a variation is of."""
+
+    source: str
+    """The name without a direction."""
+    group: str
+    """Variations of one figure: `jet` for shifts of jets."""
+
+
+class Description(Strict):
+    """Names and labels of an analysis, and what was counted while it filled."""
+
+    name: str
+    """The preset, or the file of the analysis."""
+    regions: dict[str, RegionInfo]
+    channels: dict[str, ChannelInfo]
+    controls: dict[str, str]
+    """Control plot -> label of its axis."""
+    variations: dict[str, VariationInfo]
+    """Shifts and weights; alternative samples are datasets."""
+    overlaps: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
+    """Region -> other region -> events that are in both, unshifted and unweighted."""
+    not_a_number: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """Region or control plot -> values that were NaN, and so are in no bin but the overflow."""

@@ -1,0 +1,429 @@
+"""Selection: the events of a chunk, as the functions of an analysis see them.
+
+`where` and `observable` of a region, weights and control plots are functions of a `Selection`. Its
+quantities have the shape (events,) where no shift changes them and (shifts, events) else, and broadcast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, NoReturn
+
+import awkward as ak
+import numpy as np
+import vector
+from numpy.typing import NDArray
+
+from analysis.common.errors import DefinitionError, did_you_mean
+from analysis.config import AnalysisConfig
+from analysis.datasets.sample import SampleInfo
+from analysis.selection.kernels import (
+    Bools,
+    Floats,
+    Ints,
+    JetSums,
+    leading_pt,
+    top_candidate_masses,
+)
+from analysis.selection.objects import FLAVOURS, Jets, Leptons, select_jets
+from schemas import MissingBranchError
+
+Quantity = NDArray[np.float64]
+
+MASSES = {"electron": 0.00051099895, "muon": 0.1056583755}
+"""Lepton masses in GeV (PDG 2024)."""
+
+_LEPTON = "lepton."
+
+
+def declared(uses: Iterable[str]) -> frozenset[str]:
+    """Name the columns of the event model that `uses` asks for: `lepton.phi` is that of each flavour."""
+    if isinstance(uses, str):
+        msg = f"uses={uses!r}: expected a set of columns, such as {{{uses!r}}}"
+        raise DefinitionError(msg)
+    columns = set()
+    for column in uses:
+        if column.startswith(_LEPTON):
+            columns |= {f"{flavour}.{column.removeprefix(_LEPTON)}" for flavour in FLAVOURS}
+        else:
+            columns.add(column)
+    return frozenset(columns)
+
+
+class Columns:
+    """The columns of a chunk that a function may read: those that it, or the selection, declares."""
+
+    def __init__(self, events: ak.Array, allowed: frozenset[str]) -> None:
+        self._events = events
+        self._allowed = allowed
+        self._read: dict[str, Any] = {}
+
+    def allowing(self, columns: frozenset[str]) -> Columns:
+        """Allow other columns too; what has been read is shared."""
+        other = Columns(self._events, self._allowed | columns)
+        other._read = self._read
+        return other
+
+    def has(self, column: str) -> bool:
+        return column in self._allowed
+
+    def fields(self, collection: str) -> list[str]:
+        """Name the fields of a collection that may be read."""
+        prefix = f"{collection}."
+        return sorted(c.removeprefix(prefix) for c in self._allowed if c.startswith(prefix))
+
+    def require(self, column: str) -> None:
+        """Raise DefinitionError for a column that is not declared."""
+        if column not in self._allowed:
+            msg = f"{column} is read and not declared: add uses={{{column!r}}}"
+            raise DefinitionError(msg)
+
+    def __getitem__(self, column: str) -> Any:
+        """One value an event as a NumPy array of double precision, else an awkward array."""
+        self.require(column)
+        if column not in self._read:
+            values = self._events
+            for field in column.split("."):
+                values = values[field]
+            flat = values.ndim == 1
+            self._read[column] = np.asarray(values, dtype=np.float64) if flat else values
+        return self._read[column]
+
+
+class Lepton:
+    """The one lepton of each event: `pt`, `eta`, and other fields where they are declared.
+
+    Shape (events,); meaningless in events without exactly one good lepton.
+    """
+
+    def __init__(self, columns: Columns, leptons: Leptons) -> None:
+        self._columns = columns
+        self._leptons = leptons
+        self._every = np.arange(len(leptons.electrons.counts))
+
+    def __getattr__(self, field: str) -> Quantity:
+        if field.startswith("_"):
+            raise AttributeError(field)
+        flavours = tuple(name for name in FLAVOURS if self._columns.has(f"{name}.{field}"))
+        if not flavours:
+            self._columns.require(_LEPTON + field)
+        return self._leptons.only(field, self._every, flavours)
+
+    @property
+    def is_electron(self) -> Bools:
+        return self._leptons.electrons.counts > 0
+
+    @property
+    def is_muon(self) -> Bools:
+        return self._leptons.muons.counts > 0
+
+    @property
+    def mass(self) -> Quantity:
+        """Mass of the flavour in GeV."""
+        return np.where(self.is_electron, MASSES["electron"], MASSES["muon"])
+
+
+class Met:
+    """The missing transverse momentum of each event: `pt` in GeV, `phi`; shape (events,)."""
+
+    def __init__(self, columns: Columns, pt: Quantity | None) -> None:
+        self._columns = columns
+        self._pt = pt
+
+    def __getattr__(self, field: str) -> Quantity:
+        if field.startswith("_"):
+            raise AttributeError(field)
+        if field == "pt" and self._pt is not None:
+            return self._pt
+        values: Quantity = self._columns[f"met.{field}"]
+        return values
+
+
+class SelectedJets:
+    """The good jets of the events of a selection, under each of its shifts."""
+
+    def __init__(self, columns: Columns, jets: Jets, wanted: Bools) -> None:
+        self._columns = columns
+        self._jets = jets
+        self._wanted = wanted
+        self._leading: dict[int, Quantity] = {}
+
+    def leading_pt(self, n: int) -> Quantity:
+        """Find pT in GeV of the `n` hardest good jets, descending; shape (n, shifts, events).
+
+        It is zero where an event has fewer good jets.
+        """
+        if n not in self._leading:
+            jets = self._jets
+            self._leading[n] = leading_pt(
+                jets.offsets, self._wanted, jets.pts, jets.acceptable, jets.min_pt, n
+            )
+        return self._leading[n]
+
+    def top_mass(self) -> Quantity:
+        """Find the mass in GeV of the hadronic top candidate; shape (shifts, events).
+
+        It is NaN where an event has no candidate (`kernels.top_candidate_masses`).
+        """
+        jets, objects = self._jets, self._jets.objects
+        masses: Quantity = top_candidate_masses(
+            jets.offsets, self._wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
+            objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
+        )  # fmt: skip
+        return masses
+
+    def values(self, field: str, shift: int = 0) -> ak.Array:
+        """Read a field of the good jets of each event under a shift: `pt`, `mass`, `btagged`, a column.
+
+        An awkward array of lists; they are empty in events that the selection does not want.
+        """
+        jets = self._jets
+        flat: Any
+        if field == "pt":
+            flat = jets.pts[shift].astype(np.float64)
+        elif field == "mass":
+            flat = jets.mass(shift)
+        elif field == "btagged":
+            flat = jets.btagged
+        else:
+            self._columns.require(f"jet.{field}")
+            flat = jets.objects[field]
+        counts = jets.objects.counts
+        kept = jets.good(shift) & np.repeat(self._wanted[shift], counts)
+        before = np.concatenate([[0], np.cumsum(kept)])[jets.offsets]
+        return ak.unflatten(flat[kept], np.diff(before))
+
+    def awkward(self, shift: int = 0) -> ak.Array:
+        """Give the good jets under a shift as awkward four-vectors with the declared fields.
+
+        They have `pt`, `eta`, `phi`, `mass` (double precision, GeV), `btag`, `btagged`; shape
+        (events, jets).
+        """
+        fields = {
+            name: ak.values_astype(self.values(name, shift), np.float64)
+            for name in ("pt", "eta", "phi", "mass")
+        }
+        fields |= {name: self.values(name, shift) for name in ("btag", "btagged")}
+        for field in self._columns.fields("jet"):
+            if field not in fields:
+                fields[field] = self.values(field, shift)
+        return four_vectors(fields)
+
+
+class Event:
+    """The wanted events of a selection under one shift, for `Selection.each`: awkward arrays."""
+
+    def __init__(self, selection: Selection, shift: int) -> None:
+        self._selection = selection
+        self._shift = shift
+        self.rows: Ints = np.flatnonzero(selection.wanted[shift])
+        """Places of the events in the chunk."""
+
+    @property
+    def jets(self) -> ak.Array:
+        """Good jets, as `SelectedJets.awkward`."""
+        return self._selection.jets.awkward(self._shift)[self.rows]
+
+    @property
+    def lepton(self) -> ak.Array:
+        """Four-vectors of the leptons; `uses` must have `lepton.phi`."""
+        lepton = self._selection.lepton
+        fields = {name: getattr(lepton, name)[self.rows] for name in ("pt", "eta", "phi", "mass")}
+        return four_vectors(fields)
+
+    @property
+    def met(self) -> ak.Array:
+        """Missing transverse momentum; `uses` must have `met.pt` and `met.phi`."""
+        met = self._selection.met
+        fields = {name: ak.Array(getattr(met, name)[self.rows]) for name in ("pt", "phi")}
+        return ak.zip(fields, with_name="Momentum2D", behavior=vector.backends.awkward.behavior)
+
+
+class Selection:
+    """The events of a chunk with exactly one good lepton, under every shift of the objects.
+
+    Events that are not `wanted`, shape (shifts, events), have no meaning here.
+    """
+
+    def __init__(
+        self,
+        config: AnalysisConfig,
+        sample: SampleInfo,
+        columns: Columns,
+        leptons: Leptons,
+        jets: Jets,
+        wanted: Bools,
+        *,
+        met_pt: Quantity | None = None,
+        sums: JetSums | None = None,
+    ) -> None:
+        self.config = config
+        self.sample = sample
+        self.leptons = leptons
+        self.wanted = wanted
+        self.columns = columns
+        self._jets = jets
+        self._met_pt = met_pt
+        self._sums = jets.sums(np.asarray(wanted.any(axis=0))) if sums is None else sums
+
+    def _changed(self, **changes: Any) -> Selection:
+        now = {
+            "columns": self.columns, "leptons": self.leptons, "jets": self._jets, "wanted": self.wanted,
+            "met_pt": self._met_pt, "sums": self._sums,
+        }  # fmt: skip
+        return Selection(self.config, self.sample, **{**now, **changes})
+
+    def within(self, wanted: Bools) -> Selection:
+        """Restrict the selection to the events of a mask of shape (shifts, events)."""
+        return self._changed(wanted=wanted)
+
+    def unshifted(self) -> Selection:
+        """Keep the unshifted objects only: one shift."""
+        n_jets, n_btags, ht = self._sums
+        sums = JetSums(n_jets[:1], n_btags[:1], ht[:1])
+        return self._changed(
+            wanted=self.wanted[:1], jets=self._jets.first_shift(), sums=sums, met_pt=self._met_pt
+        )
+
+    def of_leptons(self, leptons: Leptons, wanted: Bools) -> Selection:
+        """Select other leptons and the events of a mask of shape (1, events); unshifted.
+
+        Jets that are cleaned of the lepton are cleaned of these.
+        """
+        cuts, jets = self.config.jet, self._jets
+        if cuts.min_lepton_delta_r > 0:
+            jets = select_jets(jets.objects, cuts, leptons, jets.pts, jets.mass_scales)
+        return self._changed(leptons=leptons, jets=jets, wanted=wanted, sums=None)
+
+    def reading(self, uses: frozenset[str]) -> Selection:
+        """Allow the columns that a function declares."""
+        return self._changed(columns=self.columns.allowing(uses))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(shifts, events)."""
+        return self.wanted.shape[0], self.wanted.shape[1]
+
+    @cached_property
+    def lepton(self) -> Lepton:
+        return Lepton(self.columns, self.leptons)
+
+    @cached_property
+    def met(self) -> Met:
+        return Met(self.columns, self._met_pt)
+
+    @cached_property
+    def jets(self) -> SelectedJets:
+        return SelectedJets(self.columns, self._jets, self.wanted)
+
+    @property
+    def n_jets(self) -> Ints:
+        """Number of good jets; shape (shifts, events)."""
+        return self._sums.n_jets
+
+    @property
+    def n_btags(self) -> Ints:
+        """Number of b-tagged good jets; shape (shifts, events)."""
+        return self._sums.n_btags
+
+    @property
+    def ht(self) -> Quantity:
+        """Scalar sum of the good jets' pT in GeV; shape (shifts, events)."""
+        return self._sums.ht
+
+    @property
+    def enough_jets(self) -> Bools:
+        """Events with `config.regions.min_jets` good jets or more; shape (shifts, events)."""
+        return self.n_jets >= self.config.regions.min_jets
+
+    @cached_property
+    def top_mass(self) -> Quantity:
+        """Mass of the hadronic top candidate in GeV, NaN without one; shape (shifts, events)."""
+        return self.jets.top_mass()
+
+    @cached_property
+    def transverse_mass(self) -> Quantity:
+        """Transverse mass in GeV of lepton and missing momentum; shape (events,).
+
+        `uses` must have `lepton.phi`, `met.pt` and `met.phi`.
+        """
+        lepton = self.lepton
+        return transverse_mass(lepton.pt, lepton.phi, self.met.pt, self.met.phi)
+
+    @property
+    def n_vertices(self) -> Quantity:
+        """Number of primary vertices; `uses` must have `PV.npvs`; shape (events,)."""
+        values: Quantity = self.column("PV.npvs")
+        return values
+
+    def column(self, name: str) -> Any:
+        """Read any declared column: shape (events,), or an awkward array of lists."""
+        return self.columns[name]
+
+    def each(self, function: Callable[[Event], Any]) -> Quantity:
+        """Compute a number an event in awkward, for the wanted events under each shift in turn.
+
+        `function` takes an `Event` (`jets`, `lepton`, `met` as four-vectors). Shape (shifts, events);
+        NaN for events that are not wanted.
+        """
+        found = np.full(self.shape, np.nan)
+        for shift in range(len(found)):
+            event = Event(self, shift)
+            if len(event.rows):
+                values = ak.fill_none(ak.Array(function(event)), np.nan)
+                found[shift, event.rows] = ak.to_numpy(values)
+        return found
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = [word for word in dir(type(self)) if not word.startswith("_")]
+        msg = f"the selection has no {name!r}: {did_you_mean(name, known)}"
+        raise AttributeError(msg)
+
+
+def four_vectors(fields: dict[str, Any]) -> ak.Array:
+    """Zip fields to four-vectors of `vector` (`pt`, `eta`, `phi`, `mass`, and others)."""
+    arrays = {name: ak.Array(values) for name, values in fields.items()}
+    return ak.zip(arrays, with_name="Momentum4D", behavior=vector.backends.awkward.behavior)
+
+
+def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Quantity:
+    """√(2 pT pTmiss (1 - cos Δφ)) in GeV, of a lepton and the missing momentum (PDG, kinematics)."""
+    cosine = np.cos(phi.astype(np.float64) - met_phi)
+    return np.asarray(np.sqrt(2 * pt.astype(np.float64) * met * (1 - cosine)))
+
+
+def computed(
+    function: Callable[[Selection], Any], selection: Selection, uses: frozenset[str], owner: str
+) -> NDArray[Any]:
+    """Compute what a user's function gives for a selection, broadcast to (shifts, events).
+
+    Raises DefinitionError, with the name of its `owner`, for what the function raises itself and for an
+    array of another shape.
+    """
+    try:
+        values = np.asarray(function(selection.reading(uses)))
+    except DefinitionError as error:
+        msg = f"{owner}: {error}"
+        raise DefinitionError(msg) from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NameError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, MissingBranchError):
+            raise
+        text = str(error).strip().splitlines()
+        msg = f"{owner}: {type(error).__name__}: {text[0] if text else ''}"
+        raise DefinitionError(msg) from error
+    try:
+        return np.broadcast_to(values, selection.shape)
+    except ValueError as error:
+        shifts, events = selection.shape
+        msg = f"{owner}: shape {values.shape}, expected ({events},) or ({shifts}, {events})"
+        raise DefinitionError(msg) from error
