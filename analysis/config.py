@@ -221,15 +221,6 @@ class AnalysisConfig(Configuration):
                 raise ConfigError(msg + did_you_mean(process, names))
 
 
-class DimuonConfig(Configuration):
-    """The invariant mass of muon pairs."""
-
-    mass: Binning = Binning(bins=13_000, low=0, high=130)
-    """GeV; bins of 10 MeV, finer than the resolution, with the usual regions on their edges."""
-    any_charge: bool = False
-    """Also pairs of the same charge, which no resonance makes."""
-
-
 def load_config(path: Path | str | None = None) -> AnalysisConfig:
     """The configuration of a TOML file, or the default one.
 

@@ -18,11 +18,12 @@ from hist import Hist
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from analysis.common.errors import FitError
 from analysis.common.tables import markdown
-from analysis.postprocess.sidebands.counts import Method, SidebandRegions, Window, estimate
+from analysis.postprocess.sidebands.counts import Method, SidebandRegions, estimate
 from analysis.postprocess.sidebands.fits import fit_peak, fit_sidebands
-from analysis.postprocess.sidebands.minimise import FitError
 from analysis.postprocess.sidebands.shapes import PeakStart
+from analysis.postprocess.windows import Window
 
 Values = NDArray[np.float64]
 Estimate = Callable[[Values], tuple[float, float]]

@@ -54,6 +54,14 @@ class FitError(AnalysisError):
     """A fit without a valid result: there is no number to report."""
 
 
+class SidebandError(AnalysisError):
+    """Regions or values that give no background estimate."""
+
+
+class AbcdError(AnalysisError):
+    """Regions or yields that give no ABCD estimate."""
+
+
 class SimulationError(AnalysisError):
     """A request that cannot be simulated, or a generator or worker that failed."""
 

@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 from analysis import histograms
 from analysis.common.errors import AnalysisError, did_you_mean
 from analysis.common.folders import required_file
-from analysis.config import DimuonConfig
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.processes import DATA
 from analysis.datasets.read_errors import describe
-from analysis.dimuon.processor import DimuonAnalysis, DimuonError, mass_of, opposite_sign
+from analysis.dimuon.processor import (
+    DimuonAnalysis,
+    DimuonConfig,
+    DimuonError,
+    mass_of,
+    opposite_sign,
+)
 from analysis.execution.runner import Execution, run
 from analysis.histograms import Histograms
 from schemas.muons import TREE

@@ -13,7 +13,7 @@ from hist import Hist
 from numpy.typing import NDArray
 
 from analysis.common.errors import AnalysisError
-from analysis.config import DimuonConfig
+from analysis.config import Binning, Configuration
 from analysis.datasets.sample import SampleInfo
 from schemas import MuonTreeSchema
 
@@ -24,6 +24,15 @@ Output = dict[str, Any]
 
 class DimuonError(AnalysisError):
     """Muons that give no invariant mass."""
+
+
+class DimuonConfig(Configuration):
+    """The invariant mass of muon pairs."""
+
+    mass: Binning = Binning(bins=13_000, low=0, high=130)
+    """GeV; bins of 10 MeV, finer than the resolution, with the usual regions on their edges."""
+    any_charge: bool = False
+    """Also pairs of the same charge, which no resonance makes."""
 
 
 def muon_pairs(muons: ak.Array) -> ak.Array:

@@ -12,16 +12,9 @@ from hist import Hist
 from numpy.typing import ArrayLike
 from pydantic import ValidationError, model_validator
 
-from analysis.common.errors import did_you_mean
+from analysis.common.errors import FitError, SidebandError, did_you_mean
 from analysis.common.strict import Strict, faults
-from analysis.postprocess.sidebands.counts import (
-    Method,
-    SidebandError,
-    SidebandRegions,
-    SidebandResult,
-    Window,
-    estimate,
-)
+from analysis.postprocess.sidebands.counts import Method, SidebandRegions, SidebandResult, estimate
 from analysis.postprocess.sidebands.fits import (
     PeakFit,
     SidebandFit,
@@ -29,7 +22,6 @@ from analysis.postprocess.sidebands.fits import (
     fit_sidebands,
     in_window,
 )
-from analysis.postprocess.sidebands.minimise import FitError
 from analysis.postprocess.sidebands.scan import Scan, scan
 from analysis.postprocess.sidebands.shapes import (
     POLYNOMIALS,
@@ -37,6 +29,7 @@ from analysis.postprocess.sidebands.shapes import (
     background_shape,
     signal_shape,
 )
+from analysis.postprocess.windows import Window
 
 MIN_BINS = 25
 """Fine histograms are fitted and drawn in as many bins at least, where the regions' edges allow."""

@@ -19,7 +19,7 @@ from analysis.plotting.annotations import annotate_run, jets_label
 from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figures
 from analysis.postprocess.abcd.method import Closure, Sides, count_plane
 from analysis.postprocess.abcd.multijet import RegionEstimate, sides, subtracted
-from analysis.postprocess.sidebands.counts import Window
+from analysis.postprocess.windows import Window
 from analysis.results import Normalised
 from analysis.selection.isolation_plane import CHANNEL, PLANE
 from analysis.selection.regions import REGIONS

@@ -16,17 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.plotting import FORMATS
 from analysis.plotting.style import CENTRE_OF_MASS, PANEL_HEIGHT, PANEL_WIDTH, annotate
-from analysis.postprocess.sidebands.counts import (
-    Bins,
-    SidebandRegions,
-    SidebandResult,
-    Window,
-    bins_in,
-    finite,
-)
+from analysis.postprocess.sidebands.counts import SidebandRegions, SidebandResult
 from analysis.postprocess.sidebands.fits import PeakFit, SidebandFit
 from analysis.postprocess.sidebands.goodness import FittedBins
 from analysis.postprocess.sidebands.scan import Scan
+from analysis.postprocess.windows import Bins, Window, bins_in, finite
 
 Array = NDArray[np.float64]
 

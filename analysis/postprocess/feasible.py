@@ -8,11 +8,11 @@ from typing import Any
 import hist
 from hist import Hist
 
-from analysis.common.errors import AnalysisError
+from analysis.common.errors import AnalysisError, SidebandError
 from analysis.config import AnalysisConfig, TopPeak
 from analysis.histograms import book_observable, book_plane
 from analysis.postprocess.abcd.multijet import require_edges
-from analysis.postprocess.sidebands.counts import SidebandError, Window, bins_in
+from analysis.postprocess.windows import Window, bins_in
 
 TOP_PEAK = "top_peak"
 MULTIJET = "multijet"

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 from hist import Hist
 
+from analysis.common.errors import FitError
 from analysis.common.strict import Strict
 from analysis.config import TopPeak
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.postprocess.feasible import require_windows
-from analysis.postprocess.sidebands.counts import SidebandRegions, Window, count_histogram
+from analysis.postprocess.sidebands.counts import SidebandRegions
 from analysis.postprocess.sidebands.fits import (
     PeakFit,
     SidebandFit,
@@ -25,8 +26,8 @@ from analysis.postprocess.sidebands.fits import (
     fit_sidebands,
     in_window,
 )
-from analysis.postprocess.sidebands.minimise import FitError
 from analysis.postprocess.sidebands.shapes import PeakStart
+from analysis.postprocess.windows import Window, count_histogram
 from analysis.postprocess.yields import Table
 
 REGION = "4j2b"

@@ -11,8 +11,8 @@ from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
 from analysis.plotting.parameters import MOST_IMPACTS, PULLS_SHOWN, is_of_one_bin, reach
 from analysis.plotting.style import DOWN, UP
-from analysis.postprocess.sidebands.counts import Window
 from analysis.postprocess.sidebands.fits import PeakFit
+from analysis.postprocess.windows import Window
 from analysis.report.charts import Chart
 from analysis.report.vega import (
     GREY,

@@ -14,9 +14,11 @@ from hist import Hist
 
 from analysis import histograms
 from analysis.cli import main
+from analysis.common.errors import SidebandError
 from analysis.dimuon.masses import DIMUON_SAMPLE, read_csv, read_masses
 from analysis.dimuon.resonances import PRESETS, PeakReport, analyse, choice_of, coarser
-from analysis.postprocess.sidebands.counts import SidebandError, Window, estimate
+from analysis.postprocess.sidebands.counts import estimate
+from analysis.postprocess.windows import Window
 from tests.cli.test_cli import error_of
 from tests.dimuon.test_processor import random_events, write_tree
 

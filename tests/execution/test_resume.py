@@ -19,11 +19,12 @@ import pytest
 import uproot
 
 from analysis.common.errors import OutputError
-from analysis.config import Binning, DimuonConfig
+from analysis.config import Binning
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.open_files import KeptOpen
 from analysis.datasets.remote import Access
+from analysis.dimuon.processor import DimuonConfig
 from analysis.execution.checkpoints import archive, provenance
 from analysis.execution.checkpoints import store as checkpoints
 from analysis.execution.plan import Limits

@@ -18,10 +18,11 @@ from analysis.plotting.peaks import (
     sideband_figure,
 )
 from analysis.plotting.style import style
-from analysis.postprocess.sidebands.counts import SidebandRegions, Window, estimate
+from analysis.postprocess.sidebands.counts import SidebandRegions, estimate
 from analysis.postprocess.sidebands.fits import fit_peak, fit_sidebands
 from analysis.postprocess.sidebands.scan import scan
 from analysis.postprocess.sidebands.shapes import PeakStart
+from analysis.postprocess.windows import Window
 
 CAPTION = Caption(r"$m_{\mu\mu}$ [GeV]", "CMS Open Data", "100", "8 TeV")
 REGIONS = SidebandRegions(lower=Window(2.8, 3.0), signal=Window(3.0, 3.2), upper=Window(3.2, 3.4))

@@ -10,8 +10,8 @@ import pytest
 from hist import Hist
 from numpy.random import default_rng
 
+from analysis.common.errors import SidebandError
 from analysis.config import TopPeak
-from analysis.postprocess.sidebands.counts import SidebandError
 from analysis.postprocess.top_peak import (
     TopPeakResult,
     distribution,

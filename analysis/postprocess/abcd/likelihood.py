@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from analysis.common.errors import AbcdError
 from analysis.common.strict import Strict
-from analysis.postprocess.abcd.method import NOTHING, AbcdError, Yields, predict
-from analysis.postprocess.sidebands.counts import Count
+from analysis.postprocess.abcd.method import NOTHING, Yields, predict
+from analysis.postprocess.windows import Count
 
 POI = "mu"
 _FACTORS = {

@@ -21,19 +21,14 @@ import numpy as np
 from hist import Hist
 from numpy.typing import NDArray
 
-from analysis.common.errors import AnalysisError
+from analysis.common.errors import AbcdError
 from analysis.common.strict import Strict
-from analysis.postprocess.sidebands.counts import Count, Window
-from analysis.postprocess.windows import edge_index
+from analysis.postprocess.windows import Count, Window, edge_index
 
 SIGNIFICANT = 3.0
 """Standard deviations from zero of a correlation that is believed."""
 TOLERATED = 0.1
 """Bias of the estimate, |κ - 1|, that a correlation may cause."""
-
-
-class AbcdError(AnalysisError):
-    """Regions or yields that give no estimate."""
 
 
 class Sides(NamedTuple):

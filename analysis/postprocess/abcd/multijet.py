@@ -12,12 +12,12 @@ import numpy as np
 from hist import Hist
 from pydantic import Field
 
+from analysis.common.errors import AbcdError
 from analysis.common.strict import Strict
 from analysis.config import AnalysisConfig
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.postprocess.abcd.method import (
-    AbcdError,
     Closure,
     Independence,
     Sides,
@@ -29,7 +29,7 @@ from analysis.postprocess.abcd.method import (
     predict_with_toys,
     remaining,
 )
-from analysis.postprocess.sidebands.counts import Count, Window
+from analysis.postprocess.windows import Count, Window
 from analysis.selection.isolation_plane import CHANNEL
 
 MULTIJET = "qcd"

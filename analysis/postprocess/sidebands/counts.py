@@ -11,47 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 from hist import Hist
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import model_validator
 
-from analysis.common.errors import AnalysisError
+from analysis.common.errors import SidebandError
 from analysis.common.strict import Strict
-from analysis.postprocess.windows import edge_index
+from analysis.postprocess.windows import Count, Window, count_histogram, finite
 
 Method = Literal["average", "linear"]
-
-
-class SidebandError(AnalysisError):
-    """Regions or values that give no background estimate."""
-
-
-class Window(NamedTuple):
-    """An interval of the mass, the lower edge included, the upper one not."""
-
-    low: float
-    high: float
-
-    @property
-    def width(self) -> float:
-        return self.high - self.low
-
-    @property
-    def centre(self) -> float:
-        return (self.low + self.high) / 2
-
-    def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
-
-
-class Count(NamedTuple):
-    """Sum of weights in a window, and its variance."""
-
-    value: float
-    variance: float
 
 
 class SidebandRegions(Strict):
@@ -102,15 +73,6 @@ class SidebandResult(Strict):
         return text if self.leakage is None else f"{text}, {self.leakage:.2%} leak into the bands"
 
 
-def finite(values: ArrayLike) -> NDArray[np.float64]:
-    """The values as an array; raises SidebandError if one is not finite."""
-    array = np.asarray(values, dtype=np.float64)
-    if not np.all(np.isfinite(array)):
-        msg = f"{np.sum(~np.isfinite(array))} of {array.size} values are not finite"
-        raise SidebandError(msg)
-    return array
-
-
 def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
     """Values (and weights) in the window.
 
@@ -126,59 +88,6 @@ def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = 
         raise SidebandError(msg)
     chosen = weight[inside]
     return Count(float(np.sum(chosen)), float(np.sum(chosen**2)))
-
-
-class Bins(NamedTuple):
-    """Bins of a histogram, without flow."""
-
-    edges: NDArray[np.float64]
-    values: NDArray[np.float64]
-    variances: NDArray[np.float64]
-
-
-def bins_in(histogram: Hist, window: Window) -> Bins:
-    """The bins of a one-dimensional histogram that make up the window.
-
-    Raises SidebandError if the window leaves the axis or cuts a bin, for bins that are negative or
-    not finite, in content or variance, and for a histogram without counts or variances, or of more
-    than one axis.
-    """
-    if histogram.ndim != 1:
-        msg = f"the histogram has {histogram.ndim} axes, not one"
-        raise SidebandError(msg)
-    if histogram.kind != "COUNT":
-        msg = "the histogram holds means, not counts"
-        raise SidebandError(msg)
-    edges = histogram.axes[0].edges
-    if window.low < edges[0] and not math.isclose(window.low, edges[0]):
-        msg = f"region {window} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
-        raise SidebandError(msg)
-    if window.high > edges[-1] and not math.isclose(window.high, edges[-1]):
-        msg = f"region {window} ends above the axis ({edges[0]:g} to {edges[-1]:g})"
-        raise SidebandError(msg)
-    what = f"region {window}"
-    first, last = (edge_index(edges, value, what, SidebandError) for value in window)
-    variances = histogram.variances()
-    if variances is None:
-        msg = "the histogram has no variances: fill it with weighted storage"
-        raise SidebandError(msg)
-    values, variances = histogram.values()[first:last], variances[first:last]
-    if not np.all(np.isfinite(values) & np.isfinite(variances)):
-        msg = f"region {window} has bins that are not finite"
-        raise SidebandError(msg)
-    if np.any(values < 0):
-        msg = f"region {window} has negative bins: no counts to estimate a background from"
-        raise SidebandError(msg)
-    if np.any(variances < 0):
-        msg = f"region {window} has bins of negative variance: they have no error"
-        raise SidebandError(msg)
-    return Bins(edges[first : last + 1], values, variances)
-
-
-def count_histogram(histogram: Hist, window: Window) -> Count:
-    """Contents of a one-dimensional histogram in the window; raises as `bins_in`."""
-    bins = bins_in(histogram, window)
-    return Count(float(np.sum(bins.values)), float(np.sum(bins.variances)))
 
 
 def estimate(

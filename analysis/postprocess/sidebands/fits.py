@@ -17,19 +17,11 @@ from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 from numpy.typing import ArrayLike
 
-from analysis.common.errors import did_you_mean
+from analysis.common.errors import FitError, did_you_mean
 from analysis.common.strict import Strict
-from analysis.postprocess.sidebands.counts import (
-    Bins,
-    SidebandRegions,
-    Window,
-    bins_in,
-    estimate,
-    finite,
-)
+from analysis.postprocess.sidebands.counts import SidebandRegions, estimate
 from analysis.postprocess.sidebands.goodness import FittedBins, Goodness, goodness, improvement
 from analysis.postprocess.sidebands.minimise import (
-    FitError,
     Measured,
     minimised,
     minos_interval,
@@ -45,6 +37,7 @@ from analysis.postprocess.sidebands.shapes import (
     background_shape,
     signal_shape,
 )
+from analysis.postprocess.windows import Bins, Window, bins_in, finite
 
 UNBINNED_PULL_BINS = 60
 """Bins in which the goodness of an unbinned fit is judged and drawn."""

@@ -9,16 +9,12 @@ from typing import NamedTuple
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 
+from analysis.common.errors import FitError
 from analysis.common.strict import Strict
-from analysis.postprocess.sidebands.counts import SidebandError
 from analysis.postprocess.sidebands.shapes import Parameter
 
 UNDETERMINED = 0.25
 """Error of a parameter, in parts of its range, above which the data do not determine it."""
-
-
-class FitError(SidebandError):
-    """A fit that cannot be made, or that did not converge."""
 
 
 class Measured(Strict):

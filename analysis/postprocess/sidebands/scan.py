@@ -11,16 +11,11 @@ from hist import Hist
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
+from analysis.common.errors import FitError, SidebandError
 from analysis.common.strict import Strict, faults
-from analysis.postprocess.sidebands.counts import (
-    Method,
-    SidebandError,
-    SidebandRegions,
-    Window,
-    coefficients,
-    estimate,
-)
+from analysis.postprocess.sidebands.counts import Method, SidebandRegions, coefficients, estimate
 from analysis.postprocess.sidebands.fits import fit_sidebands
+from analysis.postprocess.windows import Window
 
 _COUNTS: dict[str, Method] = {"average": "average", "linear": "linear"}
 
@@ -109,7 +104,8 @@ def scan(
     events by itself. A choice that gives no result is listed with the reason; the
     second of two counts that are one number (of bands equally far from the window) is left out, as it
     would be no other choice.
-    Raises SidebandError if the nominal choice gives none, or if the step is not positive.
+    Raises SidebandError or FitError if the nominal choice gives none, SidebandError if the step is not
+    positive.
     """
     if not step > 0:
         msg = f"the step of the scan must be positive, got {step:g}"
@@ -121,7 +117,7 @@ def scan(
             if _is_other_count(_moved(regions, change.edges, step), method, methods):
                 continue
             rows.append(_row(content, regions, step, change, method, signal_cdf))
-        except SidebandError as fault:
+        except (FitError, SidebandError) as fault:
             failed.append(f"{change.choice}, {method}: {fault}")
     return Scan(rows=tuple(rows), failed=tuple(failed), corrected=signal_cdf is not None)
 

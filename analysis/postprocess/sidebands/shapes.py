@@ -16,8 +16,8 @@ from numpy.polynomial import chebyshev as chebyshev_series
 from numpy.typing import NDArray
 from scipy.integrate import cumulative_simpson
 
-from analysis.common.errors import did_you_mean
-from analysis.postprocess.sidebands.counts import SidebandError, Window
+from analysis.common.errors import SidebandError, did_you_mean
+from analysis.postprocess.windows import Window
 
 Array = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.common.errors import AbcdError
 from analysis.postprocess.abcd.likelihood import POI, fit_background, workspace
 from analysis.postprocess.abcd.method import (
     NOTHING,
-    AbcdError,
     Prediction,
     Sides,
     Yields,
@@ -25,7 +25,7 @@ from analysis.postprocess.abcd.method import (
     predict,
     predict_with_toys,
 )
-from analysis.postprocess.sidebands.counts import Count, Window
+from analysis.postprocess.windows import Count, Window
 
 # pyhf 0.7 validates with a class that newer jsonschema deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")

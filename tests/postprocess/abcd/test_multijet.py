@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hist import Hist
 
+from analysis.common.errors import AbcdError
 from analysis.config import AnalysisConfig
 from analysis.histograms import book_observable, book_plane
-from analysis.postprocess.abcd.method import AbcdError
 from analysis.postprocess.abcd.multijet import (
     RegionEstimate,
     estimate,

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import norm
 
+from analysis.common.errors import SidebandError
 from analysis.postprocess.sidebands.counts import (
-    SidebandError,
     SidebandRegions,
     SidebandResult,
-    Window,
-    count_histogram,
     count_values,
     estimate,
 )
+from analysis.postprocess.windows import Window, count_histogram
 
 JPSI = SidebandRegions(lower=Window(2.8, 3.0), signal=Window(3.0, 3.2), upper=Window(3.2, 3.4))
 

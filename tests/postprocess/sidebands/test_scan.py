@@ -10,8 +10,10 @@ import pytest
 from hist import Hist
 from scipy.stats import norm
 
-from analysis.postprocess.sidebands.counts import SidebandError, SidebandRegions, Window, estimate
+from analysis.common.errors import SidebandError
+from analysis.postprocess.sidebands.counts import SidebandRegions, estimate
 from analysis.postprocess.sidebands.scan import Scan, scan
+from analysis.postprocess.windows import Window
 
 REGIONS = SidebandRegions(lower=Window(2, 4), signal=Window(4, 6), upper=Window(6, 8))
 COUNTS = ("average", "linear")
