@@ -27,6 +27,8 @@ Histograms = dict[str, Hist]
 """Name -> histogram; a `/` in a name makes folders in a saved file."""
 
 OBSERVABLE = "observable"
+OWN = "observable/"
+"""Regions with a binning of their own."""
 CONTROL = "control/"
 MULTIJET = "multijet/"
 
@@ -119,17 +121,29 @@ def _numbered(axis: Any) -> Any:
 
 
 def flatten(output: Mapping[str, Any]) -> Histograms:
-    """The processor's histograms by name: `{dataset}/observable`, `{dataset}/control/{name}`,
-    `{dataset}/multijet/{name}`.
+    """Name the processor's histograms: `{dataset}/observable`, `{dataset}/observable/{region}` of regions
+    with a binning of their own, `{dataset}/control/{name}`, `{dataset}/multijet/{name}`.
     """
     named = {}
     for dataset, booked in output.items():
         named[f"{dataset}/{OBSERVABLE}"] = booked["observable"]
+        for region, histogram in booked["observables"].items():
+            named[f"{dataset}/{OWN}{region}"] = histogram
         for name, histogram in booked["control"].items():
             named[f"{dataset}/{CONTROL}{name}"] = histogram
         for name, histogram in booked["multijet"].items():
             named[f"{dataset}/{MULTIJET}{name}"] = histogram
     return named
+
+
+def by_region(histograms: Histograms) -> dict[str, Hist]:
+    """Find the observable of each region, by (observable, process, variation, channel)."""
+    return {
+        region: histogram[{"region": region}]
+        for name, histogram in histograms.items()
+        if name == OBSERVABLE or name.startswith(OWN)
+        for region in histogram.axes["region"]
+    }
 
 
 def of_kind(histograms: Histograms, kind: str) -> dict[str, Histograms]:
@@ -144,23 +158,23 @@ def of_kind(histograms: Histograms, kind: str) -> dict[str, Histograms]:
 
 def export_root(
     path: Path,
-    observable: Hist,
+    regions: Mapping[str, Hist],
     variations: Mapping[str, list[str]],
     note: str = "",
     cross_sections_pb: Mapping[str, float | None] | None = None,
 ) -> None:
     """Write `{region}_{process}` and `{region}_{process}_{variation}` as TH1D, overflow included.
 
-    `observable` has the tutorial's axes; `variations` are those that each process has. A `note` that
+    `regions` has the (observable, process, variation) of each; `variations` are those of each process. A `note` that
     is not empty is written beside them, and as JSON what each process was scaled to (`SCALED_TO`).
     """
     with atomic(path) as temporary, uproot.recreate(temporary) as file:
-        for region in observable.axes["region"]:
+        for region, observable in regions.items():
             for process, names in variations.items():
                 for variation in names:
                     suffix = "" if variation == NOMINAL else f"_{variation}"
                     file[f"{region}_{process}{suffix}"] = observable[
-                        {"region": region, "process": process, "variation": variation}
+                        {"process": process, "variation": variation}
                     ]
         if note:
             file[NOTE] = note

@@ -25,6 +25,7 @@ from analysis.postprocess import normalisation
 from analysis.postprocess.abcd import multijet
 from analysis.postprocess.normalisation import Normalisation
 from analysis.postprocess.yields import cutflow_table, yield_table
+from analysis.selection.description import Description, described
 from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 # Of fits of peaks: what no other stage needs to import.
@@ -81,6 +82,17 @@ class Normalised(NamedTuple):
     def config(self) -> AnalysisConfig:
         """Of the run. Raises OutputError if it is one of another version."""
         return run_config(self.ledger)
+
+    @property
+    def description(self) -> Description:
+        """Names and labels of the analysis. Raises OutputError if it is one of another version."""
+        return described(self.ledger.analysis)
+
+    @property
+    def regions(self) -> dict[str, Hist]:
+        """Region -> (observable, process, variation), all channels added up."""
+        found = histograms.by_region(self.histograms)
+        return {region: normalisation.summed(observable) for region, observable in found.items()}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -145,14 +157,14 @@ def normalise(folder: Path, *, qcd: Qcd = "simulation", **choices: Any) -> Norma
         if (folder / FIGURES).exists():
             logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
         _remove(folder, _OF_NORMALISATION)
-    observable = normalisation.summed(scaled[OBSERVABLE])
+    normalised = Normalised(scaled, scaling, ledger)
+    regions = normalised.regions
     note = "\n".join(scaling.notes)
     histograms.export_root(
-        folder / ROOT_HISTOGRAMS, observable, scaling.variations, note, scaling.cross_sections_pb
+        folder / ROOT_HISTOGRAMS, regions, scaling.variations, note, scaling.cross_sections_pb
     )
     histograms.save(folder / NORMALISED, scaled)
-    normalised = Normalised(scaled, scaling, ledger)
-    table = markdown(*yield_table(observable, normalised.labels))
+    table = markdown(*yield_table(regions, normalised.labels))
     beyond = "Events beyond the ends of the observable's axis are included."
     write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *scaling.notes]) + "\n")
     write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))

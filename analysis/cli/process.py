@@ -127,8 +127,6 @@ def _tell(ledger: Ledger) -> None:
 def report(normalised: Normalised, tables: bool = True) -> None:
     """Print the yields, and say what is not as usual."""
     from analysis.common.tables import show
-    from analysis.histograms import OBSERVABLE
-    from analysis.postprocess.normalisation import summed
     from analysis.postprocess.yields import yield_table
 
     scaling = normalised.normalisation
@@ -142,5 +140,4 @@ def report(normalised: Normalised, tables: bool = True) -> None:
     for channel, luminosity in scaling.luminosity.items():
         logger.info("luminosity, %s channel: %.6g /pb", channel, luminosity)
     if tables and logger.isEnabledFor(logging.INFO):
-        observable = summed(normalised.histograms[OBSERVABLE])
-        show(*yield_table(observable, normalised.labels), title="Yields")
+        show(*yield_table(normalised.regions, normalised.labels), title="Yields")

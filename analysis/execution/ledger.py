@@ -136,6 +136,8 @@ class Ledger(Strict):
     """What figures say the events are."""
     config: dict[str, Any]
     config_digest: str
+    analysis: dict[str, Any] = Field(default_factory=dict)
+    """What the processor says of itself: names and labels of what it filled."""
     columns_read: list[str]
     bytes_read: NonNegativeInt
     cpu_s: NonNegativeFloat = 0.0

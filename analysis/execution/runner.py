@@ -169,6 +169,7 @@ def run(
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
         **ledgers.config_fields(config),
+        analysis=_description(processor, final),
         **ledgers.usage_fields(output["metrics"], account),
         datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
         **ledgers.chunk_fields(items, account, len(restored.done)),
@@ -251,6 +252,12 @@ def _tell_other_code(skim: Skim, kind: type[ProcessorABC], schema: type[Any]) ->
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
     identities = {(f.dataset, f.url): identity(f, catalogue) for f, _ in planned}
     return [Known.of(item, identity=identities[item.dataset, item.filename]) for item in items]
+
+
+def _description(processor: ProcessorABC, output: Mapping[str, Any]) -> dict[str, Any]:
+    """What the processor says of itself and of its output; empty if it does not say."""
+    describe = getattr(processor, "description", None)
+    return {} if describe is None else describe(output).model_dump(mode="json")
 
 
 def _columns(processor: ProcessorABC, told: dict[str, Any]) -> frozenset[str] | None:

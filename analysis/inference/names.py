@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from analysis.datasets.processes import PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL
 from analysis.inference.config import InferenceConfig
-from analysis.selection.regions import REGIONS
+from analysis.presets.lesson import REGIONS
 
 Key = tuple[str, str, str]
 """Region, process, variation."""
@@ -25,7 +25,10 @@ def named(
     one that has a variation of the model.
     """
     known = {*processes, *PROCESS_LABELS, *config.named_processes}
-    split = {name: _split(name, {*REGIONS, *config.regions}) for name in names}
+    split = {
+        name: _split(name, {*(region.name for region in REGIONS), *config.regions})
+        for name in names
+    }
     rests = {rest for _, rest in filter(None, split.values())}
     unknown = {rest for rest in rests if _begin(rest, known) is None}
     found = {p for p in unknown if any(f"{p}_{variation}" in rests for variation in config.varied)}

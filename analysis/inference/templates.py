@@ -21,10 +21,9 @@ from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.config import Binning
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
-from analysis.histograms import NOTE, OBSERVABLE, SCALED_TO
+from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
-from analysis.postprocess.normalisation import summed
 from analysis.results import Normalised
 
 Array = NDArray[np.float64]
@@ -78,12 +77,9 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     signal or a region is missing, and for a signal that was not scaled to what the model states, or
     to nothing that is known.
     """
-    observable = summed(results.histograms[OBSERVABLE])
     histograms = {
-        (region, process, variation): observable[
-            {"region": region, "process": process, "variation": variation}
-        ]
-        for region in observable.axes["region"]
+        (region, process, variation): observable[{"process": process, "variation": variation}]
+        for region, observable in results.regions.items()
         for process, variations in results.normalisation.variations.items()
         for variation in variations
     }

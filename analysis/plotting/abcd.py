@@ -22,7 +22,6 @@ from analysis.postprocess.abcd.multijet import RegionEstimate, sides, subtracted
 from analysis.postprocess.windows import Window
 from analysis.results import Normalised
 from analysis.selection.isolation_plane import CHANNEL, PLANE
-from analysis.selection.regions import REGIONS
 
 _TESTS = {
     "data": "{data}",
@@ -68,7 +67,7 @@ def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     _mark_regions(axes, plane, sides(results.config))
     axes.set_xlabel("Relative isolation of the muon")
     axes.set_ylabel(r"$m_T$ [GeV]")
-    title = rf"$\mu$, {jets_label(results)}, {REGIONS[region].tags}"
+    title = rf"$\mu$, {jets_label(results)}, {results.description.regions[region].label}"
     axes.text(0.97, 0.97, title, transform=axes.transAxes, ha="right", va="top", fontsize=15)
     annotate_run(axes, results, [CHANNEL])
     return figure

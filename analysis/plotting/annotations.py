@@ -9,13 +9,15 @@ from analysis.histograms import CONTROL
 from analysis.plotting.style import annotate
 from analysis.results import Normalised
 
-CHANNEL_LABELS = {"electron": "e", "muon": r"$\mu$"}
-
 
 def annotate_run(
-    axes: Axes, results: Normalised, channels: list[str], *, simulated: bool = False
+    axes: Axes,
+    results: Normalised,
+    channels: list[str] | None = None,
+    *,
+    simulated: bool = False,
 ) -> None:
-    """Whose events they are, and the luminosity of `channels`, above the axes."""
+    """Write whose events they are, and the luminosity of `channels` (None: all), above the axes."""
     annotate(axes, run_label(results, simulated=simulated), run_luminosity(results, channels))
 
 
@@ -28,12 +30,17 @@ def run_label(results: Normalised, *, simulated: bool = False) -> str:
     return label if results.normalisation.complete else f"{label}, incomplete"
 
 
-def run_luminosity(results: Normalised, channels: list[str]) -> str:
-    """Text in 1/pb; of each channel, where they differ."""
+def run_luminosity(results: Normalised, channels: list[str] | None = None) -> str:
+    """Give the luminosity of `channels` (None: all) in 1/pb; of each, where they differ."""
     known = results.normalisation.luminosity
-    values = {name: f"{known[name]:.4g}" for name in channels if name in known}
+    values = {
+        name: f"{value:.4g}"
+        for name, value in known.items()
+        if channels is None or name in channels
+    }
     if len(set(values.values())) > 1:
-        values = {name: f"{value} ({CHANNEL_LABELS[name]})" for name, value in values.items()}
+        found = results.description.channels
+        values = {name: f"{value} ({found[name].label})" for name, value in values.items()}
     return ", ".join(dict.fromkeys(values.values()))
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from analysis.common.files import writable_folder
 from analysis.datasets.processes import DATA
-from analysis.datasets.sample import CHANNELS, NOMINAL
-from analysis.histograms import CONTROL, OBSERVABLE
+from analysis.datasets.sample import NOMINAL
+from analysis.histograms import CONTROL
 from analysis.plotting import FORMATS, pool
-from analysis.plotting.annotations import CHANNEL_LABELS, annotate_run, control_entries, jets_label
+from analysis.plotting.annotations import annotate_run, control_entries, jets_label
 from analysis.plotting.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -32,10 +32,9 @@ from analysis.plotting.style import (
     save_figure,
     style,
 )
-from analysis.postprocess.normalisation import summed
 from analysis.results import Normalised
-from analysis.selection.regions import REGIONS
-from analysis.selection.variations import JET_SHIFTS, source
+from analysis.selection.description import Description
+from analysis.selection.variations import source
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def _drawings(results: Normalised) -> list[_Drawing]:
         logger.warning("no figures: the run has neither data nor a nominal sample")
         return []
     drawings: list[_Drawing] = []
-    for region in results.histograms[OBSERVABLE].axes["region"]:
+    for region in results.regions:
         drawings.append((region, partial(region_figure, results, region)))
         drawings += [
             (f"variations_{region}_{name}", partial(variations_figure, results, region, name))
@@ -90,30 +89,31 @@ def _drawings(results: Normalised) -> list[_Drawing]:
 
 def region_figure(results: Normalised, region: str) -> Figure:
     """Prediction and data of one region, both channels added up."""
-    observable = summed(results.histograms[OBSERVABLE])
+    observable = results.regions[region]
     figure, (column,) = _columns(1)
     by_process = {
-        process: observable[{"region": region, "process": process, "variation": NOMINAL}]
+        process: observable[{"process": process, "variation": NOMINAL}]
         for process in results.labels
     }
-    definition = REGIONS[region]
-    title = f"{jets_label(results)}, {definition.tags}"
-    _stack(column, by_process, results, definition.axis_label, title)
-    annotate_run(column.main, results, list(CHANNELS))
+    info = results.description.regions[region]
+    title = f"{jets_label(results)}, {info.label}"
+    _stack(column, by_process, results, info.axis_label, title)
+    annotate_run(column.main, results)
     return figure
 
 
 def control_figure(results: Normalised, name: str) -> Figure:
     """Prediction and data of one control histogram, a column a channel."""
     histogram = results.histograms[name]
-    figure, columns = _columns(len(CHANNELS))
-    for column, channel in zip(columns, CHANNELS, strict=True):
+    channels = results.description.channels
+    figure, columns = _columns(len(channels))
+    for column, (channel, info) in zip(columns, channels.items(), strict=True):
         by_process = {
             process: histogram[{"channel": channel, "process": process}]
             for process in results.labels
         }
         axis_label = histogram.axes["value"].label
-        title = f"{CHANNEL_LABELS[channel]}, {jets_label(results)}"
+        title = f"{info.label}, {jets_label(results)}"
         _stack(column, by_process, results, axis_label, title, control_entries(name))
         annotate_run(column.main, results, [channel])
     return figure
@@ -121,24 +121,25 @@ def control_figure(results: Normalised, name: str) -> Figure:
 
 def variations_figure(results: Normalised, region: str, process: str) -> Figure:
     """Variations of one process in one region, both channels added up; a column a group."""
-    observable = summed(results.histograms[OBSERVABLE])
-    histograms = observable[{"region": region, "process": process}]
-    groups = _groups(results.normalisation.variations[process])
+    histograms = results.regions[region][{"process": process}]
+    info = results.description.regions[region]
+    groups = _groups(results.normalisation.variations[process], results.description)
     figure, columns = _columns(len(groups))
     for column, varied in zip(columns, groups, strict=True):
-        title = f"{results.ledger.labels[process]}, {jets_label(results)}, {REGIONS[region].tags}"
-        _compare(column, histograms, varied, REGIONS[region].axis_label, title)
-        annotate_run(column.main, results, list(CHANNELS), simulated=True)
+        title = f"{results.ledger.labels[process]}, {jets_label(results)}, {info.label}"
+        _compare(column, histograms, varied, info.axis_label, title)
+        annotate_run(column.main, results, simulated=True)
     return figure
 
 
-def _groups(variations: list[str]) -> list[list[str]]:
-    """Jet shifts, b-tag weights and the rest apart, so that a panel can be read."""
+def _groups(variations: list[str], description: Description) -> list[list[str]]:
+    """Keep shifts, groups of weights and alternative samples apart, so that a panel can be read."""
     groups: dict[str, list[str]] = {}
     for name in variations:
         if name == NOMINAL:
             continue
-        kind = "jets" if name in JET_SHIFTS else "btag" if name.startswith("btag") else "samples"
+        known = description.variations.get(name)
+        kind = "samples" if known is None else known.group
         groups.setdefault(kind, []).append(name)
     return list(groups.values())
 

@@ -155,10 +155,10 @@ def _varied(sample: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
 
 def _axis(channel: str, bins: int, caption: Caption) -> tuple[Array, str, str]:
     """Edges, label and title of a channel."""
-    edges, region = channel_bins(channel, bins, caption.binning)
+    edges, region = channel_bins(channel, bins, caption.binning, caption.regions)
     if region is None:
         return edges, "Bin", channel
-    return edges, region.axis_label, caption.jets + region.tags
+    return edges, region.axis_label, caption.jets + region.label
 
 
 def _stack(axes: Axes, edges: Array, samples: dict[str, Array], caption: Caption) -> None:

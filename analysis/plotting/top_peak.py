@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from analysis.common.files import writable_folder
 from analysis.datasets.processes import DATA
-from analysis.datasets.sample import CHANNELS
 from analysis.histograms import OBSERVABLE
 from analysis.plotting.annotations import run_label, run_luminosity
 from analysis.plotting.peaks import Caption, peak_figure, remove_figures, sideband_figure
@@ -17,7 +16,6 @@ from analysis.plotting.style import save_figures
 from analysis.postprocess.normalisation import summed
 from analysis.postprocess.top_peak import PREDICTION, REGION, TopPeakResult, distribution
 from analysis.results import Normalised
-from analysis.selection.regions import REGIONS
 
 
 def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:
@@ -31,12 +29,13 @@ def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> li
 
 
 def _figures(results: Normalised, result: TopPeakResult) -> Iterator[tuple[str, Figure]]:
-    luminosity = run_luminosity(results, list(CHANNELS))
+    luminosity = run_luminosity(results)
     observable = summed(results.histograms[OBSERVABLE])
     for name, fits in result.fits.items():
         label = run_label(results, simulated=name != DATA)
         points = results.ledger.labels.get(name, name.title())
-        caption = Caption(REGIONS[REGION].axis_label, label, luminosity, points=points)
+        axis_label = results.description.regions[REGION].axis_label
+        caption = Caption(axis_label, label, luminosity, points=points)
         if fits.peak is not None:
             yield f"top_peak_{name}", peak_figure(fits.peak, caption)
         if fits.bands is not None:

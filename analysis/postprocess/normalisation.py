@@ -19,9 +19,10 @@ from hist import Hist
 from analysis.common.errors import NormalisationError, did_you_mean
 from analysis.common.strict import Strict
 from analysis.datasets import units
-from analysis.datasets.sample import CHANNELS, NOMINAL
+from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
+from analysis.selection.description import described
 
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""
@@ -157,12 +158,15 @@ def normalisation(
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
         raise NormalisationError(msg)
     luminosity = {} if full is None else processed_luminosity(ledger, full)
+    channels = list(described(ledger.analysis).channels)
     return Normalisation(
         complete=ledger.complete,
         missing="" if ledger.complete else ledger.what_is_missing(),
         luminosity=luminosity,
         datasets={
-            name: _dataset_scale(name, record, cross_sections.get(name, Rate()), luminosity)
+            name: _dataset_scale(
+                name, record, cross_sections.get(name, Rate()), luminosity, channels
+            )
             for name, record in ledger.datasets.items()
         },
         variations=_variations(ledger, histograms),
@@ -183,12 +187,13 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
     Without any data it is the full one, and where none of the events of a stream are left (in a skim);
     a channel whose stream is not in the run has none.
     """
+    channels = described(ledger.analysis).channels
     data = [record for record in ledger.datasets.values() if record.kind == "collision"]
     if not data:
-        return dict.fromkeys(CHANNELS, full_ipb)
+        return dict.fromkeys(channels, full_ipb)
     luminosity = {}
-    for channel in CHANNELS:
-        streams = [record for record in data if record.channel in (None, channel)]
+    for channel, info in channels.items():
+        streams = [record for record in data if record.channel in (None, info.stream)]
         total = sum(record.events_in_catalogue for record in streams)
         processed = sum(record.events_processed for record in streams)
         part = processed / total if total else float(bool(streams))
@@ -197,8 +202,8 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
 
 
 def apply(histograms: Histograms, scaling: Normalisation) -> Histograms:
-    """Scaled histograms, datasets of a process added up: `observable`, `control/{name}`,
-    `multijet/{name}`.
+    """Scaled histograms, datasets of a process added up: `observable`, `observable/{region}`,
+    `control/{name}`, `multijet/{name}`.
     """
     merged = {}
     for kind in (OBSERVABLE, CONTROL, MULTIJET):
@@ -230,9 +235,13 @@ def summed(histogram: Hist) -> Hist:
 
 
 def _dataset_scale(
-    name: str, record: DatasetRecord, rate: Rate, luminosity: dict[str, float]
+    name: str,
+    record: DatasetRecord,
+    rate: Rate,
+    luminosity: dict[str, float],
+    channels: list[str],
 ) -> DatasetScale:
-    unscaled = dict.fromkeys(CHANNELS, 1.0)
+    unscaled = dict.fromkeys(channels, 1.0)
     common: dict[str, Any] = {
         "process": record.process,
         "variation": record.variation,

@@ -28,32 +28,38 @@ def cutflow_table(cutflow: Mapping[str, Any]) -> Table:
     return header, rows
 
 
-def region_yield(observable: Hist, region: str, process: str) -> tuple[float, float]:
-    """Nominal yield with its statistical uncertainty; under- and overflow included.
+def region_yield(observable: Hist, process: str) -> tuple[float, float]:
+    """Sum the nominal events of a process, with statistical uncertainty; under- and overflow included.
 
-    `observable` has the tutorial's axes.
+    `observable` has the axes (observable, process, variation).
     """
-    chosen = observable[{"region": region, "process": process, "variation": NOMINAL}]
+    chosen = observable[{"process": process, "variation": NOMINAL}]
     total = chosen.sum(flow=True)
     return float(total.value), float(np.sqrt(total.variance))
 
 
-def yield_table(observable: Hist, labels: Mapping[str, str]) -> Table:
+def yield_table(regions: Mapping[str, Hist], labels: Mapping[str, str]) -> Table:
     """Header and rows: nominal yield of each process in each region, total and data last."""
-    regions = list(observable.axes["region"])
-    present = list(observable.axes["process"]) if NOMINAL in observable.axes["variation"] else []
+    present = [
+        process
+        for process in labels
+        if any(
+            process in observable.axes["process"] and NOMINAL in observable.axes["variation"]
+            for observable in regions.values()
+        )
+    ]
     simulated = [name for name in labels if name in present and name != DATA]
     rows = []
     for process in simulated:
-        cells = [region_yield(observable, region, process) for region in regions]
+        cells = [region_yield(observable, process) for observable in regions.values()]
         rows.append([process, *(f"{value:.1f} ± {error:.1f}" for value, error in cells)])
     if simulated:
         totals = []
-        for region in regions:
-            parts = [region_yield(observable, region, process) for process in simulated]
+        for observable in regions.values():
+            parts = [region_yield(observable, process) for process in simulated]
             error = np.sqrt(sum(part[1] ** 2 for part in parts))
             totals.append(f"{sum(part[0] for part in parts):.1f} ± {error:.1f}")
         rows.append(["prediction", *totals])
     if DATA in present:
-        rows.append([DATA, *(f"{region_yield(observable, r, DATA)[0]:.0f}" for r in regions)])
+        rows.append([DATA, *(f"{region_yield(found, DATA)[0]:.0f}" for found in regions.values())])
     return ["process", *regions], rows

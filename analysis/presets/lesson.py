@@ -71,6 +71,7 @@ def weights(config: AnalysisConfig) -> list[Weight]:
             up=partial(_constant, factor=1.0 + uncertainty),
             down=partial(_constant, factor=1.0 - uncertainty),
             processes=frozenset({process}),
+            group="samples",
         )
         for process, uncertainty in settings.scale_uncertainty.items()
         if uncertainty

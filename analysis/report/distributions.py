@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from analysis.common.tables import Row
 from analysis.config import Binning
 from analysis.datasets.processes import DATA
-from analysis.datasets.sample import CHANNELS, NOMINAL
-from analysis.histograms import CONTROL, OBSERVABLE
+from analysis.datasets.sample import NOMINAL
+from analysis.histograms import CONTROL
 from analysis.inference.fit import Yields
 from analysis.plotting.annotations import control_entries
 from analysis.plotting.captions import channel_bins
 from analysis.plotting.style import colours, colours_of_samples, events_per_bin
-from analysis.postprocess.normalisation import summed
 from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart
 from analysis.report.stacks import Bin, Look, data_rows, stack
 from analysis.report.text import plain
 from analysis.results import Normalised
-from analysis.selection.regions import REGIONS
+from analysis.selection.description import RegionInfo
 from analysis.selection.variations import source
 
 Array = NDArray[np.float64]
@@ -37,20 +36,17 @@ LINE_COLOURS = (
 
 def region_charts(results: Normalised) -> list[Chart]:
     """Prediction, data and variations of each region, both channels added up."""
-    observable = summed(results.histograms[OBSERVABLE])
     names = list(results.labels)
     if not names:
         return []
     return [
-        _region_chart(results, observable, region, names) for region in observable.axes["region"]
+        _region_chart(results, observable, region, names)
+        for region, observable in results.regions.items()
     ]
 
 
 def _region_chart(results: Normalised, observable: Hist, region: str, names: list[str]) -> Chart:
-    nominal = {
-        name: observable[{"region": region, "process": name, "variation": NOMINAL}]
-        for name in names
-    }
+    nominal = {name: observable[{"process": name, "variation": NOMINAL}] for name in names}
     edges = observable.axes["observable"].edges
     simulated, colour = _ordered(nominal, results)
     bins = []
@@ -59,7 +55,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
         varied = {}
         for variation in results.normalisation.variations[name]:
             if variation != NOMINAL:
-                where = {"region": region, "process": name, "variation": variation}
+                where = {"process": name, "variation": variation}
                 varied[variation] = observable[where].values()
                 known = sources.setdefault(source(variation), [])
                 if variation not in known:
@@ -68,7 +64,8 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
     variation_colours = dict(zip(sources, cycle(LINE_COLOURS), strict=False))
     points = plain(results.ledger.labels.get(DATA, "Data"))
     observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
-    axis = plain(REGIONS[region].axis_label)
+    info = results.description.regions[region]
+    axis = plain(info.axis_label)
     look = Look(
         _limits(edges), colour, axis, events_per_bin(edges, axis), points, sources=variation_colours
     )
@@ -76,7 +73,7 @@ def _region_chart(results: Normalised, observable: Hist, region: str, names: lis
         Box(sources[name], name, variation_colours[name], checked=False) for name in sources
     ]
     header, rows = _table(edges, nominal, simulated, results)
-    tags = plain(REGIONS[region].tags)
+    tags = plain(info.label)
     return Chart(
         name=region,
         title=f"{region}: {axis.removesuffix(' [GeV]')}, {tags}",
@@ -104,7 +101,7 @@ def control_chart(results: Normalised) -> Chart | None:
     drawn: list[str] = []
     colour: dict[str, str] = {}
     for control in controls:
-        for channel in CHANNELS:
+        for channel in results.description.channels:
             content = results.histograms[control]
             parts = {name: content[{"channel": channel, "process": name}] for name in names}
             edges = content.axes["value"].edges
@@ -136,9 +133,14 @@ def control_chart(results: Normalised) -> Chart | None:
     )
 
 
-def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None) -> Chart:
+def fit_chart(
+    yields: Yields,
+    labels: Mapping[str, str],
+    binning: Binning | None,
+    regions: Mapping[str, RegionInfo],
+) -> Chart:
     """Prediction and data of a fitted channel, before and after the fit."""
-    edges, axis = _axis(yields, binning)
+    edges, axis = _axis(yields, binning, regions)
     specs = {}
     palette = colours_of_samples(yields.samples, labels)
     sums = dict(zip(yields.samples, map(sum, yields.postfit), strict=True))
@@ -182,9 +184,11 @@ def fit_chart(yields: Yields, labels: Mapping[str, str], binning: Binning | None
     )
 
 
-def _axis(yields: Yields, binning: Binning | None) -> tuple[Array, str]:
+def _axis(
+    yields: Yields, binning: Binning | None, regions: Mapping[str, RegionInfo]
+) -> tuple[Array, str]:
     """Edges and label of a fitted channel."""
-    edges, region = channel_bins(yields.channel, len(yields.data), binning)
+    edges, region = channel_bins(yields.channel, len(yields.data), binning, regions)
     return edges, "Bin" if region is None else plain(region.axis_label)
 
 

@@ -17,6 +17,7 @@ from analysis.postprocess.abcd.multijet import RegionEstimate
 from analysis.postprocess.feasible import WORDS, obstacles
 from analysis.postprocess.top_peak import TopPeakResult
 from analysis.results import Normalised
+from analysis.selection.description import RegionInfo, described
 
 _T = TypeVar("_T")
 
@@ -50,6 +51,11 @@ class Run(NamedTuple):
     def config(self) -> AnalysisConfig:
         """Raises OutputError if it is one of another version."""
         return results.run_config(self.ledger)
+
+    @property
+    def regions(self) -> dict[str, RegionInfo]:
+        """Region -> how it is called. Raises OutputError if the run is of another version."""
+        return described(self.ledger.analysis).regions
 
     @property
     def _described(self) -> Ledger:

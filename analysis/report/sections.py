@@ -22,7 +22,6 @@ from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
 from analysis.report.loaded import Run
 from analysis.report.summary import Table
 from analysis.report.text import plain
-from analysis.selection.regions import REGIONS
 
 QUESTION = (
     "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "
@@ -123,7 +122,7 @@ def _top_peak(run: Run) -> Section:
     if result is None:
         return Section("top-peak", "Top peak and its sidebands", missing=run.missing["top_peak"])
     charts = []
-    axis = plain(REGIONS[REGION].axis_label)
+    axis = plain(run.regions[REGION].axis_label)
     for name, fits in result.fits.items():
         if fits.peak is not None:
             label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
@@ -193,7 +192,9 @@ def _measurement(run: Run) -> Section:
     if measurement is None:
         return Section("measurement", title, missing=run.missing["measurement"])
     binning = measurement.binning
-    charts = [fit_chart(yields, run.labels, binning) for yields in measurement.fit.yields]
+    charts = [
+        fit_chart(yields, run.labels, binning, run.regions) for yields in measurement.fit.yields
+    ]
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))

@@ -10,11 +10,9 @@ from analysis import results
 from analysis.common.tables import Row
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
-from analysis.histograms import OBSERVABLE
 from analysis.inference import tables as fit_tables
 from analysis.inference.measurement import Measurement
 from analysis.postprocess.abcd.multijet import estimate_table, verdicts
-from analysis.postprocess.normalisation import summed
 from analysis.postprocess.top_peak import TopPeakResult, remarks, top_peak_table
 from analysis.postprocess.yields import yield_table
 from analysis.report.loaded import Run
@@ -90,8 +88,7 @@ def yields(run: Run) -> Table:
     if run.normalised is None:
         return Table("Yields", ["process"], [])
     scaling = run.normalised.normalisation
-    observable = summed(run.normalised.histograms[OBSERVABLE])
-    header, rows = yield_table(observable, run.normalised.labels)
+    header, rows = yield_table(run.normalised.regions, run.normalised.labels)
     known = luminosity(run)
     title = f"Yields at {known}" if known else "Yields"
     return Table(title, header, list(rows), scaling.notes)

@@ -5,9 +5,13 @@ Figures, the page and the fit read it; they need none of the functions that it w
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeInt
+from collections.abc import Mapping
+from typing import Any
 
-from analysis.common.strict import Strict
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from analysis.common.errors import OutputError
+from analysis.common.strict import Strict, faults
 
 
 class RegionInfo(Strict):
@@ -52,3 +56,13 @@ class Description(Strict):
     """Region -> other region -> events that are in both, unshifted and unweighted."""
     not_a_number: dict[str, NonNegativeInt] = Field(default_factory=dict)
     """Region or control plot -> values that were NaN, and so are in no bin but the overflow."""
+
+
+def described(analysis: Mapping[str, Any]) -> Description:
+    """Read what a ledger says of the analysis. Raise OutputError if it is one of another version."""
+    try:
+        return Description.model_validate(analysis)
+    except ValidationError as error:
+        fault = faults(error, Description)[0]
+        msg = f"the run was of another version of the analysis ({fault}): run 'process' again"
+        raise OutputError(msg) from error

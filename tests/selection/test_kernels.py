@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from analysis.selection import kernels as reconstruction
 from analysis.selection.kernels import (
     _compiled,
-    good_jets,
     jet_sums,
     leading_pt,
     top_candidate_masses,
@@ -61,10 +60,11 @@ def plain_masses(event: list[Any]) -> list[float]:
     return [mass for pt2, mass in found if pt2 >= best * (1 - 1e-9) - 1e-9]
 
 
-def shifted(event: list[Any], scale: float) -> list[Any]:
+def shifted(event: list[Any], scale: float, mass_scales: bool = True) -> list[Any]:
     """The event with its jets scaled; those too soft then are not good."""
+    by = scale if mass_scales else 1.0
     return [
-        (pt * scale, eta, phi, mass * scale, good and pt * scale > MIN_PT, tag)
+        (pt * scale, eta, phi, mass * by, good and pt * scale > MIN_PT, tag)
         for pt, eta, phi, mass, good, tag in event
     ]
 
@@ -79,11 +79,14 @@ def test_top_candidate_is_that_of_a_plain_search(events: list[list[Any]]) -> Non
     offsets, pt, eta, phi, mass, good, btagged = flat(events)
     wanted = np.ones((len(SCALES), len(events)), bool)
     wanted[1, 0] = False
-    got = top_candidate_masses(offsets, wanted, pts_of(pt), eta, phi, mass, good, btagged, MIN_PT)
+    scales = np.array([True, True, False])
+    got = top_candidate_masses(
+        offsets, wanted, pts_of(pt), scales, eta, phi, mass, good, btagged, MIN_PT
+    )
     assert math.isnan(got[1, 0])
     for shift, row in enumerate(got):
         for number, mass_found in enumerate(row):
-            masses = plain_masses(shifted(events[number], SCALES[shift]))
+            masses = plain_masses(shifted(events[number], SCALES[shift], scales[shift]))
             if masses and wanted[shift, number]:
                 assert min(abs(mass_found - m) for m in masses) < 1e-3 + 1e-6 * mass_found
             else:
@@ -103,13 +106,12 @@ def test_sums_and_leading_jets_are_those_of_a_plain_loop(events: list[list[Any]]
             assert sums.n_jets[shift, i] == len(kept)
             assert sums.n_btags[shift, i] == sum(jet[5] for jet in kept)
             assert sums.ht[shift, i] == sum(jet[0] for jet in kept)
-    chosen = np.flatnonzero(wanted)
-    leading = leading_pt(offsets, chosen, pt, good, MIN_PT, 4)
-    places, rows = good_jets(offsets, chosen, pt, good, MIN_PT)
-    for row, i in enumerate(chosen):
-        kept = [jet[0] for jet in events[i] if jet[4] and jet[0] > MIN_PT]
-        assert leading[row].tolist() == (sorted(kept, reverse=True) + [0.0] * 4)[:4]
-        assert pt[places[rows == row]].tolist() == kept
+    some = np.broadcast_to(wanted, (len(SCALES), len(events)))
+    leading = leading_pt(offsets, some, pts_of(pt), good, MIN_PT, 4)
+    for i, unshifted in enumerate(events):
+        for shift, scale in enumerate(SCALES):
+            kept = [jet[0] for jet in shifted(unshifted, scale) if jet[4] and wanted[i]]
+            assert leading[:, shift, i].tolist() == (sorted(kept, reverse=True) + [0.0] * 4)[:4]
 
 
 def test_three_massless_jets_at_right_angles() -> None:
@@ -138,7 +140,8 @@ def masses_of(events: list[list[Any]]) -> Any:
     """Under one shift."""
     offsets, pt, *others = flat(events)
     wanted = np.ones((1, len(events)), bool)
-    return top_candidate_masses(offsets, wanted, pt[np.newaxis], *others, MIN_PT)[0]
+    scales = np.ones(1, bool)
+    return top_candidate_masses(offsets, wanted, pt[np.newaxis], scales, *others, MIN_PT)[0]
 
 
 def test_without_a_file_for_its_cache_a_loop_is_compiled_all_the_same() -> None:
@@ -156,7 +159,8 @@ def test_jet_shifts_or_none_of_them_are_one_compilation(monkeypatch: pytest.Monk
         offsets, pt, *others = flat(events)
         for pts in (pts_of(pt), pt[np.newaxis]):
             wanted = np.ones((len(pts), 1), bool)
-            reconstruction.top_candidate_masses(offsets, wanted, pts, *others, MIN_PT)
+            scales = np.ones(len(pts), bool)
+            reconstruction.top_candidate_masses(offsets, wanted, pts, scales, *others, MIN_PT)
             jet_sums(offsets, wanted[0], pts, *others[-2:], MIN_PT)
     assert len(reconstruction.top_candidate_masses.signatures) == 1
     assert len(reconstruction._jet_sums.signatures) == 1
