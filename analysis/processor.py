@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
-from coffea.processor import ProcessorABC
 from hist import Hist
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
+from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.coverage import require_covered, require_preselected
 from analysis.datasets.sample import CHANNELS, SampleInfo
+from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
 from analysis.selection import channels, objects
 from analysis.selection import control_plots as control
@@ -44,13 +46,15 @@ class _Selected(NamedTuple):
     """Events of a channel with enough good jets; shape (shifts, events)."""
 
 
-class TtbarAnalysis(ProcessorABC):
+class TtbarAnalysis(CatalogueProcessor):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
     `process` returns `{dataset: {"observable": Hist, "control": {name: Hist}, "multijet": {name: Hist},
     "cutflow": ..., "counts": ...}}`. The events need the event model of `schemas.AGCSchema` and the
     metadata `process` and `variation` (and `channel` for a collision stream of one channel).
     """
+
+    config: AnalysisConfig
 
     def __init__(self, config: AnalysisConfig | None = None) -> None:
         self.config = config or AnalysisConfig()
@@ -110,9 +114,10 @@ class TtbarAnalysis(ProcessorABC):
         }
         return used, early
 
-    def postprocess(self, accumulator: Output) -> Output:
-        """Nothing: normalisation needs to know what was read, and is a stage of its own."""
-        return accumulator
+    def require_events(self, catalogue: Catalogue) -> None:
+        """Raise ConfigError for a pre-selection or skim that lacks events of this configuration."""
+        require_preselected(catalogue.preselection, self.config)
+        require_covered(catalogue.skim, self.config)
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:
         """The columns of the event model that `process` reads for a dataset with these metadata."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analysis.datasets.catalogue import Catalogue
-    from analysis.execution.runner import Execution
+    from analysis.execution.settings import Execution
     from analysis.execution.workers.cluster_settings import Cluster
     from analysis.inference.limit import SignalRate
 
@@ -218,8 +218,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
     Raises ConfigError for what is not valid, or does not fit together.
     """
     from analysis.datasets.remote import Access
-    from analysis.execution.plan import CHUNK_EVENTS
-    from analysis.execution.runner import Execution
+    from analysis.execution.settings import CHUNK_EVENTS, Execution
 
     on_cluster = arguments.cluster or arguments.scheduler
     name = arguments.executor or ("dask" if on_cluster else "iterative")

@@ -73,7 +73,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 def _execute(arguments: argparse.Namespace, catalogue: Catalogue, config: AnalysisConfig) -> Result:
     from analysis import results
     from analysis.execution import runner
-    from analysis.execution.plan import Limits
+    from analysis.execution.settings import Limits
     from analysis.processor import TtbarAnalysis
 
     execution = options.execution(arguments)

@@ -15,8 +15,8 @@ from analysis.common.errors import ConfigError, IncompleteError, NormalisationEr
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.units import cross_section_pb, luminosity_ipb
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
-from analysis.execution.plan import Limits
 from analysis.execution.runner import run
+from analysis.execution.settings import Limits
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.postprocess.normalisation import (
     apply,
