@@ -13,7 +13,7 @@ from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.datasets.sample import CHANNELS
 from analysis.plotting.annotations import jets_label, run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
-from analysis.results import Normalised
+from analysis.postprocess.normalisation import Normalised
 from analysis.selection.regions import REGIONS, Region
 
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}

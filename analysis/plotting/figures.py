@@ -32,8 +32,7 @@ from analysis.plotting.style import (
     save_figure,
     style,
 )
-from analysis.postprocess.normalisation import summed
-from analysis.results import Normalised
+from analysis.postprocess.normalisation import Normalised, summed
 from analysis.selection.regions import REGIONS
 from analysis.selection.variations import JET_SHIFTS, source
 
