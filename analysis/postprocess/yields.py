@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hist import Hist
 
+from analysis.common.tables import measured
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 
@@ -46,13 +47,13 @@ def yield_table(observable: Hist, labels: Mapping[str, str]) -> Table:
     rows = []
     for process in simulated:
         cells = [region_yield(observable, region, process) for region in regions]
-        rows.append([process, *(f"{value:.1f} ± {error:.1f}" for value, error in cells)])
+        rows.append([process, *(measured(*cell) for cell in cells)])
     if simulated:
         totals = []
         for region in regions:
             parts = [region_yield(observable, region, process) for process in simulated]
-            error = np.sqrt(sum(part[1] ** 2 for part in parts))
-            totals.append(f"{sum(part[0] for part in parts):.1f} ± {error:.1f}")
+            error = float(np.sqrt(sum(part[1] ** 2 for part in parts)))
+            totals.append(measured(sum(part[0] for part in parts), error))
         rows.append(["prediction", *totals])
     if DATA in present:
         rows.append([DATA, *(f"{region_yield(observable, r, DATA)[0]:.0f}" for r in regions)])
