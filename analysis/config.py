@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from analysis.common.errors import ConfigError, did_you_mean
+from analysis.common.errors import ConfigError
 from analysis.common.files import short_digest
 from analysis.common.strict import Strict, faults
 
@@ -211,14 +211,6 @@ class AnalysisConfig(Configuration):
             )
             raise ValueError(msg)
         return self
-
-    def require_processes(self, known: Iterable[str]) -> None:
-        """Raises ConfigError, with the nearest name, for a process that is not `known`."""
-        names = list(known)
-        for process in self.variations.scale_uncertainty:
-            if process not in names:
-                msg = f"variations.scale_uncertainty.{process}: unknown process, "
-                raise ConfigError(msg + did_you_mean(process, names))
 
 
 def load_config(path: Path | str | None = None) -> AnalysisConfig:

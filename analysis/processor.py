@@ -8,14 +8,15 @@ from typing import Any, NamedTuple, Self
 
 import awkward as ak
 import numpy as np
-from coffea.processor import ProcessorABC
 from hist import Hist
 
 from analysis import histograms
 from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, did_you_mean
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.coverage import require_covered, require_preselected
 from analysis.datasets.sample import SampleInfo
+from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
 from analysis.presets.lesson import LESSON
 from analysis.selection import channels, isolation_plane, objects
@@ -51,7 +52,7 @@ class Selected(NamedTuple):
     """Channel of each event, by number."""
 
 
-class TtbarAnalysis(ProcessorABC):
+class TtbarAnalysis(CatalogueProcessor):
     """The lepton+jets selection with all variations; weighted event counts, nothing is scaled.
 
     An analysis is a value: a configuration, and `channels`, `regions`, `shifts` (of objects),
@@ -66,6 +67,8 @@ class TtbarAnalysis(ProcessorABC):
 
     Raises DefinitionError for two parts of one name.
     """
+
+    config: AnalysisConfig
 
     def __init__(
         self,
@@ -224,9 +227,43 @@ class TtbarAnalysis(ProcessorABC):
         }
         return used, early
 
-    def postprocess(self, accumulator: Output) -> Output:
-        """Nothing: normalisation needs to know what was read, and is a stage of its own."""
-        return accumulator
+    def require_events(self, catalogue: Catalogue) -> None:
+        """Refuse a catalogue that this analysis would be wrong for.
+
+        Raises ConfigError for a pre-selection or skim that lacks events of this configuration and, with
+        the nearest name, for a process that is not in the catalogue; CatalogueError for a dataset's
+        variation that is also one of the analysis.
+        """
+        require_preselected(catalogue.preselection, self.config)
+        require_covered(catalogue.skim, self.config)
+        self._require_processes(list(catalogue.labels))
+        own = {name for part in self._all_varied for name in part.variations}
+        for name, dataset in catalogue.datasets.items():
+            if dataset.variation in own:
+                msg = (
+                    f"dataset {name!r} is the variation {dataset.variation!r}, which the analysis "
+                    "makes itself: call one of them otherwise"
+                )
+                raise CatalogueError(msg)
+
+    def _require_processes(self, known: list[str]) -> None:
+        """Raise ConfigError, with the nearest name, for a process that is not `known`."""
+        named: dict[str, Iterable[str]] = {
+            f"weight {part.name!r}": part.processes or () for part in self._all_weights
+        }
+        named["variations.scale_uncertainty"] = self.config.variations.scale_uncertainty
+        for owner, processes in named.items():
+            for process in processes:
+                if process not in known:
+                    msg = f"{owner}: unknown process {process!r}: {did_you_mean(process, known)}"
+                    raise ConfigError(msg)
+
+    def parts(self) -> Mapping[str, Any]:
+        """Return the configuration and every part by its kind and name."""
+        return {
+            "config": self.config,
+            **{f"{part}.{value.name}": value for part in PARTS for value in getattr(self, part)},
+        }
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:
         """Name the columns of the event model that `process` reads for a dataset with these metadata."""
@@ -243,33 +280,8 @@ class TtbarAnalysis(ProcessorABC):
             found |= isolation_plane.COLUMNS | self._plane_channel[0].columns
         return found
 
-    def require(self, catalogue: Catalogue) -> None:
-        """Refuse a catalogue that this analysis would be wrong for.
-
-        Raises ConfigError, with the nearest name, for a process that is not in the catalogue, and
-        CatalogueError for a dataset's variation that is also one of the analysis.
-        """
-        known = list(catalogue.labels)
-        named: dict[str, Iterable[str]] = {
-            f"weight {part.name!r}": part.processes or () for part in self._all_weights
-        }
-        named["variations.scale_uncertainty"] = self.config.variations.scale_uncertainty
-        for owner, processes in named.items():
-            for process in processes:
-                if process not in known:
-                    msg = f"{owner}: unknown process {process!r}, {did_you_mean(process, known)}"
-                    raise ConfigError(msg)
-        own = {name for part in self._all_varied for name in part.variations}
-        for name, dataset in catalogue.datasets.items():
-            if dataset.variation in own:
-                msg = (
-                    f"dataset {name!r} is the variation {dataset.variation!r}, which the analysis "
-                    "makes itself: call one of them otherwise"
-                )
-                raise CatalogueError(msg)
-
-    def description(self, output: Mapping[str, Any]) -> Description:
-        """Describe the analysis, and what it counted in the output of all datasets."""
+    def description(self, output: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the `Description` of the analysis and of what it counted, as JSON values."""
         overlaps: dict[str, dict[str, int]] = {}
         nans: dict[str, int] = {}
         for found in output.values():
@@ -303,7 +315,7 @@ class TtbarAnalysis(ProcessorABC):
             },
             overlaps=overlaps,
             not_a_number=nans,
-        )
+        ).model_dump(mode="json")
 
     @property
     def _all_weights(self) -> tuple[Weight, ...]:

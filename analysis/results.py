@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hist import Hist
 from pydantic import TypeAdapter, ValidationError
 
 from analysis import histograms
-from analysis.common.errors import ConfigError, OutputError, did_you_mean
+from analysis.common.errors import OutputError
 from analysis.common.files import writable_folder, write_json, write_text
 from analysis.common.folders import LEDGER, WORKSPACE
-from analysis.common.strict import faults
 from analysis.common.tables import markdown
 from analysis.config import AnalysisConfig
 from analysis.datasets.processes import PROCESS_LABELS
@@ -23,9 +22,8 @@ from analysis.execution.ledger import Ledger
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.postprocess import normalisation
 from analysis.postprocess.abcd import multijet
-from analysis.postprocess.normalisation import Normalisation
+from analysis.postprocess.normalisation import Normalisation, Normalised, Scaling
 from analysis.postprocess.yields import cutflow_table, yield_table
-from analysis.selection.description import Description, described
 from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 # Of fits of peaks: what no other stage needs to import.
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Stored = TypeVar("_Stored")
-
-Qcd = Literal["simulation", "abcd"]
-"""Where the multijet events of the muon channel come from."""
 
 CHECKPOINTS = "checkpoints"
 HISTOGRAMS = "histograms.zip"
@@ -71,52 +66,6 @@ _OF_NORMALISATION = (
 _OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
 
 
-class Normalised(NamedTuple):
-    """Scaled histograms, and how they were scaled."""
-
-    histograms: Histograms
-    normalisation: Normalisation
-    ledger: Ledger
-
-    @property
-    def config(self) -> AnalysisConfig:
-        """Of the run. Raises OutputError if it is one of another version."""
-        return run_config(self.ledger)
-
-    @property
-    def description(self) -> Description:
-        """Names and labels of the analysis. Raises OutputError if it is one of another version."""
-        return described(self.ledger.analysis)
-
-    @property
-    def regions(self) -> dict[str, Hist]:
-        """Region -> (observable, process, variation), all channels added up."""
-        found = histograms.by_region(self.histograms)
-        return {region: normalisation.summed(observable) for region, observable in found.items()}
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Of processes that have a nominal prediction, or are data. In histograms, which have a place
-        for every process and variation, one with alternative samples alone is nominally zero.
-        """
-        variations = self.normalisation.variations
-        return {
-            name: label
-            for name, label in self.ledger.labels.items()
-            if NOMINAL in variations.get(name, [])
-        }
-
-
-def run_config(ledger: Ledger) -> AnalysisConfig:
-    """The configuration of a run. Raises OutputError if it is one of another version."""
-    try:
-        return AnalysisConfig.model_validate(ledger.config)
-    except ValidationError as error:
-        fault = faults(error, AnalysisConfig)[0]
-        msg = f"the run was configured for another version ({fault}): run 'process' again"
-        raise OutputError(msg) from error
-
-
 def begin_run(folder: Path) -> None:
     """Make the folder ready: writable, and without results of an earlier run to be taken for these.
 
@@ -137,37 +86,34 @@ def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     ledger.write(folder)
 
 
-def normalise(folder: Path, *, qcd: Qcd = "simulation", **choices: Any) -> Normalised:
-    """Scale the histograms of a run and write them; `choices` as `normalisation.normalisation`.
+def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
+    """Scale the histograms of a run as its catalogue, or `scaling`, says, and write them.
 
-    With `qcd` "abcd" the multijet events of the muon channel are those estimated from the data. Raises
-    ConfigError for another word, and what `normalisation.normalisation` and the estimate raise.
+    Raises what `normalisation.normalisation` and the multijet estimate raise.
     """
-    if qcd not in get_args(Qcd):
-        msg = f"qcd {qcd!r}: {did_you_mean(qcd, get_args(Qcd))}"
-        raise ConfigError(msg)
+    scaling = scaling or Scaling()
     ledger = Ledger.load(folder)
     unscaled = histograms.load(folder / HISTOGRAMS)
     _require_same_run(folder, unscaled, ledger)
-    scaling = normalisation.normalisation(ledger, unscaled, **choices)
-    scaled = normalisation.apply(unscaled, scaling)
-    if qcd == "abcd":
-        scaled, scaling, ledger = _with_multijet(Normalised(scaled, scaling, ledger), folder)
+    found = normalisation.normalisation(ledger, unscaled, scaling)
+    scaled = normalisation.apply(unscaled, found)
+    if scaling.qcd == "abcd":
+        scaled, found, ledger = _with_multijet(Normalised(scaled, found, ledger), folder)
     if (folder / NORMALISATION).exists():
         if (folder / FIGURES).exists():
             logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
         _remove(folder, _OF_NORMALISATION)
-    normalised = Normalised(scaled, scaling, ledger)
+    normalised = Normalised(scaled, found, ledger)
     regions = normalised.regions
-    note = "\n".join(scaling.notes)
+    note = "\n".join(found.notes)
     histograms.export_root(
-        folder / ROOT_HISTOGRAMS, regions, scaling.variations, note, scaling.cross_sections_pb
+        folder / ROOT_HISTOGRAMS, regions, found.variations, note, found.cross_sections_pb
     )
     histograms.save(folder / NORMALISED, scaled)
     table = markdown(*yield_table(regions, normalised.labels))
     beyond = "Events beyond the ends of the observable's axis are included."
-    write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *scaling.notes]) + "\n")
-    write_json(folder / NORMALISATION, scaling.model_dump(mode="json"))
+    write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *found.notes]) + "\n")
+    write_json(folder / NORMALISATION, found.model_dump(mode="json"))
     return normalised
 
 

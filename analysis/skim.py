@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
-from coffea.processor import ProcessorABC
 
 from analysis.common.errors import CatalogueError, OutputError
 from analysis.common.files import short_digest, writable_folder
@@ -24,7 +23,9 @@ from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
 from analysis.execution.checkpoints.provenance import selecting_code
 from analysis.execution.ledger import Ledger
-from analysis.execution.runner import Execution, run
+from analysis.execution.processor import CatalogueProcessor
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution
 from analysis.processor import TtbarAnalysis
 from analysis.results import HISTOGRAMS
 from schemas import AGCSchema
@@ -49,8 +50,10 @@ class Skimmed(NamedTuple):
     """Of the run that made it."""
 
 
-class SkimWriter(ProcessorABC):
+class SkimWriter(CatalogueProcessor):
     """Writes the events of each chunk that the analysis would use to a file of its own in `folder`."""
+
+    config: AnalysisConfig
 
     def __init__(self, config: AnalysisConfig, folder: Path) -> None:
         self.config = config
@@ -67,8 +70,8 @@ class SkimWriter(ProcessorABC):
         kept = int(np.sum(used))
         return {told["dataset"]: {"counts": counts, "cutflow": early_steps, "kept": kept}}
 
-    def postprocess(self, accumulator: Any) -> Any:
-        return accumulator
+    def require_events(self, catalogue: Catalogue) -> None:
+        self._analysis.require_events(catalogue)
 
     def columns(self, told: Mapping[str, Any]) -> frozenset[str]:
         return self._analysis.columns(told)

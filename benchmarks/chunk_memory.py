@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import awkward as ak
 
 from analysis.datasets.catalogue import Catalogue
-from analysis.execution.plan import CHUNK_EVENTS
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import CHUNK_EVENTS, Execution
 from analysis.execution.workers import usage
 from analysis.processor import TtbarAnalysis
 from benchmarks import speed_inputs

@@ -20,7 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.datasets.catalogue import Catalogue
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution
 from analysis.execution.workers import usage
 from tests.execution.processors import Counting
 from tests.execution.small import EVENTS, make_files

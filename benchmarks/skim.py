@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from analysis.datasets.catalogue import Catalogue
-from analysis.execution.runner import Execution
+from analysis.execution.settings import Execution
 from analysis.skim import make_skim
 from benchmarks import speed, speed_inputs, system
 

@@ -32,8 +32,8 @@ import uproot
 from analysis import histograms
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
-from analysis.execution.plan import Limits
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution, Limits
 from analysis.execution.workers import usage
 from analysis.processor import TtbarAnalysis
 from benchmarks import speed_inputs, system

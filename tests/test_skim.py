@@ -25,8 +25,9 @@ from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.coverage import CATALOGUE, require_preselected
 from analysis.dimuon.processor import DimuonAnalysis
 from analysis.execution import loop
-from analysis.execution.plan import Limits
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution, Limits
+from analysis.postprocess.normalisation import Normalised
 from analysis.processor import TtbarAnalysis
 from analysis.skim import Skimmed, make_skim, restore_cutflow
 from tests.conftest import PROJECT
@@ -53,7 +54,7 @@ def skimmed(
 
 def normalised(
     folder: Path, catalogue: Catalogue, config: AnalysisConfig | None = None
-) -> tuple[Any, results.Normalised]:
+) -> tuple[Any, Normalised]:
     result = run(TtbarAnalysis(config), catalogue)
     restore_cutflow(result.output, catalogue)
     results.save_run(folder, result.output, result.ledger)

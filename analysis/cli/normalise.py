@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    choices = options.normalisation_choices(arguments)
+    scaling = options.scaling(arguments)
     folder = options.results_folder(arguments)
 
     from analysis import results
 
-    report(results.normalise(folder, **choices))
+    report(results.normalise(folder, scaling))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.common.errors import ConfigError
 from analysis.common.folders import run_folder
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analysis.datasets.catalogue import Catalogue
-    from analysis.execution.runner import Execution
+    from analysis.execution.settings import Execution
     from analysis.execution.workers.cluster_settings import Cluster
     from analysis.inference.limit import SignalRate
+    from analysis.postprocess.normalisation import Scaling
 
 DEFAULT_OUTPUT = Path("results")
 DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
@@ -162,6 +163,13 @@ def add_normalisation(parser: argparse.ArgumentParser) -> None:
         "times k-factor: 'ttbar=832 pb'; may be repeated",
     )
     group.add_argument(
+        "--k-factor",
+        action="append",
+        default=[],
+        metavar="NAME=X",
+        help="of a dataset or process, instead of the catalogue's; may be repeated",
+    )
+    group.add_argument(
         "--allow-incomplete",
         action="store_true",
         help="scale by what was processed where files failed, and mark the results",
@@ -218,8 +226,7 @@ def execution(arguments: argparse.Namespace) -> Execution:
     Raises ConfigError for what is not valid, or does not fit together.
     """
     from analysis.datasets.remote import Access
-    from analysis.execution.plan import CHUNK_EVENTS
-    from analysis.execution.runner import Execution
+    from analysis.execution.settings import CHUNK_EVENTS, Execution
 
     on_cluster = arguments.cluster or arguments.scheduler
     name = arguments.executor or ("dask" if on_cluster else "iterative")
@@ -277,25 +284,33 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
     return cluster_settings(arguments.cluster or "local", arguments.cluster_settings)
 
 
-def normalisation_choices(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of `analysis.results.normalise`.
+def scaling(arguments: argparse.Namespace) -> Scaling:
+    """Read how the run is to be scaled; raises ConfigError for a value without meaning."""
+    from pydantic import ValidationError
 
-    Raises ConfigError for a value without meaning.
-    """
+    from analysis.common.strict import faults
     from analysis.datasets.units import cross_section_pb, luminosity_ipb
+    from analysis.postprocess.normalisation import Scaling
 
     luminosity = arguments.luminosity
     if luminosity is not None:
         luminosity = _parsed("--luminosity", luminosity, luminosity_ipb)
-    return {
-        "luminosity_ipb": luminosity,
-        "cross_sections_pb": {
-            name: _parsed(f"--cross-section {name}", value, cross_section_pb)
-            for name, value in assignments("--cross-section", arguments.cross_section).items()
-        },
-        "allow_incomplete": arguments.allow_incomplete,
-        "qcd": arguments.qcd,
-    }
+    try:
+        return Scaling(
+            luminosity_ipb=luminosity,
+            cross_sections_pb={
+                name: _parsed(f"--cross-section {name}", value, cross_section_pb)
+                for name, value in assignments("--cross-section", arguments.cross_section).items()
+            },
+            k_factors={
+                name: _parsed(f"--k-factor {name}", value, float)
+                for name, value in assignments("--k-factor", arguments.k_factor).items()
+            },
+            allow_incomplete=arguments.allow_incomplete,
+            qcd=arguments.qcd,
+        )
+    except ValidationError as error:
+        raise ConfigError("; ".join(faults(error, Scaling))) from error
 
 
 def signal_rate(arguments: argparse.Namespace) -> SignalRate:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.datasets.catalogue import Catalogue
     from analysis.execution.ledger import Ledger
     from analysis.execution.runner import Result
-    from analysis.results import Normalised
+    from analysis.postprocess.normalisation import Normalised
 
 SUMMARY = "process a catalogue into normalised histograms"
 
@@ -42,7 +42,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 
     Earlier results in the folder are there until nothing can refuse the run any more.
     """
-    choices = options.normalisation_choices(arguments)
+    scaling = options.scaling(arguments)
     catalogue = options.selected_catalogue(arguments)
 
     from analysis import results
@@ -50,8 +50,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     from analysis.skim import restore_cutflow
 
     config = load_config(arguments.config)
-    config.require_processes(catalogue.labels)
-    _tell_obstacles(config, choices["qcd"])
+    _tell_obstacles(config, scaling.qcd)
     result = _execute(arguments, catalogue, config)
     ledger = result.ledger
     if ledger.events_processed == catalogue.events:
@@ -61,7 +60,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     results.save_run(arguments.output, result.output, ledger)
     _tell(ledger)
     try:
-        normalised = results.normalise(arguments.output, **choices)
+        normalised = results.normalise(arguments.output, scaling)
     except IncompleteError as error:
         msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
         raise IncompleteError(msg) from error
@@ -73,7 +72,7 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
 def _execute(arguments: argparse.Namespace, catalogue: Catalogue, config: AnalysisConfig) -> Result:
     from analysis import results
     from analysis.execution import runner
-    from analysis.execution.plan import Limits
+    from analysis.execution.settings import Limits
     from analysis.processor import TtbarAnalysis
 
     execution = options.execution(arguments)

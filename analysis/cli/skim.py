@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
     from analysis.skim import make_skim
 
     config = load_config(arguments.config)
-    config.require_processes(catalogue.labels)
     try:
         with sole_run(arguments.output):
             skimmed = make_skim(

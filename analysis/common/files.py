@@ -41,11 +41,13 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8; what UTF-8 has no bytes for, as in some names of files, by its number."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, in lines."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -130,6 +132,6 @@ def _holder(path: Path) -> str:
 
 
 def short_digest(content: str | bytes) -> str:
-    """16 hexadecimal digits of its SHA-256: the same digest is the same content."""
-    raw = content.encode() if isinstance(content, str) else content
+    """Return 16 hexadecimal digits of the SHA-256: the same digest is the same content."""
+    raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     return hashlib.sha256(raw).hexdigest()[:16]

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from analysis.common.errors import ConfigError
 from analysis.common.strict import Strict, faults
-from analysis.config import AnalysisConfig, Configuration, flat
+from analysis.config import AnalysisConfig, flat
 
 CATALOGUE = "ntuples.json"
 """In the folder of a skim."""
@@ -62,13 +62,11 @@ class Skim(Strict):
     """Module -> digest of its source, of those that selected the events; empty if not known."""
 
 
-def require_preselected(preselection: Mapping[str, float], config: Configuration | None) -> None:
+def require_preselected(preselection: Mapping[str, float], config: AnalysisConfig) -> None:
     """Raises ConfigError if `config` selects events that the pre-selection may have left out.
 
     `preselection`: dotted name of a cut -> the loosest value that the files have all events for.
     """
-    if not isinstance(config, AnalysisConfig):
-        return
     asked = flat(config.model_dump(mode="json"))
     beyond = [
         f"{name} = {asked[name]:g} (pre-selected at {limit:g})"
@@ -83,15 +81,12 @@ def require_preselected(preselection: Mapping[str, float], config: Configuration
         raise ConfigError(msg)
 
 
-def require_covered(skim: Skim | None, config: Configuration | None) -> None:
+def require_covered(skim: Skim | None, config: AnalysisConfig) -> None:
     """Raises ConfigError if `config` may select events that are not in the skim, or if that cannot be
     told because the skim was made with another version.
     """
     if skim is None:
         return
-    if not isinstance(config, AnalysisConfig):
-        msg = "the catalogue is a skim for the ttbar analysis: process the full ntuples instead"
-        raise ConfigError(msg)
     try:
         made = flat(AnalysisConfig.model_validate(skim.config).model_dump(mode="json"))
     except ValidationError as error:

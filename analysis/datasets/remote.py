@@ -6,7 +6,6 @@ catalogue's in everything that is written of a run.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import random
@@ -23,6 +22,7 @@ import fsspec
 from uproot.source.chunk import Source
 
 from analysis.common.errors import ConfigError, OutputError
+from analysis.common.extras import require_extra
 from analysis.common.files import atomic, short_digest, writable_folder
 from analysis.datasets.open_files import CACHES, KeptOpen
 from analysis.datasets.read_errors import ChunkError, describe
@@ -34,12 +34,8 @@ _T = TypeVar("_T")
 HEADER_BYTES = 100
 """Of a ROOT file: the identifier that ROOT gives to each file it writes, and where its end is."""
 
-_PACKAGES = {
-    "root": ("xrootd", ("XRootD", "fsspec_xrootd")),
-    "http": ("http", ("aiohttp",)),
-    "https": ("http", ("aiohttp",)),
-}
-"""Scheme of an address -> extra of this package, modules that it brings."""
+_EXTRAS = {"root": "xrootd", "http": "http", "https": "http"}
+"""Scheme of an address -> extra of this package that reads it."""
 
 _XROOTD_DEFAULTS = {
     "XRD_CONNECTIONWINDOW": "10",
@@ -342,11 +338,8 @@ def prepare(urls: Iterable[str]) -> None:
     the user has set there stays. Raises ConfigError if a package that is needed is not installed.
     """
     schemes = {url.partition("://")[0] for url in urls if "://" in url}
-    for scheme in sorted(schemes & _PACKAGES.keys()):
-        extra, modules = _PACKAGES[scheme]
-        if any(importlib.util.find_spec(module) is None for module in modules):
-            msg = f"reading {scheme}:// needs the extra '{extra}': pip install -e '.[{extra}]'"
-            raise ConfigError(msg)
+    for scheme in sorted(schemes & _EXTRAS.keys()):
+        require_extra(_EXTRAS[scheme], f"reading {scheme}://")
     if "root" in schemes:
         for name, value in _XROOTD_DEFAULTS.items():
             os.environ.setdefault(name, value)

@@ -29,7 +29,8 @@ from analysis.dimuon.processor import (
     mass_of,
     opposite_sign,
 )
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution
 from analysis.histograms import Histograms
 from schemas.muons import TREE
 

@@ -8,13 +8,14 @@ from typing import Any
 import awkward as ak
 import hist
 import numpy as np
-from coffea.processor import ProcessorABC, column_accumulator
+from coffea.processor import column_accumulator
 from hist import Hist
 from numpy.typing import NDArray
 
 from analysis.common.errors import AnalysisError
 from analysis.config import Binning, Configuration
 from analysis.datasets.sample import SampleInfo
+from analysis.execution.processor import CatalogueProcessor
 from schemas import MuonTreeSchema
 
 COLUMNS = frozenset(f"muon.{field}" for field in ("pt", "eta", "phi", "mass", "charge"))
@@ -63,7 +64,7 @@ def mass_of(vectors: ak.Array) -> NDArray[np.floating[Any]]:
     return mass
 
 
-class DimuonAnalysis(ProcessorABC):
+class DimuonAnalysis(CatalogueProcessor):
     """The mass of events with exactly two muons, of opposite charge if the configuration has no
     other wish; every event counts one.
 
@@ -74,6 +75,7 @@ class DimuonAnalysis(ProcessorABC):
     """
 
     schema = MuonTreeSchema
+    config: DimuonConfig
 
     def __init__(self, config: DimuonConfig | None = None, *, keep_masses: bool = False) -> None:
         self.config = config or DimuonConfig()
@@ -99,10 +101,6 @@ class DimuonAnalysis(ProcessorABC):
         if self.keep_masses:
             output["masses"] = column_accumulator(mass)
         return {events.metadata.get("dataset", sample.process): output}
-
-    def postprocess(self, accumulator: Output) -> Output:
-        """Nothing: what is under the peak is estimated from the merged histogram."""
-        return accumulator
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG002
         """The columns of the event model that `process` reads: the same for every dataset."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from coffea.processor import accumulate
@@ -43,6 +45,21 @@ class Answer(NamedTuple):
     """Fingerprint of the file that was read, for each chunk that is done."""
     peak_mb: float = 0.0
     """The most memory that one of the processes had that did this."""
+
+
+@dataclass
+class Account:
+    """What became of each chunk, by its number: in one of `done`, `failed`, or not reached."""
+
+    done: set[int] = field(default_factory=set)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Reasons."""
+    warnings: dict[int, str] = field(default_factory=dict)
+    attempts: Counter[int] = field(default_factory=Counter)
+    peak_mb: float = 0.0
+    """The most memory that a worker had."""
+    stopped: str = ""
+    """Why chunks were not reached."""
 
 
 def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
+from coffea.processor.executor import WorkItem
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from analysis.common.errors import IncompleteError, OutputError
@@ -16,35 +17,8 @@ from analysis.common.strict import Strict, faults
 from analysis.config import Configuration
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.processes import DATA
-
-if TYPE_CHECKING:
-    from coffea.processor.executor import WorkItem
-
-    from analysis.execution.loop import Account
-
-
-class Chunk(Strict):
-    """A range of events of a file."""
-
-    dataset: str
-    file: str
-    first_event: NonNegativeInt
-    last_event: NonNegativeInt
-    """Exclusive."""
-
-    @classmethod
-    def of(cls, item: WorkItem, **more: Any) -> Self:
-        return cls(
-            dataset=item.dataset,
-            file=item.filename,
-            first_event=item.entrystart,
-            last_event=item.entrystop,
-            **more,
-        )
-
-    @property
-    def events(self) -> int:
-        return self.last_event - self.first_event
+from analysis.execution.account import Account
+from analysis.execution.plan import Chunk
 
 
 class Failure(Chunk):

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from coffea.processor.executor import ExecutorBase
 
-from analysis.execution.account import Answer, Fault, Output, add
+from analysis.execution.account import Account, Answer, Fault, Output, add
 from analysis.execution.progress import Progress
+from analysis.execution.settings import Execution
 from analysis.execution.signals import held
 from analysis.execution.workers.clusters import connected
 from analysis.execution.workers.local import ThisProcess, Workers, WorkersLost, processes
-
-if TYPE_CHECKING:
-    from analysis.execution.runner import Execution
-
-EXECUTORS = ("iterative", "futures", "dask")
 
 FAIL_FAST = "stopped at the first failure"
 REPLACED = "a file was replaced while the run read it"
 _LOOK_S = 1.0
 """How long to wait for answers before looking for something else to do."""
-
-
-@dataclass
-class Account:
-    """What became of each chunk, by its number: in one of `done`, `failed`, or not reached."""
-
-    done: set[int] = field(default_factory=set)
-    failed: dict[int, str] = field(default_factory=dict)
-    """Reasons."""
-    warnings: dict[int, str] = field(default_factory=dict)
-    attempts: Counter[int] = field(default_factory=Counter)
-    peak_mb: float = 0.0
-    """The most memory that a worker had."""
-    stopped: str = ""
-    """Why chunks were not reached."""
 
 
 class _Ready:

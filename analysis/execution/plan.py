@@ -6,27 +6,42 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from coffea.processor.executor import WorkItem
+from pydantic import NonNegativeInt
 from pydantic_core import to_jsonable_python
 
 from analysis.common.errors import ConfigError
 from analysis.common.files import short_digest
+from analysis.common.strict import Strict
 from analysis.datasets.catalogue import Catalogue, NtupleFile, metadata
 from analysis.execution.checked import FILE_EVENTS
-
-CHUNK_EVENTS = 150_000
-"""Events of a chunk, at most, where nobody says otherwise: a worker then has 500 MB, of which half are
-the libraries and 1.5 kB an event the columns and what is made of them. Larger chunks are no faster, as
-a file is opened once for all of its chunks; baskets at the border of two chunks are read twice."""
+from analysis.execution.settings import Limits
 
 
-class Limits(NamedTuple):
-    """How much of each dataset to process; None for all."""
+class Chunk(Strict):
+    """A range of events of a file."""
 
-    max_files: int | None = None
-    max_events: int | None = None
+    dataset: str
+    file: str
+    first_event: NonNegativeInt
+    last_event: NonNegativeInt
+    """Exclusive."""
+
+    @classmethod
+    def of(cls, item: WorkItem, **more: Any) -> Self:
+        return cls(
+            dataset=item.dataset,
+            file=item.filename,
+            first_event=item.entrystart,
+            last_event=item.entrystop,
+            **more,
+        )
+
+    @property
+    def events(self) -> int:
+        return self.last_event - self.first_event
 
 
 class PlannedFile(NamedTuple):

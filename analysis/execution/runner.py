@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,74 +14,24 @@ from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.common.errors import CatalogueError, ConfigError, did_you_mean
-from analysis.config import Configuration
+from analysis.common.errors import CatalogueError
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
 from analysis.datasets.checksums import damaged
-from analysis.datasets.coverage import Skim, require_covered, require_preselected
 from analysis.execution import ledger as ledgers
-from analysis.execution.account import Output
+from analysis.execution.account import Account, Output
 from analysis.execution.checked import CheckedProcessor
 from analysis.execution.checkpoints.provenance import other_code, provenance, selecting_code
 from analysis.execution.checkpoints.store import Checkpoints, Known, Restored
 from analysis.execution.ledger import Ledger
-from analysis.execution.loop import EXECUTORS, Account, ChunkLoop, workers
-from analysis.execution.plan import (
-    CHUNK_EVENTS,
-    Limits,
-    PlannedFile,
-    chunks,
-    identity,
-    planned_files,
-)
+from analysis.execution.loop import ChunkLoop, workers
+from analysis.execution.plan import PlannedFile, chunks, identity, planned_files
+from analysis.execution.processor import CatalogueProcessor, described
+from analysis.execution.settings import Execution, Limits
 from analysis.execution.signals import handled, held
-from analysis.execution.workers.cluster_settings import Cluster, Local
 from analysis.execution.workers.shipping import versions
-from schemas import AGCSchema
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and in what pieces a run is done.
-
-    Raises ConfigError for an unknown executor, no workers or no events a chunk.
-    """
-
-    executor: str = "iterative"
-    workers: int = 1
-    chunk_size: int = CHUNK_EVENTS
-    """Events."""
-    progress: bool = False
-    retries: int = 3
-    """Of a chunk, for what may pass: the network, a worker that was killed."""
-    retry_delay_s: float = 1.0
-    """Before the first retry; each further one waits twice as long."""
-    fail_fast: bool = False
-    """Stop at the first chunk that fails, instead of finishing what can be finished."""
-    cluster: Cluster = field(default_factory=Local)
-    """Of the executor `dask`."""
-    max_workers: int | None = None
-    """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
-    access: remote.Access = field(default_factory=remote.Access)
-    verify: bool = False
-    """Hold local files against the catalogue's checksums before anything is read."""
-
-    def __post_init__(self) -> None:
-        if self.executor not in EXECUTORS:
-            msg = f"unknown executor {self.executor!r}: {did_you_mean(self.executor, EXECUTORS)}"
-            raise ConfigError(msg)
-        if self.workers < 1:
-            msg = f"the number of workers must be at least 1, got {self.workers}"
-            raise ConfigError(msg)
-        if self.chunk_size < 1:
-            msg = f"the chunk size must be at least 1 event, got {self.chunk_size}"
-            raise ConfigError(msg)
-        if self.retries < 0:
-            msg = f"the number of retries must not be negative, got {self.retries}"
-            raise ConfigError(msg)
 
 
 class Result(NamedTuple):
@@ -106,8 +55,8 @@ def run(
 ) -> Result:
     """Process the catalogue and say what became of each chunk.
 
-    Of the processor, `columns(metadata)` (what it reads), `config` and `schema` (of its events,
-    AGCSchema if neither it nor the caller names one) are used if it has them.
+    A processor that is a `CatalogueProcessor` says itself what it reads, and of which schema; of
+    another one each column is read when it is used. `schema` takes the place of the processor's.
 
     Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
     for a negative limit; CatalogueError where no file is left, or one is there twice.
@@ -120,18 +69,16 @@ def run(
     Ctrl-C and SIGTERM raise KeyboardInterrupt (`signals.Interrupted`) when they have been saved.
     """
     execution = execution or Execution()
-    layout: type[Any] = getattr(processor, "schema", AGCSchema) if schema is None else schema
-    config: Configuration | None = getattr(processor, "config", None)
+    processor = described(processor)
+    layout = processor.schema if schema is None else schema
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
-    require_preselected(catalogue.preselection, config)
-    require_covered(catalogue.skim, config)
-    if catalogue.skim is not None:
-        _tell_other_code(catalogue.skim, type(processor), layout)
+    processor.require_events(catalogue)
+    _warn_of_other_code(catalogue, processor, layout)
     planned = _planned(catalogue, limits or Limits())
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
-    columns = {name: _columns(processor, values) for name, values in told.items()}
+    columns = {name: processor.columns(values) for name, values in told.items()}
     branches = {
         name: None if known is None else layout.branches(known) for name, known in columns.items()
     }
@@ -168,8 +115,8 @@ def run(
         executor=to_jsonable_python(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
-        **ledgers.config_fields(config),
-        analysis=_description(processor, final),
+        **ledgers.config_fields(processor.config),
+        analysis=processor.description(final),
         **ledgers.usage_fields(output["metrics"], account),
         datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
         **ledgers.chunk_fields(items, account, len(restored.done)),
@@ -227,7 +174,7 @@ def _execute(
 
 
 def _postprocessed(
-    processor: ProcessorABC, output: Mapping[str, Any], catalogue: Catalogue
+    processor: CatalogueProcessor, output: Mapping[str, Any], catalogue: Catalogue
 ) -> dict[str, Any]:
     """The processor's last word on the merged output, in the order of the catalogue.
 
@@ -243,28 +190,19 @@ def _nothing() -> None:
     pass
 
 
-def _tell_other_code(skim: Skim, kind: type[ProcessorABC], schema: type[Any]) -> None:
-    """A region or a cut that was changed since may select events that the skim left out."""
-    if skim.code and (code := other_code(skim.code, selecting_code(kind, schema))):
+def _warn_of_other_code(
+    catalogue: Catalogue, processor: CatalogueProcessor, schema: type[Any]
+) -> None:
+    """Warn of a skim by other code: a cut that was changed since may select events that it lacks."""
+    if catalogue.skim is None or not catalogue.skim.code:
+        return
+    if code := other_code(catalogue.skim.code, selecting_code(type(processor), schema)):
         logger.warning("the skim was made by %s: it may lack events that this one selects", code)
 
 
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
     identities = {(f.dataset, f.url): identity(f, catalogue) for f, _ in planned}
     return [Known.of(item, identity=identities[item.dataset, item.filename]) for item in items]
-
-
-def _description(processor: ProcessorABC, output: Mapping[str, Any]) -> dict[str, Any]:
-    """What the processor says of itself and of its output; empty if it does not say."""
-    describe = getattr(processor, "description", None)
-    return {} if describe is None else describe(output).model_dump(mode="json")
-
-
-def _columns(processor: ProcessorABC, told: dict[str, Any]) -> frozenset[str] | None:
-    """The columns that the processor says it reads; None if it does not say."""
-    columns: Callable[[Mapping[str, Any]], frozenset[str]] | None
-    columns = getattr(processor, "columns", None)
-    return None if columns is None else columns(told)
 
 
 def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analysis.common.errors import OutputError
+from analysis.common.extras import require_extra
 from analysis.common.files import writable_folder
 from analysis.config import Binning
 from analysis.inference.fit import Yields
@@ -24,13 +25,10 @@ def write(measurement: Measurement, folder: Path, binning: Binning | None = None
     """Write the submission to the folder, checked by HEPData's own validator; return its archive.
 
     `binning` are the channels' bins in GeV; they are numbered where nobody knows it. Raises
-    OutputError without `hepdata_lib`, and if the submission is not valid.
+    ConfigError without `hepdata_lib`, and OutputError if the submission is not valid.
     """
-    try:
-        from hepdata_lib import Submission
-    except ImportError as error:
-        msg = "a HEPData submission needs the extra 'hepdata': pip install -e '.[hepdata]'"
-        raise OutputError(msg) from error
+    require_extra("hepdata", "a HEPData submission")
+    from hepdata_lib import Submission
 
     submission = Submission()
     submission.comment = f"Fit of {measurement.source} to {measurement.observed}"

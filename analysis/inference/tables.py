@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.common.errors import OutputError
 from analysis.common.files import write_json, write_text
-from analysis.common.tables import Row, markdown
+from analysis.common.tables import Row, latex, markdown, measured
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
 from analysis.results import FIT, FIT_TABLES, load_stored
@@ -119,15 +119,15 @@ def _ranking(measurement: Measurement) -> Table:
 
 def _yields(yields: Yields) -> Table:
     rows: list[Row] = [
-        (name, f"{sum(before):.1f}", f"{sum(after):.1f}")
+        (name, measured(sum(before)), measured(sum(after)))
         for name, before, after in zip(yields.samples, yields.prefit, yields.postfit, strict=True)
     ]
     before, after = (sum(map(sum, part)) for part in (yields.prefit, yields.postfit))
     rows += [
         (
             "prediction",
-            f"{before:.1f} ± {yields.prefit_total_error:.1f}",
-            f"{after:.1f} ± {yields.postfit_total_error:.1f}",
+            measured(before, yields.prefit_total_error),
+            measured(after, yields.postfit_total_error),
         ),
         ("observed", f"{sum(yields.data):.1f}", f"{sum(yields.data):.1f}"),
     ]
@@ -149,36 +149,3 @@ def _markdown(measurement: Measurement, tables: Sequence[Table]) -> str:
         if lines:
             parts.append(f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n")
     return "\n".join(parts)
-
-
-_LATEX = {
-    "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "σ": r"$\sigma$",
-    "χ²": r"$\chi^2$", "tt̄": r"$t\bar{t}$", "≥": r"$\geq$",
-}  # fmt: skip
-
-
-def latex(title: str, header: Row, rows: Sequence[Row]) -> str:
-    """A LaTeX table; the first column left, the others right."""
-    lines = [
-        r"\begin{table}",
-        rf"\caption{{{_escaped(title)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-        r"\hline",
-        _latex_line(header),
-        r"\hline",
-        *(_latex_line(row) for row in rows),
-        r"\hline",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_line(cells: Row) -> str:
-    return " & ".join(map(_escaped, cells)) + r" \\"
-
-
-def _escaped(text: str) -> str:
-    for plain, command in _LATEX.items():
-        text = text.replace(plain, command)
-    return text

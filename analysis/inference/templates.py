@@ -24,7 +24,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
-from analysis.results import Normalised
+from analysis.postprocess.normalisation import Normalised
 
 Array = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ from analysis.plotting.annotations import annotate_run, jets_label
 from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figures
 from analysis.postprocess.abcd.method import Closure, Sides, count_plane
 from analysis.postprocess.abcd.multijet import RegionEstimate, sides, subtracted
+from analysis.postprocess.normalisation import Normalised
 from analysis.postprocess.windows import Window
-from analysis.results import Normalised
 from analysis.selection.isolation_plane import CHANNEL, PLANE
 
 _TESTS = {

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from analysis.datasets.processes import DATA
 from analysis.histograms import CONTROL
 from analysis.plotting.style import annotate
-from analysis.results import Normalised
+from analysis.postprocess.normalisation import Normalised
 
 
 def annotate_run(

@@ -13,8 +13,8 @@ from analysis.config import Binning
 from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.plotting.annotations import jets_label, run_label, run_luminosity
 from analysis.plotting.style import CENTRE_OF_MASS, annotate
+from analysis.postprocess.normalisation import Normalised
 from analysis.presets.lesson import REGIONS
-from analysis.results import Normalised
 from analysis.selection.description import RegionInfo
 
 LESSON_REGIONS = {

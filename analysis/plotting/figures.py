@@ -32,7 +32,7 @@ from analysis.plotting.style import (
     save_figure,
     style,
 )
-from analysis.results import Normalised
+from analysis.postprocess.normalisation import Normalised
 from analysis.selection.description import Description
 from analysis.selection.variations import source
 

@@ -13,9 +13,8 @@ from analysis.histograms import OBSERVABLE
 from analysis.plotting.annotations import run_label, run_luminosity
 from analysis.plotting.peaks import Caption, peak_figure, remove_figures, sideband_figure
 from analysis.plotting.style import save_figures
-from analysis.postprocess.normalisation import summed
+from analysis.postprocess.normalisation import Normalised, summed
 from analysis.postprocess.top_peak import PREDICTION, REGION, TopPeakResult, distribution
-from analysis.results import Normalised
 
 
 def make_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:

@@ -9,23 +9,45 @@ part of the full one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from hist import Hist
+from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError
 
-from analysis.common.errors import NormalisationError, did_you_mean
-from analysis.common.strict import Strict
+from analysis.common.errors import NormalisationError, OutputError, did_you_mean
+from analysis.common.strict import Strict, faults
+from analysis.config import AnalysisConfig
 from analysis.datasets import units
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
-from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, of_kind
-from analysis.selection.description import described
+from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, by_region, of_kind
+from analysis.selection.description import Description, described
 
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""
+
+
+class Scaling(Strict):
+    """How to scale a run where it is not to be scaled as its catalogue says.
+
+    Numbers may be texts with a unit: `Scaling(luminosity_ipb="140.1 /fb")`. Cross sections and k-factors
+    go by dataset or process. A given cross section is the one to scale to: the catalogue's k-factor
+    belongs to the catalogue's cross section and is not applied to it.
+    """
+
+    luminosity_ipb: Annotated[float, BeforeValidator(units.luminosity_ipb)] | None = None
+    """1/pb, of all the data in the catalogue."""
+    cross_sections_pb: dict[str, Annotated[float, BeforeValidator(units.cross_section_pb)]] = Field(
+        default_factory=dict
+    )
+    k_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
+    allow_incomplete: bool = False
+    """Scale by what was processed where files failed."""
+    qcd: Literal["simulation", "abcd"] = "simulation"
+    """Source of the multijet events of the muon channel: simulation, or an estimate from the data."""
 
 
 class Rate(NamedTuple):
@@ -109,6 +131,53 @@ class Normalisation(Strict):
                 )
 
 
+class Normalised(NamedTuple):
+    """Scaled histograms, and how they were scaled."""
+
+    histograms: Histograms
+    normalisation: Normalisation
+    ledger: Ledger
+
+    @property
+    def config(self) -> AnalysisConfig:
+        """Configuration of the run. Raises OutputError if another version configured it."""
+        return run_config(self.ledger)
+
+    @property
+    def description(self) -> Description:
+        """Names and labels of the analysis. Raises OutputError if it is one of another version."""
+        return described(self.ledger.analysis)
+
+    @property
+    def regions(self) -> dict[str, Hist]:
+        """Region -> (observable, process, variation), all channels added up."""
+        return {
+            region: summed(observable) for region, observable in by_region(self.histograms).items()
+        }
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of data and of the processes with a nominal prediction. In histograms, which have a
+        place for every process and variation, a process of alternative samples alone is nominally zero.
+        """
+        variations = self.normalisation.variations
+        return {
+            name: label
+            for name, label in self.ledger.labels.items()
+            if NOMINAL in variations.get(name, [])
+        }
+
+
+def run_config(ledger: Ledger) -> AnalysisConfig:
+    """Read the configuration of a run. Raises OutputError if another version configured it."""
+    try:
+        return AnalysisConfig.model_validate(ledger.config)
+    except ValidationError as error:
+        fault = faults(error, AnalysisConfig)[0]
+        msg = f"the run was configured for another version ({fault}): run 'process' again"
+        raise OutputError(msg) from error
+
+
 def scale_factor(
     *,
     sum_of_weights: float,
@@ -128,33 +197,19 @@ def scale_factor(
 
 
 def normalisation(
-    ledger: Ledger,
-    histograms: Histograms,
-    *,
-    luminosity_ipb: float | str | None = None,
-    cross_sections_pb: Mapping[str, float | str] | None = None,
-    allow_incomplete: bool = False,
+    ledger: Ledger, histograms: Histograms, scaling: Scaling | None = None
 ) -> Normalisation:
-    """The factors for a run.
+    """Compute the factors for a run.
 
-    `luminosity_ipb` (of all the data in the catalogue) and `cross_sections_pb` (by dataset or
-    process), numbers or texts with a unit, take the place of the ledger's. A cross section that is given
-    is the one to scale to: the k-factor of the ledger goes with the cross section there, and is not
-    applied to it. Raises IncompleteError for a run that is not complete, unless that is allowed;
-    NormalisationError where something is needed and not known, and for a number that is none.
+    Raises IncompleteError for a run that is not complete, unless `scaling` allows it, and
+    NormalisationError where a number is needed and not known.
     """
-    if not allow_incomplete:
+    scaling = scaling or Scaling()
+    if not scaling.allow_incomplete:
         ledger.require_complete()
-    given = {
-        name: _number(value, units.cross_section_pb, name)
-        for name, value in (cross_sections_pb or {}).items()
-    }
-    cross_sections = _cross_sections(ledger, given)
-    full = ledger.luminosity
-    if luminosity_ipb is not None:
-        full = _number(luminosity_ipb, units.luminosity_ipb, "luminosity")
-    needs_luminosity = any(rate.cross_section is not None for rate in cross_sections.values())
-    if needs_luminosity and full is None:
+    rates = _rates(ledger, scaling)
+    full = ledger.luminosity if scaling.luminosity_ipb is None else scaling.luminosity_ipb
+    if full is None and any(rate.cross_section is not None for rate in rates.values()):
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
         raise NormalisationError(msg)
     luminosity = {} if full is None else processed_luminosity(ledger, full)
@@ -164,21 +219,11 @@ def normalisation(
         missing="" if ledger.complete else ledger.what_is_missing(),
         luminosity=luminosity,
         datasets={
-            name: _dataset_scale(
-                name, record, cross_sections.get(name, Rate()), luminosity, channels
-            )
+            name: _dataset_scale(name, record, rates.get(name, Rate()), luminosity, channels)
             for name, record in ledger.datasets.items()
         },
         variations=_variations(ledger, histograms),
     )
-
-
-def _number(value: float | str, parse: Callable[[float | str], float], what: str) -> float:
-    try:
-        return parse(value)
-    except (ValueError, TypeError) as error:
-        msg = f"{what}: {error}"
-        raise NormalisationError(msg) from error
 
 
 def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
@@ -276,31 +321,47 @@ def _dataset_scale(
     return DatasetScale(**common, sum_of_weights=sum_of_weights, factors=factors, remark=remark)
 
 
-def _cross_sections(ledger: Ledger, given: Mapping[str, float]) -> dict[str, Rate]:
-    """Dataset of simulation -> what to scale it to; what is `given` comes first."""
+def _rates(ledger: Ledger, scaling: Scaling) -> dict[str, Rate]:
+    """Find what to scale each dataset of simulation to; what `scaling` gives comes first."""
     simulation = {
         name: record for name, record in ledger.datasets.items() if record.kind != "collision"
     }
-    processes = {record.process for record in simulation.values()}
-    for name in given:
-        if name in simulation:
-            continue
-        if name not in processes:
-            valid = sorted(processes | simulation.keys())
-            msg = f"cross section of an unknown dataset or process {name!r}: "
-            raise NormalisationError(msg + did_you_mean(name, valid))
-        parts = [part for part, record in simulation.items() if record.process == name]
-        if len({simulation[part].variation for part in parts}) < len(parts):
-            msg = f"{name!r} has several datasets, give the cross section of each: "
-            raise NormalisationError(msg + ", ".join(parts))
+    _require_meaning("cross section", scaling.cross_sections_pb, simulation)
+    _require_meaning("k-factor", scaling.k_factors, simulation, of_parts=True)
     rates = {}
     for name, record in simulation.items():
-        chosen = given.get(name, given.get(record.process))
-        if chosen is None:
-            rates[name] = Rate(record.cross_section, record.k_factor)
-        else:
-            rates[name] = Rate(chosen)
+        cross_section, k_factor = (
+            given.get(name, given.get(record.process))
+            for given in (scaling.cross_sections_pb, scaling.k_factors)
+        )
+        if k_factor is None:
+            k_factor = record.k_factor if cross_section is None else 1.0
+        rates[name] = Rate(
+            record.cross_section if cross_section is None else cross_section, k_factor
+        )
     return rates
+
+
+def _require_meaning(
+    what: str,
+    given: Mapping[str, float],
+    simulation: Mapping[str, DatasetRecord],
+    *,
+    of_parts: bool = False,
+) -> None:
+    """Raise NormalisationError for a name of no dataset or process of simulation, and, unless the
+    number holds for each part of a process, for a process with several datasets.
+    """
+    processes = {record.process for record in simulation.values()}
+    for name in given.keys() - simulation.keys():
+        if name not in processes:
+            hint = did_you_mean(name, sorted(processes | simulation.keys()))
+            msg = f"{what} of an unknown dataset or process {name!r}: {hint}"
+            raise NormalisationError(msg)
+        parts = [part for part, record in simulation.items() if record.process == name]
+        if not of_parts and len({simulation[part].variation for part in parts}) < len(parts):
+            msg = f"{name!r} has several datasets, give the {what} of each: {', '.join(parts)}"
+            raise NormalisationError(msg)
 
 
 def _variations(ledger: Ledger, histograms: Histograms) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hist import Hist
 
+from analysis.common.tables import measured
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 
@@ -52,13 +53,13 @@ def yield_table(regions: Mapping[str, Hist], labels: Mapping[str, str]) -> Table
     rows = []
     for process in simulated:
         cells = [region_yield(observable, process) for observable in regions.values()]
-        rows.append([process, *(f"{value:.1f} ± {error:.1f}" for value, error in cells)])
+        rows.append([process, *(measured(*cell) for cell in cells)])
     if simulated:
         totals = []
         for observable in regions.values():
             parts = [region_yield(observable, process) for process in simulated]
-            error = np.sqrt(sum(part[1] ** 2 for part in parts))
-            totals.append(f"{sum(part[0] for part in parts):.1f} ± {error:.1f}")
+            error = float(np.sqrt(sum(part[1] ** 2 for part in parts)))
+            totals.append(measured(sum(part[0] for part in parts), error))
         rows.append(["prediction", *totals])
     if DATA in present:
         rows.append([DATA, *(f"{region_yield(found, DATA)[0]:.0f}" for found in regions.values())])

@@ -18,10 +18,10 @@ from analysis.inference.fit import Yields
 from analysis.plotting.annotations import control_entries
 from analysis.plotting.captions import channel_bins
 from analysis.plotting.style import colours, colours_of_samples, events_per_bin
+from analysis.postprocess.normalisation import Normalised
 from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart
 from analysis.report.stacks import Bin, Look, data_rows, stack
 from analysis.report.text import plain
-from analysis.results import Normalised
 from analysis.selection.description import RegionInfo
 from analysis.selection.variations import source
 

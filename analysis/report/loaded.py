@@ -15,8 +15,8 @@ from analysis.inference import tables as fit_tables
 from analysis.inference.measurement import Measurement
 from analysis.postprocess.abcd.multijet import RegionEstimate
 from analysis.postprocess.feasible import WORDS, obstacles
+from analysis.postprocess.normalisation import Normalised, run_config
 from analysis.postprocess.top_peak import TopPeakResult
-from analysis.results import Normalised
 from analysis.selection.description import RegionInfo, described
 
 _T = TypeVar("_T")
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     @property
     def config(self) -> AnalysisConfig:
         """Raises OutputError if it is one of another version."""
-        return results.run_config(self.ledger)
+        return run_config(self.ledger)
 
     @property
     def regions(self) -> dict[str, RegionInfo]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from analysis.common.extras import require_extra
 from analysis.datasets import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.generator import generate
-from analysis.simulation.libraries import require_generator
 from analysis.simulation.particles import MUON, kinematics
 from analysis.simulation.processes import Process
 from analysis.simulation.production import block_seeds, check_request, write_catalogue
@@ -132,7 +132,7 @@ class Made:
 def make(name: str, events: int, seed: int) -> Made:
     """At least `events` dimuon events of sample `name` (whole blocks)."""
     check_request(events, seed, workers=1)
-    require_generator()
+    require_extra("simulate", "simulation")
     process = BY_NAME[name]
     parts: list[dict[str, Any]] = []
     tried, sigma, found = 0, 0.0, 0

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from analysis.common.errors import OutputError, SimulationError
+from analysis.common.extras import require_extra
 from analysis.common.files import write_json, write_text
 from analysis.datasets import ntuples
 from analysis.simulation import layout
 from analysis.simulation.config import DetectorConfig, digest
 from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
-from analysis.simulation.libraries import require_generator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -471,7 +471,7 @@ def produce(
     check_request(events, seed, workers, block_events)
     if processes:
         require_own(output, [process.name for process in processes])
-    require_generator()
+    require_extra("simulate", "simulation")
     datasets = []
     with Pool(workers) as pool:
         for process in processes:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from analysis.common.extras import require_extra
 from analysis.datasets import ntuples
 from analysis.simulation import dimuon, layout, processes
 from analysis.simulation.config import DetectorConfig
-from analysis.simulation.libraries import require_generator
 from analysis.simulation.production import (
     CATALOGUE,
     Dataset,
@@ -194,7 +194,7 @@ def make_sample(output: Path, *, workers: int, progress: Progress) -> Path:
     work = output / ".work"
     if not work.exists():
         require_own(output, [PSEUDODATA, dimuon.FOLDER, *EVENTS])
-    require_generator()
+    require_extra("simulate", "simulation")
     made: dict[str, list[Dataset]] = {}
     with Pool(workers) as pool:
         for part, orders in (

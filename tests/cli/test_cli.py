@@ -72,7 +72,7 @@ def test_top_peak_is_fitted_again_with_other_settings(
     before = (folder / "top_peak.md").read_text(encoding="utf-8")
     assert main(["toppeak", str(folder), "--config", str(settings)]) == 0
     assert (folder / "top_peak.md").read_text(encoding="utf-8") != before
-    assert "| prediction |" in capsys.readouterr().out
+    assert "| prediction " in capsys.readouterr().out
     settings.write_text("[top_peak]\nwindow = [135, 210]\n", encoding="utf-8")
     assert "cuts the bin" in error_of(capsys, "toppeak", folder, "--config", settings)
 

@@ -21,7 +21,8 @@ from analysis.datasets import checksums
 from analysis.datasets.catalogue import Catalogue, Checksum
 from analysis.datasets.checksums import Identities, checksum, damaged
 from analysis.datasets.inventory import build, check
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution
 from analysis.processor import TtbarAnalysis
 from tests.execution.test_runner import compressible, flip
 from tests.ntuples import make_events, write

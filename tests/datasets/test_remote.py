@@ -25,7 +25,8 @@ from analysis.common.errors import ConfigError, OutputError
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.remote import Access
-from analysis.execution.runner import Execution, Result, run
+from analysis.execution.runner import Result, run
+from analysis.execution.settings import Execution
 from analysis.processor import TtbarAnalysis
 from tests.conftest import PROJECT
 from tests.execution.test_runner import assert_same

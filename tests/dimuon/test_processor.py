@@ -18,7 +18,8 @@ from analysis.common.errors import IncompleteError
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.dimuon.masses import DIMUON_SAMPLE, read_masses
 from analysis.dimuon.processor import DimuonAnalysis, DimuonError, opposite_sign, pair_mass
-from analysis.execution.runner import Execution, run
+from analysis.execution.runner import run
+from analysis.execution.settings import Execution
 from analysis.postprocess.sidebands.counts import SidebandRegions, estimate
 from analysis.postprocess.windows import Window
 from schemas import MissingBranchError, MuonTreeSchema

@@ -11,13 +11,13 @@ from typing import Any
 import awkward as ak
 import hist
 import numpy as np
-from coffea.processor import ProcessorABC
 from hist import Hist
 
+from analysis.execution.processor import CatalogueProcessor
 from schemas import MuonTreeSchema
 
 
-class Counting(ProcessorABC):
+class Counting(CatalogueProcessor):
     """A weighted histogram of the leading muon's pT, and the number of events.
 
     It reads `Muon_pt` only, takes `seconds` for a chunk, and adds a line to the file `trace` when a

@@ -17,7 +17,8 @@ import pytest
 import uproot
 
 from analysis.datasets.catalogue import Catalogue, Dataset
-from analysis.execution.runner import Execution, Result, run
+from analysis.execution.runner import Result, run
+from analysis.execution.settings import Execution
 from tests.execution.processors import Counting
 
 needs_dask = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")

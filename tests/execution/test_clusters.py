@@ -16,7 +16,8 @@ from analysis.cli import main
 from analysis.common.errors import ConfigError, ExecutionError
 from analysis.datasets.catalogue import Catalogue
 from analysis.dimuon.processor import DimuonAnalysis
-from analysis.execution.runner import Execution, Result, run
+from analysis.execution.runner import Result, run
+from analysis.execution.settings import Execution
 from analysis.execution.workers import clusters
 from analysis.execution.workers.cluster_settings import (
     Cluster,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.execution import loop as loops
-from analysis.execution.account import Answer, Fault, add
-from analysis.execution.loop import Account, ChunkLoop
-from analysis.execution.runner import Execution
+from analysis.execution.account import Account, Answer, Fault, add
+from analysis.execution.loop import ChunkLoop
+from analysis.execution.settings import Execution
 from analysis.execution.workers.local import WorkersLost
 
 

@@ -27,8 +27,8 @@ from analysis.datasets.remote import Access
 from analysis.dimuon.processor import DimuonConfig
 from analysis.execution.checkpoints import archive, provenance
 from analysis.execution.checkpoints import store as checkpoints
-from analysis.execution.plan import Limits
 from analysis.execution.runner import Result
+from analysis.execution.settings import Limits
 from analysis.execution.workers import shipping
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema

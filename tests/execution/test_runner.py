@@ -18,8 +18,8 @@ from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.inventory import check
 from analysis.execution.ledger import Ledger
-from analysis.execution.plan import Limits
-from analysis.execution.runner import Execution, Result, run
+from analysis.execution.runner import Result, run
+from analysis.execution.settings import Execution, Limits
 from analysis.processor import TtbarAnalysis
 from schemas import AGCSchema
 from tests.conftest import N_EVENTS, SAMPLES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.common.errors import OutputError
+from analysis.common.errors import ConfigError
 from analysis.config import Binning
 from analysis.inference import hepdata
 from analysis.inference.measurement import Measurement, measure
@@ -68,5 +68,5 @@ def test_without_the_library_the_extra_is_named(
     measurement: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hepdata_lib", None)
-    with pytest.raises(OutputError, match="extra 'hepdata'"):
+    with pytest.raises(ConfigError, match="extra 'hepdata'"):
         hepdata.write(measurement, tmp_path)

@@ -23,8 +23,8 @@ from analysis.plotting.figures import (
 from analysis.plotting.fit import yields_figure
 from analysis.plotting.parameters import reach
 from analysis.plotting.style import style
+from analysis.postprocess.normalisation import Normalised
 from analysis.processor import TtbarAnalysis
-from analysis.results import Normalised
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from analysis import histograms, results
-from analysis.common.errors import ConfigError, IncompleteError, NormalisationError
+from analysis import histograms
+from analysis.common.errors import IncompleteError, NormalisationError
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.units import cross_section_pb, luminosity_ipb
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
-from analysis.execution.plan import Limits
 from analysis.execution.runner import run
+from analysis.execution.settings import Limits
 from analysis.histograms import OBSERVABLE, Histograms
 from analysis.postprocess.normalisation import (
+    Scaling,
     apply,
     normalisation,
     processed_luminosity,
@@ -140,7 +141,9 @@ def test_factors_of_a_partial_run_by_hand() -> None:
 def test_luminosity_and_cross_section_can_be_given() -> None:
     run_of = ledger(100.0, mc=record(10, 10), alt=record(10, 10, variation="scaleup"))
     scaling = normalisation(
-        run_of, booked("mc", "alt"), luminosity_ipb=50, cross_sections_pb={"ttbar": 900, "alt": 700}
+        run_of,
+        booked("mc", "alt"),
+        Scaling(luminosity_ipb=50, cross_sections_pb={"ttbar": 900, "alt": 700}),
     )
     assert scaling.datasets["mc"].factors["muon"] == pytest.approx(900 * 50 / 10_000)
     assert scaling.datasets["alt"].factors["muon"] == pytest.approx(700 * 50 / 10_000)
@@ -148,11 +151,12 @@ def test_luminosity_and_cross_section_can_be_given() -> None:
     in_words = normalisation(
         run_of,
         booked("mc", "alt"),
-        luminosity_ipb="0.05 /fb",
-        cross_sections_pb={"ttbar": "0.9 nb", "alt": 700},
+        Scaling.model_validate(
+            {"luminosity_ipb": "0.05 /fb", "cross_sections_pb": {"ttbar": "0.9 nb", "alt": 700}}
+        ),
     )
     assert in_words == scaling
-    of_all = normalisation(run_of, booked("mc", "alt"), cross_sections_pb={"ttbar": 900})
+    of_all = normalisation(run_of, booked("mc", "alt"), Scaling(cross_sections_pb={"ttbar": 900}))
     assert of_all.remarks == []
 
 
@@ -160,9 +164,22 @@ def test_a_given_cross_section_is_the_one_to_scale_to() -> None:
     """The k-factor belongs to the catalogue's cross section: 500 × 1.66 is 830, not 830 × 1.66."""
     run_of = ledger(100.0, mc=record(10, 10, cross_section=500.0, k_factor=1.66))
     known = normalisation(run_of, booked("mc"))
-    given = normalisation(run_of, booked("mc"), cross_sections_pb={"ttbar": 830})
+    given = normalisation(run_of, booked("mc"), Scaling(cross_sections_pb={"ttbar": 830}))
     assert given.datasets["mc"].factors == pytest.approx(known.datasets["mc"].factors)
     assert given.datasets["mc"].k_factor == 1
+
+
+def test_k_factors_can_be_given() -> None:
+    run_of = ledger(
+        100.0, mc=record(10, 10, k_factor=1.66), alt=record(10, 10, variation="scaleup")
+    )
+    booked_by_run = booked("mc", "alt")
+    scaling = normalisation(run_of, booked_by_run, Scaling(k_factors={"ttbar": 1.5, "alt": 2}))
+    assert [scaling.datasets[name].k_factor for name in ("mc", "alt")] == [1.5, 2]
+    assert scaling.datasets["mc"].factors["muon"] == pytest.approx(800 * 1.5 * 100 / 10_000)
+    both = Scaling(k_factors={"ttbar": 1.5}, cross_sections_pb={"mc": 500})
+    factor = normalisation(run_of, booked_by_run, both).datasets["mc"].factors["muon"]
+    assert factor == pytest.approx(500 * 1.5 * 100 / 10_000)
 
 
 def test_what_is_not_known_is_said() -> None:
@@ -179,31 +196,45 @@ def test_what_is_not_known_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_of", "choices", "message"),
+    ("run_of", "scaling", "message"),
     [
-        (ledger(None, mc=record(1, 1)), {}, "no luminosity"),
-        (ledger(mc=record(0, 5)), {}, "nothing of dataset 'mc' was processed"),
+        (ledger(None, mc=record(1, 1)), Scaling(), "no luminosity"),
+        (ledger(mc=record(0, 5)), Scaling(), "nothing of dataset 'mc' was processed"),
         (
             ledger(mc=record(1, 1)),
-            {"cross_sections_pb": {"ttbr": 1}},
-            r"unknown dataset or process 'ttbr': did you mean 'ttbar'",
+            Scaling(cross_sections_pb={"ttbr": 1}),
+            r"cross section of an unknown dataset or process 'ttbr': did you mean 'ttbar'",
         ),
         (
             ledger(mc=record(1, 1), mc2=record(1, 1)),
-            {"cross_sections_pb": {"ttbar": 1}},
+            Scaling(cross_sections_pb={"ttbar": 1}),
             r"'ttbar' has several datasets, give the cross section of each: mc, mc2",
         ),
-        (ledger(mc=record(1, 1)), {"luminosity_ipb": -1}, "luminosity: a luminosity must be"),
         (
             ledger(mc=record(1, 1)),
-            {"cross_sections_pb": {"ttbar": "900 pbarn"}},
-            "ttbar: expected a cross section such as '44.837 fb', or a number, got '900 pbarn'",
+            Scaling(k_factors={"data": 1}),
+            r"k-factor of an unknown dataset or process 'data': valid are: mc, ttbar",
         ),
     ],
 )
-def test_what_is_refused(run_of: Ledger, choices: dict[str, Any], message: str) -> None:
+def test_what_is_refused(run_of: Ledger, scaling: Scaling, message: str) -> None:
     with pytest.raises(NormalisationError, match=message):
-        normalisation(run_of, booked(*run_of.datasets), **choices)
+        normalisation(run_of, booked(*run_of.datasets), scaling)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"luminosity_ipb": -1}, "a luminosity must be"),
+        ({"cross_sections_pb": {"ttbar": "900 pbarn"}}, "a cross section such as '44.837 fb'"),
+        ({"k_factors": {"ttbar": 0}}, "greater than 0"),
+        ({"qcd": "abdc"}, "'simulation' or 'abcd'"),
+        ({"luminosity": 5}, "not permitted"),
+    ],
+)
+def test_a_scaling_without_meaning(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Scaling.model_validate(choices)
 
 
 def test_an_incomplete_run_is_refused_unless_allowed() -> None:
@@ -212,7 +243,7 @@ def test_an_incomplete_run_is_refused_unless_allowed() -> None:
     run_of = ledger(mc=half).model_copy(update={"failures": [failure]})
     with pytest.raises(IncompleteError, match=r"5 of 10 events were not processed: a.root: gone"):
         normalisation(run_of, booked("mc"))
-    scaling = normalisation(run_of, booked("mc"), allow_incomplete=True)
+    scaling = normalisation(run_of, booked("mc"), Scaling(allow_incomplete=True))
     assert not scaling.complete
     assert "a.root: gone" in scaling.missing
     assert scaling.notes == [f"incomplete: {scaling.missing}"]
@@ -237,7 +268,7 @@ def test_a_process_of_two_datasets_is_scaled_one_by_one(catalogue: Catalogue) ->
     numbers = {"single_top_tW__nominal__top": 20.0, "single_top_tW__nominal__antitop": 50.0}
     result = run(TtbarAnalysis(), chosen)
     booked_by_run = histograms.flatten(result.output)
-    scaling = normalisation(result.ledger, booked_by_run, cross_sections_pb=numbers)
+    scaling = normalisation(result.ledger, booked_by_run, Scaling(cross_sections_pb=numbers))
     total = summed(apply(booked_by_run, scaling)[OBSERVABLE])
     assert [axis.name for axis in total.axes] == ["observable", "region", "process", "variation"]
     want = sum(
@@ -267,8 +298,3 @@ def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogu
         scaled = apply(unscaled, normalisation(result.ledger, unscaled))[OBSERVABLE]
         yields.append(scaled[{"variation": "nominal"}].sum(flow=True).value)
     assert yields[1] == pytest.approx(yields[0], rel=0.1)  # 5000 and 2500 events: 3 % and 4 %
-
-
-def test_another_word_for_the_multijet_events_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="qcd 'abdc': did you mean 'abcd'"):
-        results.normalise(tmp_path, qcd="abdc")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from analysis.cli import main
 from analysis.config import AnalysisConfig, Binning
 from analysis.dimuon.resonances import PRESETS, analyse
 from analysis.inference.measurement import Measurement
-from analysis.postprocess.normalisation import summed
+from analysis.postprocess.normalisation import Scaling, summed
 from analysis.report.configuration import Difference, differences, toml
 from analysis.report.distributions import fit_chart
 from analysis.report.loaded import Run, load
@@ -238,7 +238,7 @@ def test_normalising_again_removes_the_page(processed: Path, tmp_path: Path) -> 
     folder = shutil.copytree(processed, tmp_path / "results")
     results.normalise(folder)
     write(folder)
-    results.normalise(folder, luminosity_ipb=50.0)
+    results.normalise(folder, Scaling(luminosity_ipb=50.0))
     assert not (folder / "report.html").exists()
 
 

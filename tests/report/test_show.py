@@ -10,7 +10,7 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from analysis.cli import main
-from analysis.execution.runner import Execution
+from analysis.execution.settings import Execution
 from analysis.execution.workers.cluster_settings import scheduler_settings
 from analysis.report.loaded import load
 from analysis.report.page import render

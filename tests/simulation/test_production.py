@@ -10,12 +10,12 @@ from dataclasses import replace
 import awkward as ak
 import pytest
 
-from analysis.common.errors import OutputError, SimulationError
+from analysis.common.errors import ConfigError, OutputError, SimulationError
+from analysis.common.extras import require_extra
 from analysis.datasets import ntuples
 from analysis.simulation import production, sample
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.generator import generate
-from analysis.simulation.libraries import require_generator
 from analysis.simulation.processes import BY_NAME, PROCESS_NAMES, find
 
 TTBAR = BY_NAME["ttbar__nominal"]
@@ -210,8 +210,8 @@ def test_missing_pythia_names_the_extra(monkeypatch):
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(SimulationError, match=r"pythia8mc and fastjet not installed.*'simulate'"):
-        require_generator()
+    with pytest.raises(ConfigError, match="simulation needs the extra 'simulate'"):
+        require_extra("simulate", "simulation")
 
 
 def test_every_variation_differs_from_nominal_in_its_settings():

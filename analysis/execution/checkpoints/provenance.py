@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import pickle
+import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -22,13 +23,8 @@ from analysis.execution.workers.shipping import OWN, versions
 
 _AROUND_THE_PROCESSOR = "analysis.execution.checked"
 
-_NOT_SELECTING = (
-    "analysis.execution",
-    "analysis.datasets.open_files",
-    "analysis.datasets.read_errors",
-    "analysis.datasets.remote",
-)
-"""Prefixes of modules that find, open and account for files, and select no event."""
+_NOT_SELECTING = re.compile(r"analysis\.(execution|datasets(?!\.sample))\b")
+"""Modules that find, open and account for files, and select no event."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
@@ -80,7 +76,7 @@ def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
 def selecting_code(kind: type[ProcessorABC], schema: type[Any]) -> dict[str, str]:
     """Module -> digest of its source, of those that say which events are selected."""
     code = _code(kind, schema)
-    return {name: digest for name, digest in code.items() if not name.startswith(_NOT_SELECTING)}
+    return {name: digest for name, digest in code.items() if not _NOT_SELECTING.match(name)}
 
 
 def _content(value: Any) -> str:

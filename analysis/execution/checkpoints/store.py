@@ -24,7 +24,7 @@ from analysis.datasets.remote import Access, headers
 from analysis.execution.account import Answer, Output, add
 from analysis.execution.checkpoints import archive
 from analysis.execution.checkpoints.provenance import Provenance
-from analysis.execution.ledger import Chunk
+from analysis.execution.plan import Chunk
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from analysis.common.errors import ConfigError, ExecutionError, did_you_mean
+from analysis.common.extras import require_extra
 from analysis.execution.signals import held, kill_children, shielded
 from analysis.execution.workers import shipping
 from analysis.execution.workers.cluster_settings import (
@@ -66,7 +67,7 @@ def connected(
     program is missing or a certificate is wrong, ExecutionError if the scheduler cannot be reached,
     no worker comes in time, or a worker has other versions.
     """
-    _require("distributed", "the executor 'dask'", "dask")
+    require_extra("dask", "the executor 'dask'")
     import dask
 
     with dask.config.set(_DASK), _opened(settings, workers, max_workers, retries) as client:
@@ -277,8 +278,10 @@ def _require_accepted(settings: Batch, script: str) -> None:
 
 def batch_cluster(settings: Batch) -> Any:
     """The cluster of dask-jobqueue, without a job yet."""
-    kind = "HTCondor" if isinstance(settings, HTCondor) else "SLURM"
-    jobqueue = _require("dask_jobqueue", f"--cluster {kind.lower()}", "batch")
+    kind = "htcondor" if isinstance(settings, HTCondor) else "slurm"
+    require_extra("batch", f"--cluster {kind}")
+    jobqueue: Any = importlib.import_module("dask_jobqueue")
+
     scheduler = {"dashboard_address": settings.dashboard, "port": settings.port}
     if settings.host is not None:
         scheduler["host"] = settings.host
@@ -298,7 +301,6 @@ def batch_cluster(settings: Batch) -> Any:
         "job_name": PLUGIN,
     }
     if settings.tls:
-        _require("cryptography", "encryption of batch workers", "batch")
         options |= {
             "security": True,
             "shared_temp_directory": str(settings.shared_folder.absolute()),
@@ -316,8 +318,10 @@ def batch_cluster(settings: Batch) -> Any:
 @contextmanager
 def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterator[Any]:
     """Of a cluster that a Dask Gateway server starts for this run."""
-    library = _require("dask_gateway", "--cluster gateway", "gateway")
+    require_extra("gateway", "--cluster gateway")
     import dask
+
+    library: Any = importlib.import_module("dask_gateway")
 
     address = settings.address or dask.config.get("gateway.address")
     if address is None:
@@ -327,7 +331,12 @@ def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterat
     try:
         _require_offered(settings.options, gateway)
         cluster = gateway.new_cluster(**settings.options)
-    except (ValueError, OSError, library.GatewayClusterError, library.GatewayServerError) as error:
+    except (
+        ValueError,
+        OSError,
+        library.GatewayClusterError,
+        library.GatewayServerError,
+    ) as error:
         msg = f"gateway {address}: {error or type(error).__name__}"
         raise ConfigError(msg) from error
     finally:
@@ -425,7 +434,6 @@ def _equipment() -> tuple[Any, Any]:
     xrootd = {name: value for name, value in os.environ.items() if name.startswith("XRD_")}
 
     def equip(who: str, root: str | None) -> None:
-        import importlib
         import io
         import os
         import sys
@@ -461,11 +469,3 @@ def _equipment() -> tuple[Any, Any]:
         equip(f"scheduler ({dask_scheduler.address})", None)
 
     return Equip(), equip_scheduler
-
-
-def _require(module: str, what: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        msg = f"{what} needs the extra '{extra}': pip install -e '.[{extra}]'"
-        raise ConfigError(msg) from error
