@@ -248,15 +248,19 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def _require_processes(self, known: list[str]) -> None:
         """Raise ConfigError, with the nearest name, for a process that is not `known`."""
-        named: dict[str, Iterable[str]] = {
-            f"weight {part.name!r}": part.processes or () for part in self._all_weights
-        }
-        named["variations.scale_uncertainty"] = self.config.variations.scale_uncertainty
-        for owner, processes in named.items():
-            for process in processes:
-                if process not in known:
-                    msg = f"{owner}: unknown process {process!r}: {did_you_mean(process, known)}"
-                    raise ConfigError(msg)
+        named = [
+            (f"variations.scale_uncertainty.{process}", process)
+            for process in self.config.variations.scale_uncertainty
+        ]
+        named += [
+            (f"weight {part.name!r}, {process!r}", process)
+            for part in self._all_weights
+            for process in sorted(part.processes or ())
+        ]
+        for owner, process in named:
+            if process not in known:
+                msg = f"{owner}: unknown process, {did_you_mean(process, known)}"
+                raise ConfigError(msg)
 
     def parts(self) -> Mapping[str, Any]:
         """Return the configuration and every part by its kind and name."""

@@ -56,7 +56,8 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
 
 def test_root_names_contents_and_overflow(tmp_path: Path) -> None:
     observable = filled()[{"channel": sum}]
-    histograms.export_root(tmp_path / "h.root", observable, {"ttbar": ["nominal", "ME_var"]})
+    regions = {name: observable[{"region": name}] for name in observable.axes["region"]}
+    histograms.export_root(tmp_path / "h.root", regions, {"ttbar": ["nominal", "ME_var"]})
     with uproot.open(tmp_path / "h.root") as file:
         assert set(file.keys(cycle=False)) == {
             f"{region}_ttbar{suffix}" for region in ("4j1b", "4j2b") for suffix in ("", "_ME_var")
@@ -69,7 +70,8 @@ def test_root_names_contents_and_overflow(tmp_path: Path) -> None:
 
 def test_an_incomplete_result_says_so_in_the_root_file(tmp_path: Path) -> None:
     observable = filled()[{"channel": sum}]
-    histograms.export_root(tmp_path / "h.root", observable, {"ttbar": ["nominal"]}, "incomplete: x")
+    regions = {name: observable[{"region": name}] for name in observable.axes["region"]}
+    histograms.export_root(tmp_path / "h.root", regions, {"ttbar": ["nominal"]}, "incomplete: x")
     with uproot.open(tmp_path / "h.root") as file:
         assert str(file["note"]) == "incomplete: x"
 

@@ -65,18 +65,15 @@ def weights(config: AnalysisConfig) -> list[Weight]:
         )
         for jet in range(settings.btag_jets)
     ]
-    scales = [
-        Weight(
-            "scale_var",
-            up=partial(_constant, factor=1.0 + uncertainty),
-            down=partial(_constant, factor=1.0 - uncertainty),
-            processes=frozenset({process}),
-            group="samples",
-        )
-        for process, uncertainty in settings.scale_uncertainty.items()
-        if uncertainty
-    ]
-    return tags + scales
+    scales = {name: value for name, value in settings.scale_uncertainty.items() if value}
+    scale = Weight(
+        "scale_var",
+        up=partial(_scale, uncertainties=scales, sign=1.0),
+        down=partial(_scale, uncertainties=scales, sign=-1.0),
+        processes=frozenset(scales),
+        group="samples",
+    )
+    return [*tags, scale] if scales else tags
 
 
 def _btag(selection: Selection, jet: int, jets: int, slope: float) -> Quantity:
@@ -85,8 +82,8 @@ def _btag(selection: Selection, jet: int, jets: int, slope: float) -> Quantity:
     return factor
 
 
-def _constant(selection: Selection, factor: float) -> float:  # noqa: ARG001 - as all weights
-    return factor
+def _scale(selection: Selection, uncertainties: dict[str, float], sign: float) -> float:
+    return 1.0 + sign * uncertainties[selection.sample.process]
 
 
 def corrections(config: AnalysisConfig) -> list[Weight]:

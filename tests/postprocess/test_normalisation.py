@@ -85,6 +85,7 @@ def ledger(luminosity: float | None = 100.0, **datasets: DatasetRecord) -> Ledge
         command=[], started="", duration_s=0, versions={}, executor={}, catalogue="",
         luminosity=luminosity, labels={"ttbar": "tt", "data": "Data"}, figure_label="", config={},
         config_digest="", columns_read=[], bytes_read=0, datasets=datasets, failures=[],
+        analysis=TtbarAnalysis().description({}),
     )  # fmt: skip
 
 

@@ -132,9 +132,9 @@ def test_fitted_bins_are_those_of_the_fit(run: Run) -> None:
         ("4j2b_tight", known, numbered),
     ):
         yields = run.measurement.fit.yields[0].model_copy(update={"channel": channel})
-        points = fit_chart(yields, run.labels, binning).specs["after the fit"]["datasets"][
-            "prediction"
-        ]
+        points = fit_chart(yields, run.labels, binning, run.regions).specs["after the fit"][
+            "datasets"
+        ]["prediction"]
         assert (points[0]["low"], points[bins - 1]["high"]) == edges
     stored = run.measurement.model_copy(update={"binning": Binning(bins=bins, low=130, high=530)})
     assert Measurement.model_validate_json(stored.model_dump_json()).binning == stored.binning
