@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hist import Hist
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from analysis import histograms
 from analysis.common.errors import OutputError
-from analysis.common.files import writable_folder, write_json, write_text
-from analysis.common.folders import LEDGER, WORKSPACE
+from analysis.common.files import file_digest, writable_folder, write_json, write_text
+from analysis.common.folders import FIT, LEDGER, MADE_OF, NORMALISATION, WORKSPACE, require_of_run
 from analysis.common.tables import markdown
 from analysis.config import AnalysisConfig
 from analysis.datasets.processes import PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import Ledger
-from analysis.histograms import OBSERVABLE, Histograms
+from analysis.histograms import OBSERVABLE
 from analysis.postprocess import normalisation
 from analysis.postprocess.abcd import multijet
 from analysis.postprocess.normalisation import Normalisation, Normalised, Scaling
@@ -36,12 +37,11 @@ logger = logging.getLogger(__name__)
 _Stored = TypeVar("_Stored")
 
 CHECKPOINTS = "checkpoints"
-HISTOGRAMS = "histograms.zip"
+UNSCALED = "unscaled.zip"
 CUTFLOW = "cutflow.json"
 CUTFLOW_TABLE = "cutflow.md"
-NORMALISED = "normalised.zip"
-NORMALISATION = "normalisation.json"
-ROOT_HISTOGRAMS = "histograms.root"
+SCALED = "scaled.zip"
+ROOT_HISTOGRAMS = "scaled.root"
 YIELDS_TABLE = "yields.md"
 FIGURES = "figures"
 TOP_PEAK = "top_peak.json"
@@ -52,18 +52,20 @@ SIDEBAND_FOLDER = "sideband"
 SIDEBAND = "sideband.json"
 SIDEBAND_TEXT = "sideband.md"
 REPORT = "report.html"
-FIT = "results.json"
-FIT_TABLES = ("results.md", "results.tex")
+FIT_TABLES = ("measurement.md", "measurement.tex")
 LIMIT = "limit.json"
 HEPDATA = "hepdata"
 
 # What tells that the others are there goes last.
 _OF_FIT = (WORKSPACE, *FIT_TABLES, LIMIT, HEPDATA, FIT)
 _OF_NORMALISATION = (
-    REPORT, *_OF_FIT, NORMALISED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
+    REPORT, *_OF_FIT, SCALED, ROOT_HISTOGRAMS, YIELDS_TABLE, FIGURES, TOP_PEAK, TOP_PEAK_TABLE, MULTIJET,
     MULTIJET_TABLE, NORMALISATION,
 )  # fmt: skip
-_OF_RUN = (HISTOGRAMS, CUTFLOW, CUTFLOW_TABLE, LEDGER)
+_OF_RUN = (UNSCALED, CUTFLOW, CUTFLOW_TABLE, LEDGER)
+_OF_EARLIER_VERSIONS = (
+    "histograms.zip", "normalised.zip", "histograms.root", "results.json", "results.md", "results.tex",
+)  # fmt: skip
 
 
 def begin_run(folder: Path) -> None:
@@ -74,16 +76,17 @@ def begin_run(folder: Path) -> None:
     """
     writable_folder(folder)
     if (folder / LEDGER).exists():
-        _remove(folder, _OF_NORMALISATION + _OF_RUN)
+        _remove(folder, _OF_NORMALISATION + _OF_RUN + _OF_EARLIER_VERSIONS)
 
 
 def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     """Write the unscaled histograms, the cutflow and, last, the ledger."""
-    histograms.save(folder / HISTOGRAMS, histograms.flatten(output))
+    histograms.save(folder / UNSCALED, histograms.flatten(output))
     cutflow = {name: {"all": out["counts"], **out["cutflow"]} for name, out in output.items()}
     write_json(folder / CUTFLOW, cutflow)
     write_text(folder / CUTFLOW_TABLE, markdown(*cutflow_table(cutflow)))
-    ledger.write(folder)
+    written = {name: file_digest(folder / name) for name in (UNSCALED, CUTFLOW)}
+    ledger.model_copy(update={"written": written}).write(folder)
 
 
 def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
@@ -93,8 +96,8 @@ def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
     """
     scaling = scaling or Scaling()
     ledger = Ledger.load(folder)
-    unscaled = histograms.load(folder / HISTOGRAMS)
-    _require_same_run(folder, unscaled, ledger)
+    _require_written(folder, UNSCALED, ledger)
+    unscaled = histograms.load(folder / UNSCALED)
     found = normalisation.normalisation(ledger, unscaled, scaling)
     scaled = normalisation.apply(unscaled, found)
     if scaling.qcd == "abcd":
@@ -109,7 +112,10 @@ def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
     histograms.export_root(
         folder / ROOT_HISTOGRAMS, regions, found.variations, note, found.cross_sections_pb
     )
-    histograms.save(folder / NORMALISED, scaled)
+    histograms.save(folder / SCALED, scaled)
+    digests = {"unscaled": ledger.written[UNSCALED], "scaled": file_digest(folder / SCALED)}
+    found = found.model_copy(update=digests)
+    normalised = normalised._replace(normalisation=found)
     table = markdown(*yield_table(regions, normalised.labels))
     beyond = "Events beyond the ends of the observable's axis are included."
     write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *found.notes]) + "\n")
@@ -130,20 +136,24 @@ def top_peak(
     result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
     lines = [markdown(*top_peak_table(result)), *remarks(result), *normalised.normalisation.notes]
     write_text(folder / TOP_PEAK_TABLE, "\n".join(lines) + "\n")
-    write_json(folder / TOP_PEAK, result.model_dump(mode="json"))
+    save_stored(folder / TOP_PEAK, result.model_dump(mode="json"), normalised)
     return result
 
 
 def load_normalised(folder: Path) -> Normalised:
-    """What `normalise` left in the folder.
+    """Read what `normalise` left in the folder.
 
-    Raises OutputError if it has not been run there.
+    Raises OutputError if there is nothing, or if it was made of another run's histograms.
     """
     ledger = Ledger.load(folder)
     scaling = load_stored(
         folder, NORMALISATION, Normalisation, "normalise", what="normalised histograms"
     )
-    return Normalised(histograms.load(folder / NORMALISED), scaling, _labelled(ledger, scaling))
+    written = ledger.written.get(UNSCALED), file_digest(folder / SCALED)
+    if (scaling.unscaled, scaling.scaled) != written:
+        msg = f"{folder / SCALED} was made of another run's histograms: run 'normalise' again"
+        raise OutputError(msg)
+    return Normalised(histograms.load(folder / SCALED), scaling, _labelled(ledger, scaling))
 
 
 def load_top_peak(folder: Path) -> TopPeakResult:
@@ -167,25 +177,37 @@ def load_peak(folder: Path) -> PeakReport:
 
 def load_cutflow(folder: Path) -> dict[str, Any]:
     """Dataset -> channel -> step -> events, as `save_run` left it. Raises OutputError without it."""
-    return load_stored(folder, CUTFLOW, dict[str, Any], "process")
+    found = load_stored(folder, CUTFLOW, dict[str, Any], "process")
+    _require_written(folder, CUTFLOW, Ledger.load(folder))
+    return found
+
+
+def save_stored(path: Path, values: dict[str, Any], normalised: Normalised) -> None:
+    """Write a result as JSON, with the digest of the histograms that it was made of."""
+    write_json(path, {MADE_OF: normalised.normalisation.scaled} | values)
 
 
 def load_stored(
     folder: Path, name: str, model: type[_Stored], command: str, *, what: str | None = None
 ) -> _Stored:
-    """What `command` left in the file `name` of a results folder; `what` is its name in words.
+    """Read what `command` left in the file `name` of a results folder; `what` is its name in words.
 
-    Raises OutputError if there is none of this version.
+    Raises OutputError if there is none of this version, and for a result of another run's histograms.
     """
     path = folder / name
     try:
-        return TypeAdapter(model).validate_json(path.read_bytes())
+        values = json.loads(path.read_bytes())
+        if isinstance(values, dict):
+            values.pop(MADE_OF, None)
+        stored = TypeAdapter(model).validate_python(values)
     except OSError as error:
         msg = f"{folder} has no {what or name}: run '{command}' on it first"
         raise OutputError(msg) from error
-    except ValidationError as error:
+    except ValueError as error:
         msg = f"{path}: not of this version: run '{command}' again"
         raise OutputError(msg) from error
+    require_of_run(folder, name, command)
+    return stored
 
 
 def save_peak(folder: Path, report: PeakReport) -> None:
@@ -251,22 +273,15 @@ def estimate_multijet(folder: Path, normalised: Normalised) -> dict[str, multije
         *normalised.normalisation.notes,
     ]
     write_text(folder / MULTIJET_TABLE, "\n".join(lines) + "\n")
-    write_json(
-        folder / MULTIJET,
-        {region: result.model_dump(mode="json") for region, result in estimates.items()},
-    )
+    values = {region: result.model_dump(mode="json") for region, result in estimates.items()}
+    save_stored(folder / MULTIJET, values, normalised)
     return estimates
 
 
-def _require_same_run(folder: Path, unscaled: Histograms, ledger: Ledger) -> None:
-    """Raises OutputError if the histograms are not of the datasets that the ledger says were read."""
-    found = set(histograms.of_kind(unscaled, OBSERVABLE).get(OBSERVABLE, {}))
-    read = {name for name, record in ledger.datasets.items() if record.events_processed}
-    if not read <= found <= set(ledger.datasets):
-        msg = (
-            f"{folder}: {HISTOGRAMS} and {LEDGER} are not of the same run: datasets "
-            f"{', '.join(sorted(found ^ set(ledger.datasets)))} are in one only"
-        )
+def _require_written(folder: Path, name: str, ledger: Ledger) -> None:
+    """Raise OutputError if the file is not the one that the run of the ledger wrote."""
+    if file_digest(folder / name) != ledger.written.get(name):
+        msg = f"{folder / name} is not what the run of {LEDGER} wrote: run 'process' again"
         raise OutputError(msg)
 
 

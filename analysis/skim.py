@@ -27,7 +27,7 @@ from analysis.execution.processor import CatalogueProcessor
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution
 from analysis.processor import TtbarAnalysis
-from analysis.results import HISTOGRAMS
+from analysis.results import UNSCALED
 from schemas import AGCSchema
 
 EVENTS_PER_FILE = 500_000
@@ -135,7 +135,7 @@ def _require_apart(catalogue: Catalogue, folder: Path) -> None:
     """Raises OutputError where the skim would take the place of files that it did not make: of ntuples,
     and of the ledger that says how histograms are to be scaled.
     """
-    if (folder / HISTOGRAMS).exists():
+    if (folder / UNSCALED).exists():
         msg = f"{folder} has the results of a run: name another folder for the skim"
         raise OutputError(msg)
     made_before: set[str] = set()

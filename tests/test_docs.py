@@ -199,7 +199,7 @@ def test_templates_of_ones_own_are_fitted(tmp_path: Path, monkeypatch: pytest.Mo
     assert fitted.value == pytest.approx(1.1, abs=2 * fitted.error)
     assert 0.01 < fitted.error < 0.2
     assert fitted["Jet energy scale"].pull is not None
-    text = Path("out", "results.md").read_text(encoding="utf-8")
+    text = Path("out", "measurement.md").read_text(encoding="utf-8")
     assert "ME variation: no histogram 'ME_var', the model has no such parameter" in text
 
 

@@ -110,7 +110,7 @@ def fit(
     from analysis.plotting.fit import make_figures
 
     folder = writable_folder(output)
-    built, caption, reference = _built(source, config, observed)
+    built, caption, reference, made_of = _built(source, config, observed)
     is_workspace = source.suffix == ".json"
     write_json(folder / WORKSPACE, built.spec)
     measurement = measure(
@@ -124,7 +124,7 @@ def fit(
         force=force,
         with_ranking=with_ranking,
     )
-    tables.write(measurement, folder)
+    tables.write(measurement, folder, made_of)
     figures = make_figures(measurement, built.spec, caption, folder / results.FIGURES)
     return measurement, figures
 
@@ -141,7 +141,7 @@ def fit_if_possible(folder: Path) -> None:
         return
     goodness = measurement.fit.goodness
     logger.info(
-        "σ(tt̄) = %s, χ²/ndf %.1f/%d; %d warnings: results.md",
+        "σ(tt̄) = %s, χ²/ndf %.1f/%d; %d warnings: measurement.md",
         measurement.cross_section, goodness.chi2, goodness.degrees_of_freedom,
         len(measurement.findings) + len(measurement.remarks),
     )  # fmt: skip
@@ -184,8 +184,10 @@ def _output(arguments: argparse.Namespace) -> Path:
 
 def _built(
     source: Path, config: InferenceConfig, observed: Observed
-) -> tuple[Built, Caption, float]:
-    """The workspace, what figures say of it, and what a strength of 1 stands for, in pb."""
+) -> tuple[Built, Caption, float, str]:
+    """Build the workspace; return it, what figures say of it, what a strength of 1 stands for in pb,
+    and the digest of the run's histograms (empty for those of a file).
+    """
     from analysis.inference import tables, templates, workspace
     from analysis.plotting.captions import OBSERVED, Caption
     from analysis.results import load_normalised
@@ -194,14 +196,15 @@ def _built(
         built = workspace.Built(workspace.load(source), [])
         before = tables.beside(source, built.spec)
         if before is None:
-            return built, Caption(source.name), config.signal_cross_section_pb
+            return built, Caption(source.name), config.signal_cross_section_pb, ""
         reference = config.stated_pb or before.cross_section.reference
-        return built, Caption(source.name, binning=before.binning), reference
+        return built, Caption(source.name, binning=before.binning), reference, ""
     if source.suffix == ".root":
-        made = templates.from_root(source, config)
+        made, made_of = templates.from_root(source, config), ""
         caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
     else:
         normalised = load_normalised(source)
         made = templates.from_results(normalised, config)
+        made_of = normalised.normalisation.scaled
         caption = Caption.of(normalised, config.binning, observed)
-    return workspace.build(made, config, observed), caption, made.cross_section_pb
+    return workspace.build(made, config, observed), caption, made.cross_section_pb, made_of

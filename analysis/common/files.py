@@ -131,6 +131,15 @@ def _holder(path: Path) -> str:
     return "another process"
 
 
+def file_digest(path: Path) -> str:
+    """Compute the short digest of a file; raises OutputError where it cannot be read."""
+    try:
+        return short_digest(path.read_bytes())
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise OutputError(msg) from error
+
+
 def short_digest(content: str | bytes) -> str:
     """Return 16 hexadecimal digits of the SHA-256: the same digest is the same content."""
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from analysis.common.errors import OutputError, did_you_mean
 
 LEDGER = "run.json"
 """What a finished run writes last."""
+NORMALISATION = "normalisation.json"
+"""What a normalisation writes last."""
+FIT = "measurement.json"
+"""What a fit writes last."""
+MADE_OF = "made_of"
+"""Key of a result: the digest of the histograms that it was made of."""
 WORKSPACE = "workspace.json"
 """What a fit leaves of its model."""
 
@@ -37,6 +45,7 @@ def workspace_file(source: Path) -> Path:
         if not (source / WORKSPACE).exists():
             msg = f"{source} has no {WORKSPACE}: run 'fit' on it first"
             raise OutputError(msg)
+        require_of_run(source, FIT, "fit")
         return source / WORKSPACE
     return required_file(source, _folders_with(WORKSPACE, source.parent))
 
@@ -52,6 +61,25 @@ def required_file(path: Path, others: list[str] | None = None) -> Path:
     hint = _nearest(path.name, [*(others or []), *beside], f"there is none in {path.parent}")
     msg = f"{path}: no such file: {hint}"
     raise OutputError(msg)
+
+
+def require_of_run(folder: Path, name: str, command: str) -> None:
+    """Raise OutputError if the file of a results folder was made of other histograms than those that
+    the folder's normalisation scaled, as where the files of two runs were copied together.
+    """
+    made_of, scaled = _value(folder / name, MADE_OF), _value(folder / NORMALISATION, "scaled")
+    if made_of and scaled and made_of != scaled:
+        msg = f"{folder / name} was made of another run's histograms: run '{command}' again"
+        raise OutputError(msg)
+
+
+def _value(path: Path, key: str) -> Any:
+    """Read the value of a key of a JSON object; None where there is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content.get(key) if isinstance(content, dict) else None
 
 
 def _folders_with(name: str, parent: Path) -> list[str]:

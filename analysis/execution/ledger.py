@@ -95,7 +95,7 @@ class DatasetRecord(Strict):
 class Ledger(Strict):
     """Everything that a later stage, or a reader, has to know of a run."""
 
-    format: Literal["ttbar-opendata run 1"] = "ttbar-opendata run 1"
+    format: Literal["ttbar-opendata run 2"] = "ttbar-opendata run 2"
     command: list[str]
     started: str
     duration_s: float
@@ -125,6 +125,8 @@ class Ledger(Strict):
     not_reached: list[Chunk] = Field(default_factory=list)
     doubtful: list[Doubtful] = Field(default_factory=list)
     chunks: ChunkCounts | None = None
+    written: dict[str, str] = Field(default_factory=dict)
+    """File beside the ledger -> digest of what the run wrote there."""
 
     @property
     def data_label(self) -> str:
@@ -183,7 +185,7 @@ class Ledger(Strict):
         try:
             values = cls.model_validate_json(text, extra="ignore")
         except ValidationError as error:
-            msg = f"{path}: {'; '.join(faults(error, cls)[:3])}"
+            msg = f"{path}: not of this version ({faults(error, cls)[0]}): run 'process' again"
             raise OutputError(msg) from error
         return values
 

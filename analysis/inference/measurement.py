@@ -55,7 +55,7 @@ class CrossSection(Strict):
 
 
 class Measurement(Strict):
-    """Everything that the fit says; `results.json` is this record."""
+    """Everything that the fit says; `measurement.json` is this record."""
 
     source: str
     """What was fitted."""

@@ -1,4 +1,4 @@
-"""The measurement as files: `results.json`, and tables in Markdown and LaTeX."""
+"""The measurement as files: `measurement.json`, and tables in Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 
 from analysis.common.errors import OutputError
 from analysis.common.files import write_json, write_text
+from analysis.common.folders import FIT, MADE_OF
 from analysis.common.tables import Row, latex, markdown, measured
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
-from analysis.results import FIT, FIT_TABLES, load_stored
+from analysis.results import FIT_TABLES, load_stored
 
 Table = tuple[str, Row, list[Row]]
 """Title, header, rows."""
 
 
-def write(measurement: Measurement, folder: Path) -> list[Path]:
-    """Write `results.json` and the tables; return the files."""
+def write(measurement: Measurement, folder: Path, made_of: str = "") -> list[Path]:
+    """Write `measurement.json` and the tables; return the files.
+
+    `made_of`: digest of the scaled histograms that were fitted; empty for those of a file.
+    """
     paths = [folder / FIT, *(folder / name for name in FIT_TABLES)]
     tables = _tables(measurement)
     write_text(paths[1], _markdown(measurement, tables))
     write_text(paths[2], "\n".join(latex(*table) for table in tables))
-    write_json(paths[0], measurement.model_dump(mode="json"))
+    write_json(paths[0], {MADE_OF: made_of} | measurement.model_dump(mode="json"))
     return paths
 
 

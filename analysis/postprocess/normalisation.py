@@ -87,6 +87,10 @@ class Normalisation(Strict):
     """Process -> the variations that it has."""
     estimate: str = ""
     """What is estimated from data and not simulated."""
+    unscaled: str = ""
+    """Digest of the file of unscaled histograms; empty for a normalisation that was not written."""
+    scaled: str = ""
+    """Digest of the file of scaled histograms."""
 
     @property
     def notes(self) -> list[str]:

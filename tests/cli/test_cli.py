@@ -45,8 +45,8 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path, expecte
 
 def test_everything_is_written(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == {
-        "run.json", "histograms.zip", "cutflow.json", "cutflow.md", "normalised.zip",
-        "normalisation.json", "histograms.root", "yields.md", "figures", "top_peak.json", "top_peak.md",
+        "run.json", "unscaled.zip", "cutflow.json", "cutflow.md", "scaled.zip",
+        "normalisation.json", "scaled.root", "yields.md", "figures", "top_peak.json", "top_peak.md",
         "abcd.json", "abcd.md", "workspace.json", "checkpoints", "report.html",
     }  # fmt: skip
     figures = {path.stem for path in (results / "figures").iterdir()}
@@ -83,9 +83,9 @@ def test_multijet_estimate_that_is_none_replaces_nothing(
     """The bundled sample has none in 4j2b: what was normalised before stays."""
     folder = tmp_path / "results"
     assert main(["process", "--output", str(folder), "--quiet"]) == 0
-    before = (folder / "normalised.zip").read_bytes()
+    before = (folder / "scaled.zip").read_bytes()
     assert "4j2b: region B" in error_of(capsys, "normalise", folder, "--qcd", "abcd")
-    assert (folder / "normalised.zip").read_bytes() == before
+    assert (folder / "scaled.zip").read_bytes() == before
 
 
 def test_figures_in_one_format_only(
@@ -100,7 +100,7 @@ def test_figures_in_one_format_only(
 
 
 def test_root_histograms_have_the_tutorials_names(results: Path) -> None:
-    with uproot.open(results / "histograms.root") as file:
+    with uproot.open(results / "scaled.root") as file:
         names = set(file.keys(cycle=False)) - {SCALED_TO}
     jets = ["pt_scale_up", "pt_scale_down", "pt_res_up", "pt_res_down"]
     tags = [f"btag_var_{i}_{d}" for i in range(4) for d in ("up", "down")]
@@ -116,11 +116,11 @@ def test_root_histograms_have_the_tutorials_names(results: Path) -> None:
 
 def test_the_numbers_of_the_run_are_in_its_files(results: Path) -> None:
     """The ttbar histogram is the unscaled one times factor, by channel, from the ledger's numbers."""
-    unscaled = load(results / "histograms.zip")["ttbar__nominal/observable"]
+    unscaled = load(results / "unscaled.zip")["ttbar__nominal/observable"]
     run = json.loads((results / "run.json").read_text())
     record = run["datasets"]["ttbar__nominal"]
     factor = record["cross_section"] * run["luminosity"] / record["sum_of_weights"]
-    with uproot.open(results / "histograms.root") as file:
+    with uproot.open(results / "scaled.root") as file:
         written = file["4j2b_ttbar_pt_res_up"].values(flow=True)
     where = {"region": "4j2b", "process": "ttbar", "variation": "pt_res_up"}
     want = factor * unscaled[where].values(flow=True).sum(axis=1)
@@ -133,7 +133,7 @@ def test_normalise_again_scales_with_luminosity_and_cross_section(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def totals() -> tuple[float, float]:
-        with uproot.open(results / "histograms.root") as file:
+        with uproot.open(results / "scaled.root") as file:
             return tuple(float(file[f"4j1b_{p}"].values().sum()) for p in ("ttbar", "wjets"))  # type: ignore[return-value]
 
     ttbar, wjets = totals()
@@ -300,7 +300,7 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     assert "300 of 600 events were not processed" in line
     assert "b.root: no such file (--resume tries again; --allow-incomplete scales by" in line
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert left == {"run.json", "histograms.zip", "cutflow.json", "cutflow.md", "checkpoints"}
+    assert left == {"run.json", "unscaled.zip", "cutflow.json", "cutflow.md", "checkpoints"}
     assert "no normalised histograms" in error_of(capsys, "plot", tmp_path / "out")
 
     first = error_of(capsys, *process, "--fail-fast", "--resume", expected=3)
@@ -309,10 +309,10 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     assert main([*process, "--allow-incomplete"]) == 0
     assert "incomplete: 300 of 600" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "normalisation.json").read_text())["complete"] is False
-    with uproot.open(tmp_path / "out" / "histograms.root") as file:
+    with uproot.open(tmp_path / "out" / "scaled.root") as file:
         assert str(file["note"]).startswith("incomplete: 300 of 600")
         total = file["4j2b_ttbar"].values(flow=True).sum()
-    unscaled = load(tmp_path / "out" / "histograms.zip")["ttbar__nominal/observable"]
+    unscaled = load(tmp_path / "out" / "unscaled.zip")["ttbar__nominal/observable"]
     count = unscaled[{"region": "4j2b", "variation": "nominal"}].sum(flow=True).value
     assert total == pytest.approx(count * 800 * 1000 / (5000 / 2))
 
@@ -360,12 +360,16 @@ def test_processes_that_cannot_be_started_cost_no_earlier_results(
 
 def test_a_damaged_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_text("{}")
-    assert "run.json: command: missing" in error_of(capsys, "normalise", tmp_path)
-    (tmp_path / "run.json").write_text('{"format": "ttbar-opendata run 2"}')
-    said = "run.json: format: input should be 'ttbar-opendata run 1', got 'ttbar-opendata run 2'"
+    assert "run.json: not of this version (command: missing" in error_of(
+        capsys, "normalise", tmp_path
+    )
+    (tmp_path / "run.json").write_text('{"format": "ttbar-opendata run 1"}')
+    said = "(format: input should be 'ttbar-opendata run 2', got 'ttbar-opendata run 1')"
     assert said in error_of(capsys, "normalise", tmp_path)
     (tmp_path / "run.json").write_text("{")
-    assert "run.json: input: invalid JSON" in error_of(capsys, "normalise", tmp_path)
+    assert "run.json: not of this version (input: invalid JSON" in error_of(
+        capsys, "normalise", tmp_path
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -415,10 +419,10 @@ def test_histograms_of_another_run_are_refused(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(results, copy)
-    unscaled = load(copy / "histograms.zip")
-    save(copy / "histograms.zip", {k: v for k, v in unscaled.items() if not k.startswith("wjets")})
+    unscaled = load(copy / "unscaled.zip")
+    save(copy / "unscaled.zip", {k: v for k, v in unscaled.items() if not k.startswith("wjets")})
     line = error_of(capsys, "normalise", copy)
-    assert "not of the same run: datasets wjets__nominal are in one only" in line
+    assert line.endswith("unscaled.zip is not what the run of run.json wrote: run 'process' again")
 
 
 def test_a_configured_process_that_is_not_there(

@@ -42,8 +42,8 @@ def test_everything_is_written_and_read_back(results: Path) -> None:
     }  # fmt: skip
     assert all(path.stat().st_size > 5000 for path in (results / "figures").iterdir())
     for text in ("(stat)", "Impact on ttbar\\_norm", "Yields in 4j2b"):
-        assert text in (results / "results.tex").read_text()
-    assert "| Jet energy scale" in (results / "results.md").read_text()
+        assert text in (results / "measurement.tex").read_text()
+    assert "| Jet energy scale" in (results / "measurement.md").read_text()
 
 
 def test_the_written_workspace_gives_the_same_number(results: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_errors_of_the_check_stop_the_fit_unless_forced(
     arguments = ["fit", str(path), "--no-ranking", "--output", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "Luminosity: the same change in both directions" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "results.json").exists()
+    assert not (tmp_path / "out" / "measurement.json").exists()
     assert main([*arguments, "--force"]) == 0
     assert tables.load(tmp_path / "out").findings[0].modifier == "Luminosity"
 

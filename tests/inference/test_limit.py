@@ -99,7 +99,7 @@ def test_a_signal_in_other_bins_of_the_same_number_is_refused(
         assert line.endswith("GeV), the model has 3 of 100 GeV from 100 to 400 GeV")
         assert f"signal.root, A: {'100' if edges[0] == 50 else '200'} GeV is no edge" in line
         assert f"(3 from {edges[0]} to {edges[-1]} GeV)" in line
-    (tmp_path / "results.json").unlink()
+    (tmp_path / "measurement.json").unlink()
     assert status(50, 150, 250, 350) == 0
     assert "the edges of the signal's bins are not compared" in capsys.readouterr().err
 

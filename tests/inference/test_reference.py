@@ -84,7 +84,7 @@ def test_folder_histograms_and_workspace_give_the_same_number(run: Path, tmp_pat
     of_file = tmp_path / "of_file"
     for source, output in (
         (run, run),
-        (run / "histograms.root", of_file),
+        (run / "scaled.root", of_file),
         (of_file / "workspace.json", of_file),
         (of_file / "workspace.json", tmp_path / "of_workspace"),
     ):
@@ -93,8 +93,8 @@ def test_folder_histograms_and_workspace_give_the_same_number(run: Path, tmp_pat
         assert found.cross_section.reference == 400
         assert found.cross_section.value == pytest.approx(400 * found.fit.value, rel=1e-12)
         assert found.binning == MODEL.binning
-        assert "| σ(tt̄) at strength 1 " in (output / "results.md").read_text(encoding="utf-8")
-        assert "400.00 pb" in (output / "results.md").read_text(encoding="utf-8")
+        assert "| σ(tt̄) at strength 1 " in (output / "measurement.md").read_text(encoding="utf-8")
+        assert "400.00 pb" in (output / "measurement.md").read_text(encoding="utf-8")
     first, *others = (folder / "workspace.json" for folder in (run, of_file, of_file))
     assert all(first.read_bytes() == other.read_bytes() for other in others)
     # A workspace of other observations is not of the fit beside it.
@@ -114,7 +114,7 @@ def test_pseudo_data_are_called_so_by_the_fit(run: Path) -> None:
     assert main(["normalise", str(run), "--quiet"]) == 0
     measurement, _ = fit_and_write(run, run, MODEL, with_ranking=False)
     assert measurement.observed == "pseudo-data"
-    assert "## Measurement (pseudo-data)" in (run / "results.md").read_text(encoding="utf-8")
+    assert "## Measurement (pseudo-data)" in (run / "measurement.md").read_text(encoding="utf-8")
 
 
 def test_a_model_that_contradicts_the_run_is_refused(run: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_model_that_contradicts_the_run_is_refused(run: Path) -> None:
         from_results(normalised, other)
     assert "\n" not in str(said.value)
     with pytest.raises(WorkspaceError, match=r"histograms\.root ttbar was scaled to 831\.76 pb"):
-        from_root(run / "histograms.root", other)
+        from_root(run / "scaled.root", other)
 
 
 def test_what_is_to_be_known_of_the_run_is_said_of_its_fit(run: Path) -> None:
@@ -140,13 +140,13 @@ def test_what_is_to_be_known_of_the_run_is_said_of_its_fit(run: Path) -> None:
     assert not scaling.complete
     for made in (
         from_results(load_normalised(run), MODEL),
-        from_root(run / "histograms.root", MODEL),
+        from_root(run / "scaled.root", MODEL),
     ):
         assert made.notes[:2] == [f"incomplete: {scaling.missing}", *scaling.remarks]
 
 
 def test_a_signal_of_unknown_cross_section_is_refused(run: Path) -> None:
-    for name in ("normalisation.json", "histograms.root"):
+    for name in ("normalisation.json", "scaled.root"):
         (run / name).unlink()
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     record["datasets"]["ttbar__nominal"]["cross_section"] = None
@@ -154,7 +154,7 @@ def test_a_signal_of_unknown_cross_section_is_refused(run: Path) -> None:
     assert main(["normalise", str(run), "--quiet"]) == 0
     for read in (
         lambda: from_results(load_normalised(run), MODEL),
-        lambda: from_root(run / "histograms.root", MODEL),
+        lambda: from_root(run / "scaled.root", MODEL),
     ):
         with pytest.raises(AnalysisError, match="--cross-section ttbar=X"):
             read()
@@ -191,7 +191,7 @@ def test_a_file_that_does_not_say_it_is_scaled_to_the_models(tmp_path: Path) -> 
 
 def test_a_process_that_the_package_does_not_know_is_in_the_model(run: Path) -> None:
     of_run = build(from_results(load_normalised(run), MODEL), MODEL)
-    of_file = build(from_root(run / "histograms.root", MODEL), MODEL)
+    of_file = build(from_root(run / "scaled.root", MODEL), MODEL)
     assert [s["name"] for s in of_file.spec["channels"][0]["samples"]] == ["ttbar", "zjets"]
     assert of_file == of_run
     keys, notes = named(["4j1b_z_jets", "4j1b_z", "4j1b_z_up"], MODEL, ["z", "z_jets"])
@@ -230,7 +230,7 @@ def test_other_processes_are_those_with_variations_or_in_the_model(tmp_path: Pat
 
 
 def test_the_histograms_of_a_run_say_what_they_were_scaled_to(run: Path) -> None:
-    with uproot.open(run / "histograms.root") as file:
+    with uproot.open(run / "scaled.root") as file:
         assert json.loads(str(file["cross_sections_pb"])) == {
             "data": None, "ttbar": 831.76, "zjets": 6025.0,
         }  # fmt: skip

@@ -25,13 +25,13 @@ def test_show_prints_every_stage_and_where_the_files_are(
     for text in (
         "Cutflow: events read", "Yields at 100 /pb", "Top peak", "σ(tt̄)", "| prediction ",
         "Uncertainties of σ(tt̄)", "- simulation statistics",
-        f"histograms: {finished / 'histograms.root'}",
+        f"histograms: {finished / 'scaled.root'}",
     ):  # fmt: skip
         assert text in out
     last = out.strip().splitlines()[-4:]
     assert any(line.startswith("σ(tt̄) = ") and line.endswith(", fitted to data") for line in last)
     assert "\x1b" not in out
-    assert "results.json" not in out
+    assert "measurement.json" not in out
 
 
 def test_the_speed_is_that_of_the_run(finished: Path) -> None:
@@ -74,7 +74,7 @@ def test_show_says_what_is_missing(processed: Path, capsys: pytest.CaptureFixtur
     assert main(["show", str(processed)]) == 0
     out = capsys.readouterr().out
     assert "no normalised histograms: run 'normalise' on it first." in out
-    assert "has no results.json: run 'fit' on it first." in out
+    assert "has no measurement.json: run 'fit' on it first." in out
 
 
 def test_a_terminal_gets_drawn_tables(
