@@ -213,16 +213,19 @@ class AnalysisConfig(Configuration):
         return self
 
 
-def load_config(path: Path | str | None = None) -> AnalysisConfig:
-    """The configuration of a TOML file, or the default one.
+def load_config(
+    path: Path | str | None = None, base: AnalysisConfig | None = None
+) -> AnalysisConfig:
+    """Read the configuration of a TOML file, whose values take the place of those of `base`.
 
     Raises ConfigError, with every fault of the file and its place.
     """
-    return AnalysisConfig() if path is None else load_toml(path, AnalysisConfig)
+    base = base or AnalysisConfig()
+    return base if path is None else load_toml(path, AnalysisConfig, base)
 
 
-def load_toml(path: Path | str, model: type[_Model]) -> _Model:
-    """A typed configuration from a TOML file.
+def load_toml(path: Path | str, model: type[_Model], base: _Model | None = None) -> _Model:
+    """Read a typed configuration from a TOML file, whose values take the place of those of `base`.
 
     Raises ConfigError, with every fault of the file and its place.
     """
@@ -235,10 +238,19 @@ def load_toml(path: Path | str, model: type[_Model]) -> _Model:
         msg = f"configuration {path}: not TOML: {error}"
         raise ConfigError(msg) from error
     try:
-        return model.model_validate(values)
+        return model.model_validate(values if base is None else _over(base.model_dump(), values))
     except ValidationError as error:
         lines = [f"configuration {path}: {fault}" for fault in faults(error, model)]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values of nested sections in the place of those of `base`."""
+    both = dict(base)
+    for key, value in values.items():
+        sections = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        both[key] = _over(base[key], value) if sections else value
+    return both
 
 
 def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:

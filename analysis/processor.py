@@ -85,6 +85,7 @@ class TtbarAnalysis(CatalogueProcessor):
     ) -> None:
         self.config = preset.config if config is None else config
         self.name = name or preset.name
+        self.is_named = name is not None
         self._preset = preset
         given = (channels, regions, shifts, weights, corrections, controls)
         self._given = {
@@ -133,6 +134,12 @@ class TtbarAnalysis(CatalogueProcessor):
         other._resolve()
         return other
 
+    def called(self, name: str) -> Self:
+        """Give the same analysis another name."""
+        other = self._copy()
+        other.name, other.is_named = name, True
+        return other
+
     def with_config(self, config: AnalysisConfig) -> Self:
         """Give the same analysis under another configuration."""
         other = self._copy()
@@ -156,6 +163,19 @@ class TtbarAnalysis(CatalogueProcessor):
         other._added = {**self._added, "channels": ()}
         other._resolve()
         return other
+
+    def rows(self) -> list[list[str]]:
+        """List the parts for a table: kind, name, what it is."""
+        rows = [
+            ["channel", c.name, f"{c.lepton}: {' or '.join(c.triggers)}"] for c in self.channels
+        ]
+        rows += [["region", r.name, f"{r.label or r.name}: {r.axis_label}"] for r in self.regions]
+        rows += [["shift", s.name, f"pT of {s.of}: {_directions(s)}"] for s in self.shifts]
+        for weight in self._all_weights:
+            processes = ", ".join(sorted(weight.processes or ())) or "every simulated process"
+            rows.append(["weight", weight.name, f"{_directions(weight)}, of {processes}"])
+        rows += [["control plot", c.name, c.label or c.name] for c in self.controls]
+        return rows
 
     def __repr__(self) -> str:
         names = {part: [value.name for value in getattr(self, part)] for part in PARTS}
@@ -574,6 +594,11 @@ def _require_names(part: str, values: Sequence[Any]) -> None:
         if names.count(name) > 1:
             msg = f"{part}: the name {name!r} is there twice"
             raise DefinitionError(msg)
+
+
+def _directions(part: Shift | Weight) -> str:
+    found = [name.removeprefix(f"{part.name}_") for name in part.variations]
+    return " and ".join(found) or "nominal only"
 
 
 def _group(part: Shift | Weight) -> str:

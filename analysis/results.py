@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hist import Hist
 from pydantic import TypeAdapter
 
 from analysis import histograms
@@ -16,16 +15,12 @@ from analysis.common.errors import OutputError
 from analysis.common.files import file_digest, writable_folder, write_json, write_text
 from analysis.common.folders import FIT, LEDGER, MADE_OF, NORMALISATION, WORKSPACE, require_of_run
 from analysis.common.tables import markdown
-from analysis.config import AnalysisConfig
-from analysis.datasets.processes import PROCESS_LABELS
-from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import Ledger
-from analysis.histograms import OBSERVABLE
+from analysis.histograms import Histograms
 from analysis.postprocess import normalisation
 from analysis.postprocess.abcd import multijet
-from analysis.postprocess.normalisation import Normalisation, Normalised, Scaling
+from analysis.postprocess.normalisation import Normalisation, Normalised
 from analysis.postprocess.yields import cutflow_table, yield_table
-from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 # Of fits of peaks: what no other stage needs to import.
 if TYPE_CHECKING:
@@ -89,55 +84,58 @@ def save_run(folder: Path, output: dict[str, Any], ledger: Ledger) -> None:
     ledger.model_copy(update={"written": written}).write(folder)
 
 
-def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
-    """Scale the histograms of a run as its catalogue, or `scaling`, says, and write them.
-
-    Raises what `normalisation.normalisation` and the multijet estimate raise.
-    """
-    scaling = scaling or Scaling()
-    ledger = Ledger.load(folder)
+def load_unscaled(folder: Path, ledger: Ledger) -> Histograms:
+    """Read the unscaled histograms of a run. Raise OutputError for those of another run."""
     _require_written(folder, UNSCALED, ledger)
-    unscaled = histograms.load(folder / UNSCALED)
-    found = normalisation.normalisation(ledger, unscaled, scaling)
-    scaled = normalisation.apply(unscaled, found)
-    if scaling.qcd == "abcd":
-        scaled, found, ledger = _with_multijet(Normalised(scaled, found, ledger), folder)
+    return histograms.load(folder / UNSCALED)
+
+
+def save_normalised(folder: Path, normalised: Normalised) -> Normalised:
+    """Write scaled histograms and their tables; return them with the digests of the files.
+
+    Results of an earlier normalisation are removed.
+    """
     if (folder / NORMALISATION).exists():
         if (folder / FIGURES).exists():
             logger.info("the figures of the earlier normalisation are removed: run 'plot' again")
         _remove(folder, _OF_NORMALISATION)
-    normalised = Normalised(scaled, found, ledger)
-    regions = normalised.regions
+    regions, found = normalised.regions, normalised.normalisation
     note = "\n".join(found.notes)
     histograms.export_root(
         folder / ROOT_HISTOGRAMS, regions, found.variations, note, found.cross_sections_pb
     )
-    histograms.save(folder / SCALED, scaled)
-    digests = {"unscaled": ledger.written[UNSCALED], "scaled": file_digest(folder / SCALED)}
+    histograms.save(folder / SCALED, normalised.histograms)
+    unscaled = normalised.ledger.written[UNSCALED]
+    digests = {"unscaled": unscaled, "scaled": file_digest(folder / SCALED)}
     found = found.model_copy(update=digests)
-    normalised = normalised._replace(normalisation=found)
     table = markdown(*yield_table(regions, normalised.labels))
     beyond = "Events beyond the ends of the observable's axis are included."
     write_text(folder / YIELDS_TABLE, "\n".join([table, beyond, *found.notes]) + "\n")
     write_json(folder / NORMALISATION, found.model_dump(mode="json"))
-    return normalised
+    return normalised._replace(normalisation=found)
 
 
-def top_peak(
-    folder: Path, normalised: Normalised, config: AnalysisConfig | None = None
-) -> TopPeakResult:
-    """Fit the top quark's peak of the scaled histograms, and write the result and its table.
+def save_top_peak(folder: Path, result: TopPeakResult, normalised: Normalised) -> None:
+    """Write the fit of the top quark's peak, and its table."""
+    from analysis.postprocess.top_peak import remarks, top_peak_table
 
-    The settings are those of `config`, or of the run.
-    """
-    from analysis.postprocess.top_peak import fit_top_peak, remarks, top_peak_table
-
-    settings = (config or normalised.config).top_peak
-    result = fit_top_peak(normalisation.summed(normalised.histograms[OBSERVABLE]), settings)
     lines = [markdown(*top_peak_table(result)), *remarks(result), *normalised.normalisation.notes]
     write_text(folder / TOP_PEAK_TABLE, "\n".join(lines) + "\n")
     save_stored(folder / TOP_PEAK, result.model_dump(mode="json"), normalised)
-    return result
+
+
+def save_multijet(
+    folder: Path, estimates: dict[str, multijet.RegionEstimate], normalised: Normalised
+) -> None:
+    """Write the estimates of the multijet background, region by region, and their table."""
+    lines = [
+        markdown(*multijet.estimate_table(estimates, normalised.ledger.data_label)),
+        *multijet.verdicts(estimates, normalised.ledger.data_label),
+        *normalised.normalisation.notes,
+    ]
+    write_text(folder / MULTIJET_TABLE, "\n".join(lines) + "\n")
+    values = {region: result.model_dump(mode="json") for region, result in estimates.items()}
+    save_stored(folder / MULTIJET, values, normalised)
 
 
 def load_normalised(folder: Path) -> Normalised:
@@ -153,7 +151,9 @@ def load_normalised(folder: Path) -> Normalised:
     if (scaling.unscaled, scaling.scaled) != written:
         msg = f"{folder / SCALED} was made of another run's histograms: run 'normalise' again"
         raise OutputError(msg)
-    return Normalised(histograms.load(folder / SCALED), scaling, _labelled(ledger, scaling))
+    return Normalised(
+        histograms.load(folder / SCALED), scaling, normalisation.labelled(ledger, scaling)
+    )
 
 
 def load_top_peak(folder: Path) -> TopPeakResult:
@@ -219,63 +219,6 @@ def save_peak(folder: Path, report: PeakReport) -> None:
     text = f"# {report.choice.title}: {report.source}\n\nGeV.\n\n{lines}\n\n{table}"
     write_text(folder / SIDEBAND_TEXT, text)
     write_json(folder / SIDEBAND, report.model_dump(mode="json"))
-
-
-def _with_multijet(simulated: Normalised, folder: Path) -> Normalised:
-    """Raises AbcdError where a region has no estimate, OutputError without what it needs."""
-    scaled, scaling, ledger = simulated
-    shape = scaled.get(f"{histograms.MULTIJET}{CONTROL_SHAPE}")
-    config = simulated.config
-    plane = _plane(simulated, folder)
-    if shape is None:
-        msg = f"{folder} has no observable of muons that are not isolated: process it again"
-        raise OutputError(msg)
-    observable = multijet.with_estimate(scaled[OBSERVABLE], plane, shape, config)
-    qcd = {multijet.MULTIJET: scaling.variations.get(multijet.MULTIJET, [NOMINAL])}
-    scaling = scaling.model_copy(
-        update={
-            "variations": scaling.variations | qcd,
-            "estimate": f"{multijet.MULTIJET}: estimated from data in the muon channel (ABCD)",
-        }
-    )
-    return Normalised(scaled | {OBSERVABLE: observable}, scaling, _labelled(ledger, scaling))
-
-
-def _labelled(ledger: Ledger, scaling: Normalisation) -> Ledger:
-    """With a label for a process that is estimated and not in the run's catalogue."""
-    labels = {
-        name: PROCESS_LABELS[name] for name in scaling.variations if name not in ledger.labels
-    }
-    return ledger.model_copy(update={"labels": ledger.labels | labels}) if labels else ledger
-
-
-def _plane(normalised: Normalised, folder: Path) -> Hist:
-    name = f"{histograms.MULTIJET}{PLANE}"
-    if name not in normalised.histograms:
-        msg = f"{folder} has no (isolation, m_T) plane: run with multijet.enabled and a nominal sample"
-        raise OutputError(msg)
-    return normalised.histograms[name]
-
-
-def estimate_multijet(folder: Path, normalised: Normalised) -> dict[str, multijet.RegionEstimate]:
-    """Estimate the multijet background of the muon channel by ABCD, and write it; region by region.
-
-    Raises OutputError without the plane, AbcdError for cuts that are no edges of it.
-    """
-    plane = _plane(normalised, folder)
-    config = normalised.config
-    estimates = {
-        region: multijet.estimate(plane, region, config) for region in plane.axes["region"]
-    }
-    lines = [
-        markdown(*multijet.estimate_table(estimates, normalised.ledger.data_label)),
-        *multijet.verdicts(estimates, normalised.ledger.data_label),
-        *normalised.normalisation.notes,
-    ]
-    write_text(folder / MULTIJET_TABLE, "\n".join(lines) + "\n")
-    values = {region: result.model_dump(mode="json") for region, result in estimates.items()}
-    save_stored(folder / MULTIJET, values, normalised)
-    return estimates
 
 
 def _require_written(folder: Path, name: str, ledger: Ledger) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from analysis.common.errors import CatalogueError, OutputError
 from analysis.common.files import short_digest, writable_folder
-from analysis.config import AnalysisConfig
 from analysis.datasets import ntuples
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
@@ -53,11 +52,9 @@ class Skimmed(NamedTuple):
 class SkimWriter(CatalogueProcessor):
     """Writes the events of each chunk that the analysis would use to a file of its own in `folder`."""
 
-    config: AnalysisConfig
-
-    def __init__(self, config: AnalysisConfig, folder: Path) -> None:
-        self.config = config
-        self._analysis = TtbarAnalysis(config)
+    def __init__(self, analysis: TtbarAnalysis, folder: Path) -> None:
+        self.config = analysis.config
+        self._analysis = analysis
         self._folder = folder
 
     def process(self, events: ak.Array) -> dict[str, Any]:
@@ -80,7 +77,7 @@ class SkimWriter(CatalogueProcessor):
 def make_skim(
     catalogue: Catalogue,
     folder: Path,
-    config: AnalysisConfig | None = None,
+    analysis: TtbarAnalysis | None = None,
     *,
     execution: Execution | None = None,
     source: str = "",
@@ -91,7 +88,7 @@ def make_skim(
     Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim,
     OutputError for a folder with files that no skim made.
     """
-    config = config or AnalysisConfig()
+    analysis = analysis or TtbarAnalysis()
     if catalogue.skim is not None:
         msg = f"the catalogue is a skim already, made of {catalogue.skim.source}"
         raise CatalogueError(msg)
@@ -104,7 +101,7 @@ def make_skim(
         shutil.rmtree(parts, ignore_errors=True)
 
     try:
-        writer = SkimWriter(config, parts.absolute())
+        writer = SkimWriter(analysis, parts.absolute())
         result = run(writer, catalogue, execution=execution, catalogue_path=source, begin=begin)
         result.ledger.write(folder)
         result.ledger.require_complete()
@@ -122,7 +119,7 @@ def make_skim(
             "datasets": datasets,
             "skim": Skim(
                 source=source,
-                config=config.model_dump(mode="json"),
+                config=analysis.config.model_dump(mode="json"),
                 code=selecting_code(TtbarAnalysis, AGCSchema),
             ),
         }

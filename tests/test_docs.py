@@ -14,7 +14,7 @@ import hist
 import pytest
 import uproot
 
-from analysis import __version__, results
+from analysis import __version__, results, stages
 from analysis.cli import main
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
@@ -182,7 +182,7 @@ def test_a_channel_of_ones_own_is_filled(
     assert filled[{"channel": "emu"}].sum(flow=True).value > 0
     results.begin_run(tmp_path)
     results.save_run(tmp_path, result.output, result.ledger)
-    normalised = results.normalise(tmp_path)
+    normalised = stages.normalise(tmp_path)
     assert normalised.normalisation.luminosity["muon"] > 0
     assert normalised.normalisation.luminosity["emu"] == 0
     assert normalised.histograms["observable"][{"channel": "emu"}].sum(flow=True).value == 0

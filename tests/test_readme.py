@@ -16,7 +16,8 @@ from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.postprocess.normalisation import summed
 from analysis.processor import TtbarAnalysis
-from analysis.results import load_normalised, normalise
+from analysis.results import load_normalised
+from analysis.stages import normalise
 from tests.conftest import PROJECT
 from tests.ntuples import write_random
 

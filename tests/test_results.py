@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import results
+from analysis import results, stages
 from analysis.common.errors import OutputError
 from analysis.common.folders import workspace_file
 from analysis.config import AnalysisConfig
@@ -28,7 +28,7 @@ def made(folder: Path, catalogue: Catalogue, min_pt: float) -> Path:
     result = run(processor, chosen, limits=Limits(max_events=500))
     results.begin_run(folder)
     results.save_run(folder, result.output, result.ledger)
-    results.normalise(folder)
+    stages.normalise(folder)
     return folder
 
 
@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> tupl
     where = tmp_path_factory.mktemp("runs")
     first, second = made(where / "first", catalogue, 30), made(where / "second", catalogue, 40)
     normalised = results.load_normalised(first)
-    results.estimate_multijet(first, normalised)
+    stages.abcd(first)
     measurement = measure(shapes(), cross_section_pb=831.76)
     fit_tables.write(measurement, first, normalised.normalisation.scaled)
     (first / "workspace.json").write_text("{}")
@@ -51,7 +51,7 @@ def test_a_file_of_another_run_is_refused(
 ) -> None:
     folder = shutil.copytree(runs[0], tmp_path / "results")
     read = {
-        "unscaled.zip": results.normalise,
+        "unscaled.zip": stages.normalise,
         "cutflow.json": results.load_cutflow,
         "scaled.zip": results.load_normalised,
     }[name]

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import histograms, results
+from analysis import SAMPLE, histograms, results, stages
 from analysis.cli import main
-from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.common.errors import (
     CatalogueError,
     ConfigError,
@@ -58,7 +57,7 @@ def normalised(
     result = run(TtbarAnalysis(config), catalogue)
     restore_cutflow(result.output, catalogue)
     results.save_run(folder, result.output, result.ledger)
-    return result.output, results.normalise(folder)
+    return result.output, stages.normalise(folder)
 
 
 def assert_same(one: histograms.Histograms, two: histograms.Histograms) -> None:
@@ -145,17 +144,17 @@ def test_a_cut_that_the_sample_was_preselected_tighter_by_is_refused(
     config = AnalysisConfig.model_validate(fewer | {section: {name: loose}})
     message = rf"lack events for {section}.{name} = {loose} \(pre-selected at {limit}\): tighten"
     with pytest.raises(ConfigError, match=message):
-        run(TtbarAnalysis(config), Catalogue.load(DEFAULT_CATALOGUE))
+        run(TtbarAnalysis(config), Catalogue.load(SAMPLE))
     real = Catalogue.load(PROJECT / "ntuples.json").preselection
     assert real.get(f"{section}.{name}") == (limit if section in ("electron", "muon") else None)
     at_limit = AnalysisConfig.model_validate(fewer | {section: {name: limit}})
-    require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, at_limit)
+    require_preselected(Catalogue.load(SAMPLE).preselection, at_limit)
 
 
 def test_all_cuts_that_are_too_loose_are_told_at_once() -> None:
     config = AnalysisConfig.model_validate({"jet": {"min_pt": 25}, "muon": {"min_pt": 20}})
     with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(.*at 26\), jet.min_pt = 25 \("):
-        require_preselected(Catalogue.load(DEFAULT_CATALOGUE).preselection, config)
+        require_preselected(Catalogue.load(SAMPLE).preselection, config)
 
 
 def test_a_skim_of_another_version_is_refused_in_words(skimmed: Skimmed) -> None:

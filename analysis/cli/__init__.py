@@ -21,7 +21,7 @@ from analysis.execution.signals import Interrupted, handled
 DEFAULT_COMMAND = "all"
 COMMANDS = (
     "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "report", "show", "limit",
-    "validate", "sideband", "catalogue", "skim", "simulate",
+    "validate", "sideband", "catalogue", "skim", "simulate", "analyses",
 )  # fmt: skip
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
 from analysis.cli import options
-from analysis.common.errors import AnalysisError
 
 SUMMARY = "estimate the multijet background of the muon channel (ABCD)"
 
@@ -20,33 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    abcd(options.results_folder(arguments))
+    folder = options.results_folder(arguments)
 
-
-def abcd(folder: Path, tables: bool = True) -> None:
-    """Estimate, write, draw and print."""
-    from analysis import results
+    from analysis import stages
     from analysis.common.tables import show
-    from analysis.plotting.abcd import make_figures
+    from analysis.execution.ledger import Ledger
     from analysis.postprocess.abcd.multijet import estimate_table, verdicts
 
-    normalised = results.load_normalised(folder)
-    estimates = results.estimate_multijet(folder, normalised)
-    make_figures(normalised, estimates, folder / results.FIGURES)
-    if not tables:
-        return
+    estimates = stages.abcd(folder)
+    label = Ledger.load(folder).data_label
     if logger.isEnabledFor(logging.INFO):
-        show(
-            *estimate_table(estimates, normalised.ledger.data_label),
-            title="Multijet background, muon channel (ABCD)",
-        )
-    for line in verdicts(estimates, normalised.ledger.data_label):
+        show(*estimate_table(estimates, label), title="Multijet background, muon channel (ABCD)")
+    for line in verdicts(estimates, label):
         logger.info("%s", line)
-
-
-def abcd_if_possible(folder: Path, tables: bool = True) -> None:
-    """The same as the last of all stages: a run without what it needs is complete without it."""
-    try:
-        abcd(folder, tables)
-    except AnalysisError as error:
-        logger.warning("no multijet estimate: %s", error)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from analysis.cli import options, process, toppeak
-from analysis.cli.abcd import abcd_if_possible
-from analysis.cli.fit import fit_if_possible
-from analysis.cli.plot import plot
-from analysis.cli.report import report
+from analysis.cli import options, process
 from analysis.cli.show import show_results
 from analysis.common.files import sole_run
 
@@ -23,24 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Each stage says when it begins; the tables of all come together at the end."""
+    """Say when each stage begins; show the tables of all together at the end, and what failed."""
     with sole_run(arguments.output):
-        run_all(arguments)
+        _run(arguments)
 
 
-def run_all(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> None:
     folder = arguments.output
     logger.info("processing %s ...", options.catalogue_path(arguments))
     process.process(arguments, tables=False)
-    logger.info("drawing the regions, their variations, control plots ...")
-    plot(folder)
-    logger.info("fitting the top peak ...")
-    toppeak.fit_if_possible(folder, tables=False)
-    logger.info("estimating the multijet background ...")
-    abcd_if_possible(folder, tables=False)
-    logger.info("fitting the cross section ...")
-    fit_if_possible(folder)
-    logger.info("writing the report ...")
-    report(folder)
+
+    from analysis import stages
+
+    ended = stages.run_all(folder)
     if logger.isEnabledFor(logging.INFO):
         show_results(folder)
+    for end in ended:
+        if not end.failed:
+            logger.warning("no %s: %s", end.stage.result, end.reason)
+    stages.require_all(folder, ended)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.cli import options
 from analysis.common.errors import CatalogueError
+from analysis.datasets.bundled import REAL_DATA
 
 if TYPE_CHECKING:
     from analysis.datasets.catalogue import Dataset
 
 SUMMARY = "show, check or build a catalogue of ntuples"
 
-_REAL_DATA = Path(__file__).parents[2] / "ntuples.json"
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _path(arguments: argparse.Namespace) -> Path:
-    return Path(arguments.file or arguments.catalogue or _REAL_DATA)
+    return Path(arguments.file or arguments.catalogue or REAL_DATA)
 
 
 def _sum_of_weights(dataset: Dataset) -> str:

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 from analysis.cli import options
 from analysis.common.errors import ConfigError
-from analysis.common.folders import WORKSPACE, fit_source
+from analysis.common.folders import fit_source
 
 if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
-    from analysis.inference.measurement import Measurement
-    from analysis.inference.workspace import Built, Observed
-    from analysis.plotting.captions import Caption
 
 SUMMARY = "fit a results folder, a ROOT file of templates or a workspace: the cross section"
 
@@ -66,11 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     fit_source(arguments.source)
 
+    from analysis import stages
     from analysis.common.tables import show
     from analysis.inference import tables
 
     config = _config(arguments)
-    measurement, files = fit(
+    measurement, files = stages.fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
     )  # fmt: skip
@@ -91,60 +89,6 @@ def run(arguments: argparse.Namespace) -> None:
         title, header, rows = table(measurement)
         show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
-
-
-def fit(
-    source: Path,
-    output: Path,
-    config: InferenceConfig,
-    observed: Observed = "data",
-    *,
-    force: bool = False,
-    with_ranking: bool = True,
-) -> tuple[Measurement, list[Path]]:
-    """Build the workspace, fit it, write and draw; the measurement and the files of figures."""
-    from analysis import results
-    from analysis.common.files import writable_folder, write_json
-    from analysis.inference import tables
-    from analysis.inference.measurement import measure
-    from analysis.plotting.fit import make_figures
-
-    folder = writable_folder(output)
-    built, caption, reference, made_of = _built(source, config, observed)
-    is_workspace = source.suffix == ".json"
-    write_json(folder / WORKSPACE, built.spec)
-    measurement = measure(
-        built.spec,
-        cross_section_pb=reference,
-        source=str(source),
-        observed="workspace" if is_workspace else caption.observed.lower(),
-        notes=built.notes,
-        processes=None if is_workspace else config.processes,
-        binning=caption.binning,
-        force=force,
-        with_ranking=with_ranking,
-    )
-    tables.write(measurement, folder, made_of)
-    figures = make_figures(measurement, built.spec, caption, folder / results.FIGURES)
-    return measurement, figures
-
-
-def fit_if_possible(folder: Path) -> None:
-    """The same as the last of all stages, in one line: a run of a few processes has no such fit."""
-    from analysis.common.errors import AnalysisError
-    from analysis.inference.config import InferenceConfig
-
-    try:
-        measurement, _ = fit(folder, folder, InferenceConfig())
-    except AnalysisError as error:
-        logger.warning("no cross section: %s", error)
-        return
-    goodness = measurement.fit.goodness
-    logger.info(
-        "σ(tt̄) = %s, χ²/ndf %.1f/%d; %d warnings: measurement.md",
-        measurement.cross_section, goodness.chi2, goodness.degrees_of_freedom,
-        len(measurement.findings) + len(measurement.remarks),
-    )  # fmt: skip
 
 
 def _config(arguments: argparse.Namespace) -> InferenceConfig:
@@ -180,31 +124,3 @@ def _output(arguments: argparse.Namespace) -> Path:
         return Path(arguments.output)
     source: Path = arguments.source
     return options.DEFAULT_OUTPUT if source.is_file() else source
-
-
-def _built(
-    source: Path, config: InferenceConfig, observed: Observed
-) -> tuple[Built, Caption, float, str]:
-    """Build the workspace; return it, what figures say of it, what a strength of 1 stands for in pb,
-    and the digest of the run's histograms (empty for those of a file).
-    """
-    from analysis.inference import tables, templates, workspace
-    from analysis.plotting.captions import OBSERVED, Caption
-    from analysis.results import load_normalised
-
-    if source.suffix == ".json":
-        built = workspace.Built(workspace.load(source), [])
-        before = tables.beside(source, built.spec)
-        if before is None:
-            return built, Caption(source.name), config.signal_cross_section_pb, ""
-        reference = config.stated_pb or before.cross_section.reference
-        return built, Caption(source.name, binning=before.binning), reference, ""
-    if source.suffix == ".root":
-        made, made_of = templates.from_root(source, config), ""
-        caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
-    else:
-        normalised = load_normalised(source)
-        made = templates.from_results(normalised, config)
-        made_of = normalised.normalisation.scaled
-        caption = Caption.of(normalised, config.binning, observed)
-    return workspace.build(made, config, observed), caption, made.cross_section_pb, made_of

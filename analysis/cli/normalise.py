@@ -20,6 +20,6 @@ def run(arguments: argparse.Namespace) -> None:
     folder = options.results_folder(arguments)
     scaling = options.scaling(arguments)
 
-    from analysis import results
+    from analysis import stages
 
-    report(results.normalise(folder, scaling))
+    report(stages.normalise(folder, scaling))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.common.errors import ConfigError
 from analysis.common.folders import run_folder
+from analysis.datasets.bundled import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from analysis.execution.workers.cluster_settings import Cluster
     from analysis.inference.limit import SignalRate
     from analysis.postprocess.normalisation import Scaling
+    from analysis.processor import TtbarAnalysis
 
 DEFAULT_OUTPUT = Path("results")
-DEFAULT_CATALOGUE = Path(__file__).parents[1] / "sample" / "ntuples.json"
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,14 @@ def add_input(parser: argparse.ArgumentParser, *, limits: bool = True) -> None:
         group.add_argument(
             "--max-events", type=positive, metavar="N", help="first N events of each dataset only"
         )
+    group.add_argument(
+        "--analysis",
+        default="lesson",
+        metavar="NAME|FILE.py",
+        help="a preset ('run.py analyses' lists them), or a file that defines 'analysis' (default: "
+        "%(default)s)",
+    )
+    group.add_argument("--channels", type=names, metavar="A,B", help="these channels only")
     add_config(group)
 
 
@@ -215,9 +224,23 @@ def selected_catalogue(arguments: argparse.Namespace) -> Catalogue:
     return catalogue.select(arguments.datasets, arguments.processes)
 
 
+def analysis(arguments: argparse.Namespace) -> TtbarAnalysis:
+    """Find the analysis that is named, with the numbers of `--config`, of the `--channels` asked for.
+
+    Raises ConfigError for a name, file, number or channel that is none.
+    """
+    from analysis.config import load_config
+    from analysis.stages import named_analysis
+
+    found = named_analysis(arguments.analysis)
+    if arguments.config is not None:
+        found = found.with_config(load_config(arguments.config, found.config))
+    return found if arguments.channels is None else found.of_channels(arguments.channels)
+
+
 def catalogue_path(arguments: argparse.Namespace) -> Path:
     path: Path | None = arguments.catalogue
-    return DEFAULT_CATALOGUE if path is None else path
+    return SAMPLE if path is None else path
 
 
 def execution(arguments: argparse.Namespace) -> Execution:

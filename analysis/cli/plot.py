@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
 from analysis.cli import options
 from analysis.common.errors import did_you_mean
@@ -47,18 +46,10 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    plot(options.results_folder(arguments), arguments.formats, arguments.processes)
+    folder = options.results_folder(arguments)
 
+    from analysis import results, stages
 
-def plot(folder: Path, formats: tuple[str, ...] = FORMATS, processes: int = PROCESSES) -> None:
-    if processes > 1:
-        from analysis.plotting import pool
-
-        pool.prepare()
-    from analysis import results
-    from analysis.plotting.figures import make_figures
-
-    normalised = results.load_normalised(folder)
-    paths = make_figures(normalised, folder / results.FIGURES, formats, processes)
+    paths = stages.plot(folder, arguments.formats, arguments.processes)
     figures = {path.stem for path in paths}
     logger.info("%d figures in %s", len(figures), folder / results.FIGURES)

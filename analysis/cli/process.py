@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.cli import options
@@ -13,9 +12,7 @@ from analysis.common.files import sole_run
 
 if TYPE_CHECKING:
     from analysis.config import AnalysisConfig
-    from analysis.datasets.catalogue import Catalogue
     from analysis.execution.ledger import Ledger
-    from analysis.execution.runner import Result
     from analysis.postprocess.normalisation import Normalised
 
 SUMMARY = "process a catalogue into normalised histograms"
@@ -38,58 +35,36 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
-    """Process, save, normalise, and print the yields.
-
-    Earlier results in the folder are there until nothing can refuse the run any more.
-    """
+    """Process, save, normalise, and print the yields."""
     scaling = options.scaling(arguments)
     catalogue = options.selected_catalogue(arguments)
 
-    from analysis import results
-    from analysis.config import load_config
-    from analysis.skim import restore_cutflow
-
-    config = load_config(arguments.config)
-    _tell_obstacles(config, scaling.qcd)
-    result = _execute(arguments, catalogue, config)
-    ledger = result.ledger
-    if ledger.events_processed == catalogue.events:
-        restore_cutflow(result.output, catalogue)
-    elif catalogue.skim is not None:
-        logger.warning("the first steps of the cutflow count events of the skim only")
-    results.save_run(arguments.output, result.output, ledger)
-    _tell(ledger)
-    try:
-        normalised = results.normalise(arguments.output, scaling)
-    except IncompleteError as error:
-        msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
-        raise IncompleteError(msg) from error
-    report(normalised, tables)
-    logger.info("results in %s", arguments.output)
-    return normalised
-
-
-def _execute(arguments: argparse.Namespace, catalogue: Catalogue, config: AnalysisConfig) -> Result:
-    from analysis import results
-    from analysis.execution import runner
+    from analysis import stages
     from analysis.execution.settings import Limits
-    from analysis.processor import TtbarAnalysis
 
-    execution = options.execution(arguments)
+    analysis = options.analysis(arguments)
+    _tell_obstacles(analysis.config, scaling.qcd)
     try:
-        return runner.run(
-            TtbarAnalysis(config),
+        result = stages.process(
+            analysis,
             catalogue,
-            execution=execution,
+            arguments.output,
+            execution=options.execution(arguments),
             limits=Limits(arguments.max_files, arguments.max_events),
             catalogue_path=str(options.catalogue_path(arguments)),
-            checkpoints=arguments.output / results.CHECKPOINTS,
             resume=arguments.resume,
-            begin=partial(results.begin_run, arguments.output),
         )
     except KeyboardInterrupt:
         logger.warning("what was finished is kept in %s: --resume goes on", arguments.output)
         raise
+    _tell(result.ledger)
+    try:
+        normalised = stages.normalise(arguments.output, scaling)
+    except IncompleteError as error:
+        raise stages.with_remedy(error) from error
+    report(normalised, tables)
+    logger.info("results in %s", arguments.output)
+    return normalised
 
 
 def _tell_obstacles(config: AnalysisConfig, qcd: str) -> None:

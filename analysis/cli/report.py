@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
 from analysis.cli import options
 
@@ -19,12 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    report(options.results_folder(arguments))
+    folder = options.results_folder(arguments)
 
+    from analysis import stages
 
-def report(folder: Path) -> None:
-    """Write the page and say where it is."""
-    from analysis.report.page import write
-
-    path = write(folder)
+    path = stages.report(folder)
     logger.info("report: %s (%.1f MB, open it in a browser)", path, path.stat().st_size / 1e6)

@@ -95,7 +95,8 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from analysis import results
     from analysis.common.files import writable_folder
-    from analysis.dimuon.masses import DIMUON_SAMPLE, read_masses
+    from analysis.datasets.bundled import DIMUON_SAMPLE
+    from analysis.dimuon.masses import read_masses
     from analysis.dimuon.resonances import analyse, choice_of
     from analysis.plotting.peaks import Caption
     from analysis.plotting.resonances import MASS_LABEL, make_figures

@@ -36,16 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     catalogue = options.selected_catalogue(arguments)
 
-    from analysis.config import load_config
     from analysis.skim import make_skim
 
-    config = load_config(arguments.config)
+    analysis = options.analysis(arguments)
     try:
         with sole_run(arguments.output):
             skimmed = make_skim(
                 catalogue,
                 arguments.output,
-                config,
+                analysis,
                 execution=options.execution(arguments),
                 source=str(options.catalogue_path(arguments)),
                 rntuple=arguments.rntuple,

@@ -38,6 +38,12 @@ class IncompleteError(AnalysisError):
     exit_status = 3
 
 
+class StageError(AnalysisError):
+    """A stage after processing that failed; the results of the others are there."""
+
+    exit_status = 4
+
+
 class NormalisationError(AnalysisError):
     """A scale factor that cannot be computed from what is known."""
 

@@ -19,6 +19,7 @@ from analysis import histograms
 from analysis.common.errors import AnalysisError, did_you_mean
 from analysis.common.folders import required_file
 from analysis.datasets import remote
+from analysis.datasets.bundled import DIMUON_SAMPLE
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.processes import DATA
 from analysis.datasets.read_errors import describe
@@ -34,7 +35,6 @@ from analysis.execution.settings import Execution
 from analysis.histograms import Histograms
 from schemas.muons import TREE
 
-DIMUON_SAMPLE = Path(__file__).parents[1] / "sample" / "dimuon" / "ntuples.json"
 """Catalogue of the bundled muon trees: J/psi, Drell-Yan and combinatorial pairs, and all as data."""
 
 CSV_COLUMNS = {

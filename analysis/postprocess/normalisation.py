@@ -21,10 +21,13 @@ from analysis.common.errors import NormalisationError, OutputError, did_you_mean
 from analysis.common.strict import Strict, faults
 from analysis.config import AnalysisConfig
 from analysis.datasets import units
+from analysis.datasets.processes import PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, by_region, of_kind
+from analysis.postprocess.abcd import multijet
 from analysis.selection.description import Description, described
+from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""
@@ -377,3 +380,55 @@ def _variations(ledger: Ledger, histograms: Histograms) -> dict[str, list[str]]:
     return {
         process: sorted(names, key=lambda name: name != NOMINAL) for process, names in found.items()
     }
+
+
+def normalised(unscaled: Histograms, ledger: Ledger, scaling: Scaling) -> Normalised:
+    """Scale the histograms of a run as its ledger, or `scaling`, says.
+
+    Raises what `normalisation` raises and, for the multijet events from the data, AbcdError where a region
+    has no estimate.
+    """
+    found = normalisation(ledger, unscaled, scaling)
+    simulated = Normalised(apply(unscaled, found), found, ledger)
+    return _with_multijet(simulated) if scaling.qcd == "abcd" else simulated
+
+
+def plane_of(run: Normalised) -> Hist:
+    """Find the (isolation, m_T) plane of a run. Raise OutputError without one."""
+    return _of_multijet(run, PLANE)
+
+
+def _of_multijet(run: Normalised, name: str) -> Hist:
+    found = run.histograms.get(f"{MULTIJET}{name}")
+    if found is None:
+        msg = (
+            "the run has no (isolation, m_T) plane: it needs a muon channel, multijet.enabled and a "
+            "nominal sample"
+        )
+        raise OutputError(msg)
+    return found
+
+
+def _with_multijet(simulated: Normalised) -> Normalised:
+    """Put the multijet events of the muon channel, estimated from the data, in place of simulated ones."""
+    scaled, found, ledger = simulated
+    observable = multijet.with_estimate(
+        scaled[OBSERVABLE],
+        _of_multijet(simulated, PLANE),
+        _of_multijet(simulated, CONTROL_SHAPE),
+        simulated.config,
+    )
+    qcd = {multijet.MULTIJET: found.variations.get(multijet.MULTIJET, [NOMINAL])}
+    found = found.model_copy(
+        update={
+            "variations": found.variations | qcd,
+            "estimate": f"{multijet.MULTIJET}: estimated from data in the muon channel (ABCD)",
+        }
+    )
+    return Normalised(scaled | {OBSERVABLE: observable}, found, labelled(ledger, found))
+
+
+def labelled(ledger: Ledger, found: Normalisation) -> Ledger:
+    """Give a label to a process that is estimated and not in the run's catalogue."""
+    labels = {name: PROCESS_LABELS[name] for name in found.variations if name not in ledger.labels}
+    return ledger.model_copy(update={"labels": ledger.labels | labels}) if labels else ledger

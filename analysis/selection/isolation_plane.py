@@ -24,7 +24,7 @@ CHANNEL = "muon"
 PLANE = "plane"
 CONTROL_SHAPE = "observable"
 
-COLUMNS = frozenset({"electron.phi", "muon.phi", "met.pt", "met.phi"})
+COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"})
 """Columns that the plane reads besides those of the selection and the trigger bits."""
 
 TRIGGER = Trigger(simulation="channel")

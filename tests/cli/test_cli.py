@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import uproot
 
+from analysis import SAMPLE, stages
 from analysis.cli import main
-from analysis.cli.fit import fit_if_possible
-from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.histograms import SCALED_TO, load, save
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
@@ -52,15 +51,6 @@ def test_everything_is_written(results: Path) -> None:
     figures = {path.stem for path in (results / "figures").iterdir()}
     assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
     assert all(path.stat().st_size > 5000 for path in (results / "figures").iterdir())
-
-
-def test_a_run_without_the_processes_of_the_model_says_why_it_has_no_cross_section(
-    results: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    fit_if_possible(results)
-    (record,) = caplog.records
-    assert "no cross section: " in record.message
-    assert "single_top_t_chan: missing; there are ttbar, " in record.message
 
 
 def test_top_peak_is_fitted_again_with_other_settings(
@@ -169,7 +159,7 @@ def test_an_output_without_the_letters_is_no_reason_to_lose_results(
 ) -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", narrow)
-    assert main(["catalogue", "show", "--catalogue", str(DEFAULT_CATALOGUE)]) == 0
+    assert main(["catalogue", "show", "--catalogue", str(SAMPLE)]) == 0
     narrow.seek(0)
     assert "? [pb]" in narrow.read()
 
@@ -255,7 +245,8 @@ def test_stages_that_the_configuration_does_not_allow(
     """Told before the run; the other stages run; afterwards the real reason is said, not a command."""
     config = tmp_path / "mine.toml"
     config.write_text("[observable]\nbins=20\nlow=0\nhigh=500\n[muon]\nmax_isolation=0.12")
-    monkeypatch.setattr("analysis.cli.all.plot", lambda _: None)  # takes most of the time
+    quick = [stage for stage in stages.AFTER_PROCESSING if stage.command != "plot"]
+    monkeypatch.setattr(stages, "AFTER_PROCESSING", quick)  # figures take most of the time
     out = tmp_path / "out"
     command = ["--catalogue", str(catalogue_file), "--datasets", "ttbar__nominal", "--quiet"]
     command += ["--max-events", "100", "--config", str(config), "--output", str(out)]

@@ -15,7 +15,8 @@ from hist import Hist
 from analysis import histograms
 from analysis.cli import main
 from analysis.common.errors import SidebandError
-from analysis.dimuon.masses import DIMUON_SAMPLE, read_csv, read_masses
+from analysis.datasets.bundled import DIMUON_SAMPLE
+from analysis.dimuon.masses import read_csv, read_masses
 from analysis.dimuon.resonances import PRESETS, PeakReport, analyse, choice_of, coarser
 from analysis.postprocess.sidebands.counts import estimate
 from analysis.postprocess.windows import Window

@@ -15,8 +15,9 @@ import vector
 from hist import Hist
 
 from analysis.common.errors import IncompleteError
+from analysis.datasets.bundled import DIMUON_SAMPLE
 from analysis.datasets.catalogue import Catalogue, Dataset
-from analysis.dimuon.masses import DIMUON_SAMPLE, read_masses
+from analysis.dimuon.masses import read_masses
 from analysis.dimuon.processor import DimuonAnalysis, DimuonError, opposite_sign, pair_mass
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution

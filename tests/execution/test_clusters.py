@@ -14,6 +14,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.common.errors import ConfigError, ExecutionError
+from analysis.datasets.bundled import DIMUON_SAMPLE
 from analysis.datasets.catalogue import Catalogue
 from analysis.dimuon.processor import DimuonAnalysis
 from analysis.execution.runner import Result, run
@@ -34,7 +35,6 @@ from analysis.execution.workers.cluster_settings import (
 from analysis.execution.workers.clusters import batch_cluster, connected
 from tests.clusters import certificate, dask_gateway_server, dask_scheduler, slurm
 from tests.conftest import PROJECT
-from tests.dimuon.test_processor import DIMUON_SAMPLE
 
 pytestmark = [
     # Of connections that distributed leaves to the garbage collector.

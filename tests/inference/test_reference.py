@@ -10,7 +10,6 @@ import pytest
 import uproot
 
 from analysis.cli import main
-from analysis.cli.fit import fit as fit_and_write
 from analysis.common.errors import AnalysisError, WorkspaceError
 from analysis.config import Binning
 from analysis.datasets.inventory import build as build_catalogue
@@ -22,6 +21,7 @@ from analysis.inference.templates import from_results, from_root
 from analysis.inference.workspace import build
 from analysis.postprocess.normalisation import DatasetScale, Normalisation
 from analysis.results import load_normalised
+from analysis.stages import fit as fit_and_write
 from tests.inference.root_file import WJETS, contents, write
 from tests.ntuples import write_random
 

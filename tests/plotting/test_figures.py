@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from analysis import results
+from analysis import results, stages
 from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.inference.config import InferenceConfig
@@ -32,7 +32,7 @@ def normalised(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -
     folder = tmp_path_factory.mktemp("figures")
     result = run(TtbarAnalysis(), catalogue)
     results.save_run(folder, result.output, result.ledger)
-    return results.normalise(folder)
+    return stages.normalise(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ def test_control_figures_have_a_column_for_each_channel(normalised: Normalised) 
 def test_a_run_without_data_says_simulation(tmp_path: Path, catalogue: Catalogue) -> None:
     result = run(TtbarAnalysis(), catalogue.select(processes=["ttbar"]))
     results.save_run(tmp_path, result.output, result.ledger)
-    main, ratio = region_figure(results.normalise(tmp_path), "4j1b").axes
+    main, ratio = region_figure(stages.normalise(tmp_path), "4j1b").axes
     assert "Simulation" in main.get_title(loc="left")
     assert ratio.collections  # its statistical uncertainty, where there are no points
 
@@ -159,7 +159,7 @@ def test_a_process_with_alternative_samples_alone_has_no_yield(
     folder = tmp_path / "run"
     folder.mkdir()
     results.save_run(folder, result.output, result.ledger)
-    normalised = results.normalise(folder)
+    normalised = stages.normalise(folder)
     assert list(normalised.labels) == ["wjets"]
     (_, _, *rows) = (folder / results.YIELDS_TABLE).read_text(encoding="utf-8").splitlines()
     assert [row.split()[1] for row in rows if row.startswith("|")] == ["wjets", "prediction"]

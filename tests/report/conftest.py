@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import results
+from analysis import results, stages
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
@@ -32,8 +32,8 @@ def finished(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With every stage."""
     folder = tmp_path_factory.mktemp("report") / "finished"
     shutil.copytree(processed, folder)
-    normalised = results.normalise(folder)
-    results.top_peak(folder, normalised)
-    results.estimate_multijet(folder, normalised)
+    stages.normalise(folder)
+    stages.top_peak(folder)
+    stages.abcd(folder)
     fit_tables.write(measure(shapes(), cross_section_pb=831.76), folder)
     return folder

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import vl_convert
 
-from analysis import results
+from analysis import results, stages
 from analysis.cli import main
 from analysis.config import AnalysisConfig, Binning
 from analysis.dimuon.resonances import PRESETS, analyse
@@ -236,9 +236,9 @@ def test_a_dimuon_peak_in_the_folder_is_shown(processed: Path, tmp_path: Path) -
 
 def test_normalising_again_removes_the_page(processed: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(processed, tmp_path / "results")
-    results.normalise(folder)
+    stages.normalise(folder)
     write(folder)
-    results.normalise(folder, Scaling(luminosity_ipb=50.0))
+    stages.normalise(folder, Scaling(luminosity_ipb=50.0))
     assert not (folder / "report.html").exists()
 
 
