@@ -46,7 +46,7 @@ def test_everything_is_written(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == {
         "run.json", "unscaled.zip", "cutflow.json", "cutflow.md", "scaled.zip",
         "normalisation.json", "scaled.root", "yields.md", "figures", "top_peak.json", "top_peak.md",
-        "abcd.json", "abcd.md", "workspace.json", "checkpoints", "report.html",
+        "abcd.json", "abcd.md", "checkpoints", "report.html",
     }  # fmt: skip
     figures = {path.stem for path in (results / "figures").iterdir()}
     assert {"4j1b", "4j2b", "variations_4j2b_ttbar", "control_met", "control_jet_pt"} <= figures
