@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, cast, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from analysis.common.errors import did_you_mean, nearest
+from analysis.common.errors import ConfigError, did_you_mean, nearest
 
 ALIKE = 0.75
 """Likeness of keys that are taken for each other."""
@@ -15,10 +15,50 @@ SUGGESTED = 4
 """Keys of other sections in a hint."""
 
 
+class Frozen(dict[Any, Any]):
+    """A dictionary that stays as it is; `|` gives one that can be changed."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        msg = "a typed value is frozen: make another one with model_copy(update={...})"
+        raise TypeError(msg)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[Frozen], tuple[dict[Any, Any]]]:
+        return Frozen, (dict(self),)
+
+
 class Strict(BaseModel):
-    """Base of every typed input: frozen, and an unknown key is an error."""
+    """Base of every typed input: frozen with its dictionaries, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _freeze(self) -> Self:
+        vars(self).update({name: _frozen(value) for name, value in vars(self).items()})
+        return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with other values of some fields, held against what they may be.
+
+        Raises ConfigError for an unknown field and for a value that is not valid.
+        """
+        copied = super().model_copy(deep=deep)
+        if update is None:
+            return copied
+        try:
+            return type(self).model_validate(vars(copied) | dict(update))
+        except ValidationError as error:
+            msg = "; ".join(faults(error, type(self)))
+            raise ConfigError(msg) from error
+
+
+def _frozen(value: Any) -> Any:
+    """Freeze a dictionary, with those within."""
+    if not isinstance(value, dict):
+        return value
+    return Frozen({key: _frozen(content) for key, content in value.items()})
 
 
 def faults(error: ValidationError, model: type[BaseModel], content: Any = None) -> list[str]:
