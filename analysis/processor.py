@@ -167,7 +167,8 @@ class TtbarAnalysis(CatalogueProcessor):
     def rows(self) -> list[list[str]]:
         """List the parts for a table: kind, name, what it is."""
         rows = [
-            ["channel", c.name, f"{c.lepton}: {' or '.join(c.triggers)}"] for c in self.channels
+            ["channel", c.name, f"{', '.join(c.leptons)}: {' or '.join(c.triggers)}"]
+            for c in self.channels
         ]
         rows += [["region", r.name, f"{r.label or r.name}: {r.axis_label}"] for r in self.regions]
         rows += [["shift", s.name, f"pT of {s.of}: {_directions(s)}"] for s in self.shifts]
@@ -326,7 +327,7 @@ class TtbarAnalysis(CatalogueProcessor):
             channels={
                 channel.name: ChannelInfo(
                     label=channel.label or channel.name,
-                    lepton=channel.lepton,
+                    lepton=", ".join(channel.leptons),
                     stream=channel.stream,
                 )
                 for channel in self.channels
@@ -364,7 +365,7 @@ class TtbarAnalysis(CatalogueProcessor):
     def _plane_channel(self) -> tuple[Channel, ...]:
         """The muon channel, if the analysis has it: the plane is of its muons."""
         named = [c for c in self.channels if c.name == isolation_plane.CHANNEL]
-        return tuple(c for c in named if c.lepton == "muon" and c.where is None)
+        return tuple(c for c in named if c.leptons == ("muon",) and c.where is None)
 
     @property
     def _in_plane(self) -> list[Region]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import tomllib
@@ -12,10 +11,6 @@ import pytest
 
 from analysis.cli import main
 from analysis.config import AnalysisConfig
-from analysis.datasets.catalogue import Catalogue
-from analysis.execution.runner import run
-from analysis.postprocess.normalisation import summed
-from analysis.processor import TtbarAnalysis
 from analysis.results import load_normalised
 from analysis.stages import normalise
 from tests.conftest import PROJECT
@@ -123,39 +118,31 @@ def test_datasets_of_ones_own_are_counted_and_processed(
     assert "| zjets " in yields
 
 
-def test_a_variation_of_ones_own_is_filled(catalogue: Catalogue) -> None:
-    weights = importlib.import_module("analysis.selection.variations").WEIGHTS
-    before = dict(weights)
-    try:
-        exec(marked("analysis.selection.variations"), {"WEIGHTS": weights})  # noqa: S102
-        output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
-    finally:
-        weights.clear()
-        weights.update(before)
-    observable = summed(output["ttbar__nominal"]["observable"])
-    nominal, up, down = (
-        observable[{"region": "4j2b", "process": "ttbar", "variation": name}].sum(flow=True).value
-        for name in ("nominal", "hard_jet_up", "hard_jet_down")
+def test_an_analysis_of_ones_own_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalogue_file: Path
+) -> None:
+    """The README's file, by the README's command, up to the scaled histograms."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_analysis.py").write_text(marked("my_analysis.py"), encoding="utf-8")
+    (line,) = (line for line in commands() if "--analysis my_analysis.py" in line)
+    given = [*arguments_of(line), "--catalogue", str(catalogue_file), "--quiet"]
+    assert main(["process", *given, "--datasets", "ttbar__nominal"]) == 0
+    normalised = load_normalised(Path("results_own"))
+    assert normalised.description.name == "my_analysis"
+    inside, whole = (
+        normalised.regions[name][{"process": "ttbar", "variation": "nominal"}].sum(flow=True).value
+        for name in ("4j2b_met", "4j2b")
     )
-    # 1 ± 0.001 pT: jets of 30 GeV and more, symmetric.
-    assert up > 1.03 * nominal
-    assert up + down == pytest.approx(2 * nominal)
-
-
-def test_a_region_of_ones_own_is_filled(catalogue: Catalogue) -> None:
-    module = importlib.import_module("analysis.selection.regions")
-    before = dict(module.REGIONS)
-    try:
-        exec(marked("analysis.selection.regions"), vars(module))  # noqa: S102
-        output = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"])).output
-    finally:
-        module.REGIONS.clear()
-        module.REGIONS.update(before)
-    flow = output["ttbar__nominal"]["cutflow"]["muon"]
-    assert 0 < flow["4j3b"]["events"] < flow["4j2b"]["events"]
-    observable = output["ttbar__nominal"]["observable"]
-    where = {"region": "4j3b", "process": "ttbar", "variation": "nominal", "channel": "muon"}
-    assert observable[where].sum(flow=True).value == flow["4j3b"]["events"]
+    assert 0 < inside < whole
+    assert normalised.description.overlaps["4j2b"]["4j2b_met"] > 0
+    region = normalised.regions["4j2b"][{"process": "ttbar"}]
+    nominal, up, plus = (
+        region[{"variation": name}].sum(flow=True).value
+        for name in ("nominal", "hard_jet_up", "jet_plus_up")
+    )
+    assert up > 1.03 * nominal  # 1 + 0.001 pT: jets of 30 GeV and more
+    assert plus > nominal
+    assert normalised.histograms["control/met_high"].sum(flow=True).value > 0
 
 
 def test_extras_that_are_installed_exist() -> None:

@@ -203,7 +203,7 @@ def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_pa
     assert made.preselection == {"muon.min_pt": 26.0}
     loose = AnalysisConfig.model_validate({"muon": {"min_pt": 20}})
     with pytest.raises(ConfigError, match=r"muon.min_pt = 20 \(pre-selected at 26\)"):
-        make_skim(limited, tmp_path, loose)
+        make_skim(limited, tmp_path, TtbarAnalysis(loose))
 
 
 def test_another_analysis_is_refused(skimmed: Skimmed) -> None:
@@ -273,7 +273,9 @@ def test_a_dataset_without_selected_events(
     catalogue: Catalogue, tmp_path: Path, rntuple: bool
 ) -> None:
     config = AnalysisConfig.model_validate({"regions": {"min_jets": 25}})
-    made = make_skim(catalogue.select(["ttbar__nominal"]), tmp_path, config, rntuple=rntuple)
+    made = make_skim(
+        catalogue.select(["ttbar__nominal"]), tmp_path, TtbarAnalysis(config), rntuple=rntuple
+    )
     assert made.catalogue.events == 0
     result = run(TtbarAnalysis(config), Catalogue.load(made.path))
     assert result.ledger.complete

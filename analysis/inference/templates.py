@@ -8,7 +8,7 @@ nominal is not, is left out and said, and never becomes a template.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,7 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     signal or a region is missing, and for a signal that was not scaled to what the model states, or
     to nothing that is known.
     """
+    _require_disjoint(results.description.overlaps, config.regions)
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
         for region, observable in results.regions.items()
@@ -86,6 +87,18 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     scaling = results.normalisation
     made = _templates(histograms, config, scaling.cross_sections_pb, "the normalised run")
     return made._replace(notes=[*scaling.notes, *made.notes])
+
+
+def _require_disjoint(overlaps: Mapping[str, Mapping[str, int]], regions: Sequence[str]) -> None:
+    """Raise WorkspaceError for regions of the model that share events: each may count once."""
+    for first, others in overlaps.items():
+        for second, events in others.items():
+            if first in regions and second in regions:
+                msg = (
+                    f"regions {first!r} and {second!r} share {events} events, which a fit would count "
+                    "twice: leave one of them out of the model's 'regions'"
+                )
+                raise WorkspaceError(msg)
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:

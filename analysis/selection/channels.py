@@ -1,10 +1,10 @@
-"""Channel: events with exactly one good lepton of a flavour, and its trigger."""
+"""Channel: events with certain good leptons, mostly one, and their trigger."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -13,7 +13,7 @@ from analysis.common.errors import DefinitionError
 from analysis.config import Trigger
 from analysis.datasets.sample import SampleInfo
 from analysis.selection.kernels import Bools, Ints
-from analysis.selection.objects import Leptons
+from analysis.selection.objects import FLAVOURS, Leptons
 from analysis.selection.selection import Columns, Lepton, declared
 
 NO_CHANNEL = -1
@@ -21,32 +21,40 @@ NO_CHANNEL = -1
 
 @dataclass(frozen=True)
 class Channel:
-    """Events with one good lepton of a flavour that fire one of the triggers.
+    """Events with exactly these good leptons that fire one of the triggers.
 
     `where`, a function of the `Lepton` that gives a mask, keeps a part of them; no event may be in two
     channels of an analysis.
     """
 
     name: str
-    lepton: Literal["electron", "muon"]
+    lepton: str | tuple[str, ...]
+    """`electron`, `muon`, or several, such as `("electron", "muon")`: the selection's `lepton` is then
+    the first muon."""
     triggers: tuple[str, ...]
     """Trigger bits, fields of `events.trig`, of which one must have fired."""
     label: str = ""
     """The channel in figures; the name where it is empty."""
     stream: str = ""
-    """Stream of collision data that provides the events; that of the lepton where it is empty."""
+    """Stream of collision data that provides the events; that of the last lepton where it is empty."""
     where: Callable[[Lepton], Any] | None = None
     uses: frozenset[str] = frozenset()
     """Columns that `where` reads."""
 
     def __post_init__(self) -> None:
-        if self.lepton not in ("electron", "muon"):
-            msg = f"channel {self.name!r}: lepton {self.lepton!r}, expected 'electron' or 'muon'"
-            raise DefinitionError(msg)
+        for flavour in self.leptons or ("none",):
+            if flavour not in FLAVOURS:
+                msg = f"channel {self.name!r}: lepton {flavour!r}, expected 'electron' or 'muon'"
+                raise DefinitionError(msg)
         given: Any = self.triggers
         object.__setattr__(self, "triggers", (given,) if isinstance(given, str) else tuple(given))
         object.__setattr__(self, "uses", declared(self.uses))
-        object.__setattr__(self, "stream", self.stream or self.lepton)
+        object.__setattr__(self, "stream", self.stream or self.leptons[-1])
+
+    @property
+    def leptons(self) -> tuple[str, ...]:
+        """Flavours of the leptons."""
+        return (self.lepton,) if isinstance(self.lepton, str) else tuple(self.lepton)
 
     @property
     def columns(self) -> frozenset[str]:
@@ -54,9 +62,11 @@ class Channel:
         return frozenset(f"trig.{bit}" for bit in self.triggers)
 
     def one_lepton(self, leptons: Leptons, columns: Columns) -> Bools:
-        """Mask of the events with exactly one good lepton in total, that of the channel."""
-        n = {flavour: good.counts for flavour, good in leptons.by_flavour().items()}
-        mask: Bools = (n[self.lepton] == 1) & (sum(n.values()) == 1)
+        """Mask of the events with the good leptons of the channel, and no other good ones."""
+        wanted = self.leptons
+        mask: Bools = np.logical_and.reduce(
+            [good.counts == wanted.count(flavour) for flavour, good in leptons.by_flavour().items()]
+        )
         if self.where is None:
             return mask
         passed = np.asarray(self.where(Lepton(columns.allowing(self.uses), leptons)))
