@@ -100,7 +100,7 @@ def test_code_of_another_run_on_the_same_scheduler_is_not_used(
     from analysis.execution.workers.dask import DaskWorkers
 
     def replace() -> None:
-        importlib.import_module("analysis.execution.workers.shipping").SHIPPED = "another"
+        importlib.import_module("analysis.execution.workers.shipping").CODE = "another"
 
     class Replaced(DaskWorkers):
         def start(self, function: Any) -> None:
