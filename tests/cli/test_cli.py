@@ -293,6 +293,9 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     build += ["--cross-section", "ttbar=800", "--sum-of-weights", "ttbar=5000"]
     assert main([*build, "--luminosity", "1 /fb"]) == 0
     process = ["all", "--catalogue", str(catalogue), "--output", str(tmp_path / "out"), "--quiet"]
+    # To draw the control plots takes most of the time.
+    (tmp_path / "my.toml").write_text("[control]\nenabled = false\n")
+    process += ["--config", str(tmp_path / "my.toml")]
     assert main(process) == 0
     (tmp_path / "ttbar__nominal" / "b.root").unlink()
     capsys.readouterr()

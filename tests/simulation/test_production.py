@@ -19,7 +19,7 @@ from analysis.simulation.generator import generate
 from analysis.simulation.processes import BY_NAME, PROCESS_NAMES, find
 
 TTBAR = BY_NAME["ttbar__nominal"]
-SMALL = {"events": 15, "seed": 7, "block_events": 20}
+SMALL = {"events": 6, "seed": 7, "block_events": 20}
 NAME = "ttbar__nominal"
 
 pytestmark = pytest.mark.usefixtures("generator")
