@@ -60,6 +60,7 @@ def marked(mark: str, page: str = "extending") -> str:
     return found[1]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("row", "changes"),
     [
@@ -111,6 +112,7 @@ def test_the_model_of_the_page_is_valid() -> None:
     assert "no jet corrections" not in InferenceConfig().variations
 
 
+@pytest.mark.full
 def test_renamed_ntuples_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every branch that a run says it reads, under another name."""
     original = tmp_path / "poet" / "ttbar__nominal" / "a.root"
@@ -160,6 +162,7 @@ def test_renamed_ntuples_give_the_same(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.output["ttbar__nominal"]["observable"] == same["observable"]
 
 
+@pytest.mark.full
 def test_a_channel_of_ones_own_is_filled(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

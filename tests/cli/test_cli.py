@@ -88,6 +88,7 @@ def test_multijet_estimate_that_is_none_replaces_nothing(
     assert (folder / "scaled.zip").read_bytes() == before
 
 
+@pytest.mark.full
 def test_figures_in_one_format_only(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +283,7 @@ def test_stages_that_the_configuration_does_not_allow(
     assert "run 'toppeak' on it first" not in shown + page
 
 
+@pytest.mark.full
 def test_a_bad_file_leaves_nothing_that_looks_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

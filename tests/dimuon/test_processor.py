@@ -125,6 +125,7 @@ def test_random_trees_like_a_plain_loop(tmp_path: Path) -> None:
     assert result["counts"] == {"events": 400, "sum_of_weights": 400.0}
 
 
+@pytest.mark.full
 def test_executors_agree() -> None:
     catalogue = Catalogue.load(DIMUON_SAMPLE)
     executions = [

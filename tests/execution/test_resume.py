@@ -106,7 +106,12 @@ def cut_short(folder: Path, processor: Counting | None = None, **options: Any) -
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("iterative", "futures"), ("futures", "iterative"), ("iterative", "dask")]
+    ("first", "second"),
+    [
+        ("iterative", "futures"),
+        ("futures", "iterative"),
+        pytest.param("iterative", "dask", marks=pytest.mark.full),
+    ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:unclosed")
 def test_another_executor_does_what_is_missing(
@@ -447,8 +452,7 @@ def test_warnings_are_remembered(folder: Path) -> None:
     assert second.ledger.doubtful == first.ledger.doubtful
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.full
 @needs_dask
 def test_killed_at_ten_random_moments(folder: Path) -> None:
     """SIGKILL of the main process: nothing computed twice beyond what was in flight, no orphan."""

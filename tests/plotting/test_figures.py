@@ -181,6 +181,7 @@ def test_an_incomplete_run_says_so(normalised: Normalised) -> None:
     assert "incomplete" in main.get_title(loc="left")
 
 
+@pytest.mark.full
 def test_the_same_results_give_the_same_files_whoever_draws(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_events_without_a_jet_are_empty() -> None:
     assert set(jets.fields) == {"pt", "eta", "phi", "mass", "softdropmass", "tau1", "tau2", "tau3"}
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("generator")
 def test_top_pairs_have_fat_jets_in_the_poet_layout() -> None:
     detector = DetectorConfig()
