@@ -16,7 +16,7 @@ from uproot.behaviors.TTree import TTree
 from analysis.datasets.open_files import header_of, loaded_branches, tree_of
 from analysis.datasets.read_errors import ChunkError
 from analysis.datasets.remote import fingerprint
-from schemas.agc import missing_branch_message
+from schemas.missing import missing_branch_message
 
 FILE_EVENTS = "file_events"
 """Key of the chunk's metadata: how many events the catalogue says are in the file."""
