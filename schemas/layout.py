@@ -58,19 +58,10 @@ class Placement(NamedTuple):
 
 
 def _lepton(field: str) -> list[tuple[str, str]]:
-    """pt, eta, phi, energy are the four-vector: vector takes one set of coordinates only."""
-    return {
-        "e": [("energy", "")],
-        "ch": [("ch", ""), ("charge", "")],
-        "px": [("px", "cartesian")],
-        "py": [("py", "cartesian")],
-        "pz": [("pz", "cartesian")],
-    }.get(field, [(field, "")])
-
-
-def _tau(field: str) -> list[tuple[str, str]]:
-    """As a lepton, but the four-vector has the mass, and the energy is the redundant one."""
-    return [("e", "cartesian")] if field == "e" else _lepton(field)
+    """pt, eta, phi and the mass are the four-vector: vector takes one set of coordinates only."""
+    if field == "ch":
+        return [("ch", ""), ("charge", "")]
+    return [(field, "cartesian" if field in ("e", "px", "py", "pz") else "")]
 
 
 def _jet(field: str) -> list[tuple[str, str]]:
@@ -93,7 +84,7 @@ _PLACES = {
     "electron": _lepton,
     "muon": _lepton,
     "photon": _lepton,
-    "tau": _tau,
+    "tau": _lepton,
     "jet": _jet,
     "fatjet": _jet,
     "met": _met,
@@ -113,6 +104,9 @@ BRANCHES: dict[str, list[Placement]] = {
 }
 """Every branch that carries values -> its places in the event model."""
 
+JAGGED = frozenset(f"{name}_{field}" for name in JAGGED_FIELDS for field in JAGGED_FIELDS[name])
+"""Branches with a list of values an event."""
+
 COUNTERS = frozenset(
     [f"number{name}" for name in OBJECTS]
     + [f"n{name}_{field}" for name, fields in JAGGED_FIELDS.items() for field in fields]
@@ -121,3 +115,10 @@ COUNTERS = frozenset(
 
 BRANCH_OF = {place.path: branch for branch, places in BRANCHES.items() for place in places}
 """Path in the event model (`jet.raw_pt`, `muon.cartesian.px`) -> branch."""
+
+COLUMNS: dict[str, dict[str, str]] = {}
+"""Collection -> its fields, each with its branch."""
+
+for _path, _branch in BRANCH_OF.items():
+    _collection, _, _field = _path.partition(".")
+    COLUMNS.setdefault(_collection, {})[_field] = _branch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ INTEGERS = {
 
 
 def make_events(n_events: int, seed: int, *, mean_jets: float = 5.5) -> dict[str, ak.Array]:
-    """Branch -> values, without counters."""
+    """Branch -> values, without counters. The values are not to be changed in place."""
+    return dict(_made(n_events, seed, mean_jets))
+
+
+@lru_cache(maxsize=8)
+def _made(n_events: int, seed: int, mean_jets: float) -> dict[str, ak.Array]:
     rng = np.random.default_rng(seed)
     branches: dict[str, Any] = {}
     for collection, fields in layout.JAGGED_FIELDS.items():

@@ -55,6 +55,7 @@ def marked(mark: str, page: str = "extending") -> str:
     return found[1]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("row", "changes"),
     [
@@ -113,6 +114,7 @@ def test_regions_of_ones_own_are_filled(catalogue: Catalogue) -> None:
     assert masses[{"variation": "nominal"}].sum(flow=True).value > 0
 
 
+@pytest.mark.full
 def test_renamed_ntuples_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every branch that a run says it reads, under another name."""
     original = tmp_path / "poet" / "ttbar__nominal" / "a.root"
@@ -162,6 +164,7 @@ def test_renamed_ntuples_give_the_same(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.output["ttbar__nominal"]["observable"] == same["observable"]
 
 
+@pytest.mark.full
 def test_a_channel_of_ones_own_is_filled(catalogue: Catalogue, tmp_path: Path) -> None:
     chosen = catalogue.select(["ttbar__nominal", "data__SingleMuon", "data__SingleElectron"])
     result = run(analysis_of("channels"), chosen)

@@ -32,13 +32,10 @@ def marked(mark: str) -> str:
     return found[1]
 
 
-def commands() -> list[str]:
+def commands_in(text: str) -> list[str]:
     """Every line with a command of the project, without its comment."""
-    lines = re.findall(
-        r"^.*\brun\.py\b.*$",
-        "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)),
-        re.MULTILINE,
-    )
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", "")
+    lines = re.findall(r"^.*\brun\.py\b.*$", blocks, re.MULTILINE)
     return [line.partition("  #")[0] for line in lines]
 
 
@@ -51,7 +48,7 @@ def test_toml_blocks_are_valid_configurations() -> None:
         assert AnalysisConfig.model_validate(tomllib.loads(block)) != AnalysisConfig()
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands_in(README))
 def test_commands_have_options_that_exist(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command with `--help` put at its end: argparse has then taken what stands before."""
     arguments = arguments_of(line)
@@ -73,7 +70,9 @@ def processed(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) ->
 
 
 LATER = [
-    line for line in commands() if re.search(r"run\.py (normalise|toppeak|abcd|report|show) ", line)
+    line
+    for line in commands_in(README)
+    if re.search(r"run\.py (normalise|toppeak|abcd|report|show) ", line)
 ]
 
 
@@ -94,7 +93,7 @@ def test_a_changed_cut_changes_the_yields(
 ) -> None:
     monkeypatch.chdir(processed)
     (Path.cwd() / "my.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    (line,) = (line for line in commands() if "--config my.toml" in line)
+    (line,) = (line for line in commands_in(README) if "--config my.toml" in line)
     # Without the later stages, and on a smaller sample than the command's.
     assert (
         main(["process", *arguments_of(line), "--catalogue", str(catalogue_file), "--quiet"]) == 0

@@ -35,20 +35,30 @@ pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:Deprecat
 """coffea reads an RNTuple so."""
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["tree", "rntuple"])
-def skimmed(
-    request: pytest.FixtureRequest,
-    catalogue: Catalogue,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Skimmed:
-    """In chunks of another size than the runs of the tests; one sum of weights is not known."""
-    unknown = catalogue.datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
-    datasets = catalogue.datasets | {"wjets__nominal": unknown}
-    catalogue = catalogue.model_copy(update={"datasets": datasets})
-    folder = tmp_path_factory.mktemp("skim") / "made"
+@pytest.fixture(scope="module")
+def catalogue(catalogue: Catalogue) -> Catalogue:
+    """A dataset of each kind; one sum of weights is not known."""
+    names = ["data__SingleMuon", "ttbar__nominal", "ttbar__scaleup", "wjets__nominal"]
+    datasets = catalogue.select(names).datasets
+    unknown = datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
+    return catalogue.model_copy(update={"datasets": datasets | {"wjets__nominal": unknown}})
+
+
+def skim_of(catalogue: Catalogue, folder: Path, rntuple: bool = False) -> Skimmed:
+    """In chunks of another size than the runs of the tests."""
     chunks = Execution(chunk_size=999)
-    made = make_skim(catalogue, folder, execution=chunks, source="full.json", rntuple=request.param)
+    made = make_skim(catalogue, folder, execution=chunks, source="full.json", rntuple=rntuple)
     return made._replace(catalogue=Catalogue.load(made.path))
+
+
+@pytest.fixture(scope="module")
+def skimmed(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Skimmed:
+    return skim_of(catalogue, tmp_path_factory.mktemp("skim") / "made")
+
+
+@pytest.fixture(scope="module")
+def skimmed_to_rntuples(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Skimmed:
+    return skim_of(catalogue, tmp_path_factory.mktemp("skim") / "made", rntuple=True)
 
 
 def normalised(
@@ -79,20 +89,21 @@ def assert_same(one: histograms.Histograms, two: histograms.Histograms) -> None:
     ],
 )  # fmt: skip
 def test_yields_and_cutflow_are_those_of_the_full_ntuples(
-    catalogue: Catalogue, skimmed: Skimmed, tmp_path: Path, sections: dict[str, Any]
+    catalogue: Catalogue,
+    skimmed: Skimmed,
+    skimmed_to_rntuples: Skimmed,
+    tmp_path: Path,
+    sections: dict[str, Any],
 ) -> None:
     config = AnalysisConfig.model_validate(sections)
-    unknown = catalogue.datasets["wjets__nominal"].model_copy(update={"sum_of_weights": None})
-    full = catalogue.model_copy(
-        update={"datasets": catalogue.datasets | {"wjets__nominal": unknown}}
-    )
-    want_output, want = normalised(tmp_path / "full", full, config)
-    output, got = normalised(tmp_path / "skim", skimmed.catalogue, config)
-    assert_same(got.histograms, want.histograms)
-    assert got.normalisation.luminosity == want.normalisation.luminosity
-    for name, out in want_output.items():
-        assert output[name]["cutflow"] == out["cutflow"]
-        assert output[name]["counts"] == out["counts"]
+    want_output, want = normalised(tmp_path / "full", catalogue, config)
+    for kind, skim in (("trees", skimmed), ("rntuples", skimmed_to_rntuples)):
+        output, got = normalised(tmp_path / kind, skim.catalogue, config)
+        assert_same(got.histograms, want.histograms)
+        assert got.normalisation.luminosity == want.normalisation.luminosity
+        for name, out in want_output.items():
+            assert output[name]["cutflow"] == out["cutflow"]
+            assert output[name]["counts"] == out["counts"]
 
 
 def test_it_is_smaller_and_keeps_its_ledger(catalogue: Catalogue, skimmed: Skimmed) -> None:

@@ -9,6 +9,7 @@ from analysis.datasets.catalogue import Catalogue
 from benchmarks import chunk_memory, skim, small_files, speed, workers
 
 
+@pytest.mark.full
 def test_the_benchmark_measures_and_its_yardstick_agrees(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,6 +97,7 @@ def test_the_benchmark_of_small_files_gives_the_cost_of_one(
     assert rows == ["| futures 2 | 2 | 10.0 | 20.0 | 3 |", "| futures 2 | 4 | 10.0 | 20.0 | 3 |"]
 
 
+@pytest.mark.full
 def test_the_benchmark_of_memory_looks_at_every_chunk(tmp_path: Path) -> None:
     options = ["--data", str(tmp_path), "--events", "200", "--files", "1", "--chunk-size", "100"]
     found = chunk_memory.main([*options, "--chunks", "10"])

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from analysis import __version__
-from analysis.common.errors import AnalysisError, did_you_mean
+from analysis.common.errors import AnalysisError, OutputError, did_you_mean
+from analysis.common.streams import kept
 from analysis.execution.signals import Interrupted, handled
 
 DEFAULT_COMMAND = "all"
@@ -77,7 +78,8 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status.
 
-    0: done; 2: bad input; 3: incomplete; 130: Ctrl-C; 143: SIGTERM.
+    0: done; 2: bad input; 3: incomplete; 129: hung up; 130: Ctrl-C; 141: nobody reads standard output;
+    143: SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = _named_command(arguments)
@@ -89,10 +91,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         parsed.parser.unknown(unknown[0])
-    _set_up_logging(parsed)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Results have a σ; where the output has none, that is no reason to lose them.
-        sys.stdout.reconfigure(errors="replace")
+    with kept() as output:
+        _set_up_logging(parsed)
+        status = _status(parsed)
+        output.flush()
+        if isinstance(output.error, BrokenPipeError):
+            return status or 128 + signal.SIGPIPE
+        if output.error is not None:
+            why = output.error.strerror or output.error
+            sys.stderr.write(f"error: cannot write to standard output: {why}\n")
+            return status or OutputError.exit_status
+        return status
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    """Run the command; the exit status, after the line that goes with it."""
     try:
         with handled():
             return int(parsed.run(parsed) or 0)

@@ -1,4 +1,4 @@
-"""Files that stay open from one chunk to the next.
+"""Files that stay open from one chunk to the next, and what else is not public of coffea and uproot.
 
 coffea opens a file for every chunk and closes it after. uproot keeps the tree that it has read from a
 file for as long as that is open, and to read one with hundreds of branches is most of the time that
@@ -8,14 +8,19 @@ opening takes. So here a file is closed only when its process opens another one.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
-import uproot
 from uproot.source.fsspec import FSSpecSource
 
-MAX_TREES = 4
-"""In a process at a time; only those of open files are used."""
+from analysis.datasets.read_errors import ChunkError
+
+HEADER_BYTES = 100
+"""Bytes of a ROOT file with the identifier that ROOT gives to each file it writes, and its end."""
+
+SEEN_IN = {"coffea": "2026.9.0", "uproot": "5.7.7"}
+"""Versions that have the private names that are used here, and nowhere else."""
 
 
 class KeptOpen(FSSpecSource):
@@ -23,12 +28,14 @@ class KeptOpen(FSSpecSource):
 
     It is closed when another file is opened and nobody uses it, or when an error ended its use. A thread
     uses one file at a time: opening the next one ends the use of those before, also of a file that could
-    not be opened to the end. A file that was written anew in between is read anew: uproot knows the trees
-    by the file's identifier.
+    not be opened to the end.
     """
 
     _sources: ClassVar[dict[Any, KeptOpen]] = {}
     _lock: ClassVar[Any] = threading.RLock()
+    _threads: ClassVar[Any] = threading.local()
+    trees: dict[str, Any]
+    """Trees that were read from this file, by uproot's key."""
     _users: set[int]
     """Threads."""
     _counted: int
@@ -45,11 +52,18 @@ class KeptOpen(FSSpecSource):
                     del cls._sources[other]
             if key not in cls._sources:
                 source = super().__new__(cls)
-                source._users, source._counted = set(), 0
+                source._users, source._counted, source.trees = set(), 0, {}
                 FSSpecSource.__init__(source, file_path, **options)
                 cls._sources[key] = source
             cls._sources[key]._users.add(me)
+            cls._threads.source = cls._sources[key]
             return cls._sources[key]
+
+    @classmethod
+    def of_thread(cls) -> KeptOpen | None:
+        """Return what this thread has opened last; None if it is closed."""
+        source: KeptOpen | None = getattr(cls._threads, "source", None)
+        return None if source is None or source.closed else source
 
     def __init__(self, file_path: str, **options: Any) -> None:
         """Nothing: that it is open already is the point."""
@@ -79,14 +93,38 @@ class KeptOpen(FSSpecSource):
         return new
 
 
-class _Trees(uproot.cache.LRUCache):
-    """The trees of this process: pickled, it stands for those of the process that it comes to."""
+class _Trees(MutableMapping[str, Any]):
+    """The trees of the file that a thread has open; pickled, it stands for those of another process.
+
+    uproot knows a tree by the identifier in its file's header, which is not always the file's alone:
+    programs that began at the same moment wrote equal ones, and a copy that is changed keeps it.
+    """
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        source = KeptOpen.of_thread()
+        return {} if source is None else source.trees
+
+    def __getitem__(self, key: str) -> Any:
+        return self._own[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._own[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._own[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._own))
+
+    def __len__(self) -> int:
+        return len(self._own)
 
     def __reduce__(self) -> Any:
         return _trees, ()
 
 
-_TREES = _Trees(MAX_TREES)
+_TREES = _Trees()
 
 
 def _trees() -> _Trees:
@@ -95,3 +133,34 @@ def _trees() -> _Trees:
 
 CACHES = {"object_cache": _TREES, "array_cache": None}
 """For `uproot.open`. No column is read twice in a chunk, so that none is worth keeping."""
+
+
+def tree_of(events: Any) -> Any:
+    """Return the tree that coffea has made the events of.
+
+    Raises ChunkError if it is not of the file that the chunk is of.
+    """
+    told = events.metadata
+    file = _file(events)
+    tree = file[told["treename"]]
+    if tree.file.source is not file.file.source:
+        msg = f"events of another file were read: {tree.file.file_path}"
+        raise ChunkError(msg)
+    return tree
+
+
+def header_of(events: Any) -> bytes:
+    """Return the first bytes of the file of the events."""
+    content: bytes = _file(events).file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()
+    return content
+
+
+def loaded_branches(events: Any) -> dict[str, Any]:
+    """Return the branches that coffea has read before anything asked for them."""
+    mapping = events.attrs["@events_factory"]._mapping
+    part = slice(mapping._start, mapping._stop)
+    return {name: array[part] for name, array in (mapping.preloaded_arrays or {}).items()}
+
+
+def _file(events: Any) -> Any:
+    return events.attrs["@events_factory"].file_handle

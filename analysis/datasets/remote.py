@@ -24,15 +24,12 @@ from uproot.source.chunk import Source
 from analysis.common.errors import ConfigError, OutputError
 from analysis.common.extras import require_extra
 from analysis.common.files import atomic, short_digest, writable_folder
-from analysis.datasets.open_files import CACHES, KeptOpen
+from analysis.datasets.open_files import CACHES, HEADER_BYTES, KeptOpen
 from analysis.datasets.read_errors import ChunkError, describe
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-HEADER_BYTES = 100
-"""Of a ROOT file: the identifier that ROOT gives to each file it writes, and where its end is."""
 
 _EXTRAS = {"root": "xrootd", "http": "http", "https": "http"}
 """Scheme of an address -> extra of this package that reads it."""

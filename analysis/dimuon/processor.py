@@ -52,7 +52,7 @@ def pair_mass(pairs: ak.Array) -> NDArray[np.floating[Any]]:
 
 
 def mass_of(vectors: ak.Array) -> NDArray[np.floating[Any]]:
-    """Mass in GeV of a four-vector an event, in the precision of the momenta.
+    """Mass in GeV of a four-vector an event.
 
     Raises DimuonError if a mass is not finite.
     """

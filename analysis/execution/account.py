@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coffea.processor import accumulate
 
 from analysis.datasets.read_errors import describe, is_transient
+from analysis.execution.workers.shipping import CODE
 from analysis.execution.workers.usage import peak_mb
+
+_CODES = frozenset({CODE})
 
 Output = dict[str, Any]
 """`out` (of the processor) and `metrics` (of the reading), as coffea's Runner wants them.
@@ -45,6 +50,8 @@ class Answer(NamedTuple):
     """Fingerprint of the file that was read, for each chunk that is done."""
     peak_mb: float = 0.0
     """The most memory that one of the processes had that did this."""
+    codes: frozenset[str] = frozenset()
+    """Digests of the code that made it (`shipping.CODE`)."""
 
 
 @dataclass
@@ -68,12 +75,26 @@ def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
     try:
         wrapped = function(item)
     except Exception as error:  # noqa: BLE001 - recorded, whatever it is
-        return Answer([], [Fault(chunk, describe(error), is_transient(error))])
+        fault = Fault(chunk, describe(error), is_transient(error))
+        return Answer([], [fault], codes=_CODES)
     told = wrapped["out"]
     metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}
     output = {"out": told["output"], "metrics": metrics}
     warnings = {chunk: told["warning"]} if told["warning"] else {}
-    return Answer([chunk], [], output, warnings, {chunk: told["header"]}, peak_mb())
+    return Answer([chunk], [], output, warnings, {chunk: told["header"]}, peak_mb(), _CODES)
+
+
+_unpacked = lru_cache(maxsize=4)(pickle.loads)
+"""One function, with one processor, for all chunks of a run in a worker."""
+
+
+def attempt_packed(packed: bytes, chunk: int, item: Any) -> Answer:
+    """Process a chunk with a function that was packed in another process."""
+
+    def function(item: Any) -> Any:
+        return _unpacked(packed)(item)
+
+    return attempt(function, chunk, item)
 
 
 def merge(answers: Sequence[Answer]) -> Answer:
@@ -90,6 +111,7 @@ def merge(answers: Sequence[Answer]) -> Answer:
         warnings,
         headers,
         max(answer.peak_mb for answer in answers),
+        frozenset[str]().union(*(answer.codes for answer in answers)),
     )
 
 

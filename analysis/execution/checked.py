@@ -11,10 +11,12 @@ import numpy as np
 from coffea.processor import ProcessorABC
 from hist import Hist
 from numpy.typing import NDArray
+from uproot.behaviors.TTree import TTree
 
+from analysis.datasets.open_files import header_of, loaded_branches, tree_of
 from analysis.datasets.read_errors import ChunkError
-from analysis.datasets.remote import HEADER_BYTES, fingerprint
-from schemas.agc import missing_branch_message
+from analysis.datasets.remote import fingerprint
+from schemas.missing import missing_branch_message
 
 FILE_EVENTS = "file_events"
 """Key of the chunk's metadata: how many events the catalogue says are in the file."""
@@ -48,28 +50,34 @@ class CheckedProcessor(ProcessorABC):
         """Raises ChunkError where file, catalogue and output do not agree."""
         told = events.metadata
         dataset = told["dataset"]
-        file = events.attrs["@events_factory"].file_handle
-        tree = file[told["treename"]]
+        tree = tree_of(events)
         if tree.num_entries != told[FILE_EVENTS]:
             msg = f"{tree.num_entries} events in the file, {told[FILE_EVENTS]} in the catalogue"
             raise ChunkError(msg)
         present = set(tree.keys())
         for branch in sorted((self._branches[dataset] or frozenset()) - present):
             raise ChunkError(missing_branch_message(branch, "the file", present))
+        _require_filled(tree, self._branches[dataset] or frozenset())
         _require_same_lengths(events, self._collections)
         output = self._processor.process(events)
-        if isinstance(output, Mapping):
-            _require_sound(output.get(dataset, {}), len(events))
+        _require_sound(output, dataset, len(events))
         return {
-            "output": output,
+            "output": _without_events(output),
             "warning": impossible_values(events, self._columns[dataset]),
-            "header": fingerprint(
-                told["filename"], file.file.begin_chunk.raw_data[:HEADER_BYTES].tobytes()
-            ),
+            "header": fingerprint(told["filename"], header_of(events)),
         }
 
     def postprocess(self, accumulator: Any) -> None:
         """Nothing: the run does it, with what was done before too."""
+
+
+def _require_filled(tree: Any, branches: Iterable[str]) -> None:
+    """Raise ChunkError for a branch that ends before its tree: it was added later, or a job died."""
+    if isinstance(tree, TTree):
+        for branch in sorted(branches):
+            if (entries := tree[branch].num_entries) != tree.num_entries:
+                msg = f"branch {branch!r} has {entries} entries, its tree {tree.num_entries}"
+                raise ChunkError(msg)
 
 
 def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> None:
@@ -77,12 +85,10 @@ def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> N
 
     Raises ChunkError where their lists differ in length: the values would be of other objects.
     """
-    mapping = events.attrs["@events_factory"]._mapping
-    loaded = mapping.preloaded_arrays or {}
-    part = slice(mapping._start, mapping._stop)
+    loaded = loaded_branches(events)
     first: dict[str, tuple[str, NDArray[Any]]] = {}
     for branch in sorted(loaded.keys() & collections.keys()):
-        layout = loaded[branch][part].layout
+        layout = loaded[branch].layout
         if not layout.is_list:
             continue
         offsets = layout.to_ListOffsetArray64(True).offsets.data
@@ -121,26 +127,57 @@ def _flat(layout: Any, path: list[str]) -> NDArray[Any]:
     return values
 
 
-def _require_sound(output: Mapping[str, Any], events: int) -> None:
+def counts(output: Any, dataset: str) -> Mapping[str, float]:
+    """Return `counts` of the output of a dataset; empty for a processor that has none."""
+    for key in (dataset, "counts"):
+        if not isinstance(output, Mapping) or key not in output:
+            return {}
+        output = output[key]
+    return output if isinstance(output, Mapping) else {}
+
+
+def _require_sound(output: Any, dataset: str, events: int) -> None:
     """What is added to the other chunks' histograms cannot be taken out again.
 
-    Raises ChunkError for another number of events than were given, and for bins that are no numbers.
+    Raises ChunkError for another number of events than were given, for bins that are no numbers, and
+    for arrays that would be added element by element.
     """
-    counted = output.get("counts", {}).get("events", events)
+    counted = counts(output, dataset).get("events", events)
+    own = output.get(dataset, output) if isinstance(output, Mapping) else output
     if counted != events:
         msg = f"the processor counted {counted} events of {events}"
         raise ChunkError(msg)
-    for name, histogram in _histograms(output, ""):
+    for name, histogram in _found(own, Hist):
         contents = histogram.view(flow=True)
         values = contents if contents.dtype.names is None else contents[contents.dtype.names[0]]
         if not np.all(np.isfinite(values)):
             msg = f"histogram {name}: {np.sum(~np.isfinite(values))} bins are not finite"
             raise ChunkError(msg)
 
+    for name, _ in _found(own, ak.Array):
+        msg = (
+            f"{name or 'the output'} is an array: return a list of arrays ([array]), or a "
+            "coffea.processor.column_accumulator, which are joined; arrays are added up"
+        )
+        raise ChunkError(msg)
 
-def _histograms(output: Mapping[str, Any], place: str) -> Iterator[tuple[str, Hist]]:
-    for name, value in output.items():
-        if isinstance(value, Hist):
-            yield f"{place}{name}", value
-        elif isinstance(value, Mapping):
-            yield from _histograms(value, f"{place}{name}/")
+
+def _found(output: Any, kind: type[Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what is of that kind in the output and its dictionaries, each with its place."""
+    if isinstance(output, kind):
+        yield place, output
+    elif isinstance(output, Mapping):
+        for name, value in output.items():
+            yield from _found(value, kind, f"{place}/{name}".lstrip("/"))
+
+
+def _without_events(output: Any) -> Any:
+    """Return the output with arrays that have their values, and not the open file to read them from."""
+    if isinstance(output, ak.Array):
+        values = ak.to_packed(ak.materialize(output))
+        return ak.Array(values.layout, behavior=values.behavior)
+    if type(output) is dict:
+        return {name: _without_events(value) for name, value in output.items()}
+    if type(output) in (list, tuple):
+        return type(output)(map(_without_events, output))
+    return output

@@ -17,8 +17,10 @@ from analysis.execution.settings import Execution
 from analysis.execution.signals import held
 from analysis.execution.workers.clusters import connected
 from analysis.execution.workers.local import ThisProcess, Workers, WorkersLost, processes
+from analysis.execution.workers.shipping import CODE
 
 FAIL_FAST = "stopped at the first failure"
+OTHER_CODE = "its worker has other code than this process"
 REPLACED = "a file was replaced while the run read it"
 _LOOK_S = 1.0
 """How long to wait for answers before looking for something else to do."""
@@ -169,7 +171,9 @@ class ChunkLoop(ExecutorBase):
 
     def _take(self, answer: Answer) -> None:
         account = self.account
-        if (file := self._replaced(answer)) is not None:
+        if answer.codes != {CODE} and (answer.done or answer.codes):
+            answer = Answer([], [Fault(chunk, OTHER_CODE, False) for chunk in _chunks(answer)])
+        elif (file := self._replaced(answer)) is not None:
             answer = self._without_output(answer, file)
         for fault in answer.faults:
             self._under_way.discard(fault.chunk)
@@ -216,6 +220,10 @@ class ChunkLoop(ExecutorBase):
             account.failed[chunk] = fault.reason
             if self._execution.fail_fast:
                 account.stopped = FAIL_FAST
+
+
+def _chunks(answer: Answer) -> list[int]:
+    return [*answer.done, *(fault.chunk for fault in answer.faults)]
 
 
 def _forget(_: Answer) -> None:

@@ -7,38 +7,60 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from coffea.processor import ProcessorABC, Runner
 from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
-from analysis.common.errors import CatalogueError
+from analysis.common.errors import CatalogueError, ConfigError, OutputError
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
 from analysis.datasets.checksums import damaged
 from analysis.execution import ledger as ledgers
 from analysis.execution.account import Account, Output
-from analysis.execution.checked import CheckedProcessor
+from analysis.execution.checked import CheckedProcessor, counts
+from analysis.execution.checkpoints.definition import parts
 from analysis.execution.checkpoints.provenance import other_code, provenance, selecting_code
 from analysis.execution.checkpoints.store import Checkpoints, Known, Restored
 from analysis.execution.ledger import Ledger
 from analysis.execution.loop import ChunkLoop, workers
 from analysis.execution.plan import PlannedFile, chunks, identity, planned_files
-from analysis.execution.processor import CatalogueProcessor, described
+from analysis.execution.processor import CatalogueProcessor, Plain, described
 from analysis.execution.settings import Execution, Limits
 from analysis.execution.signals import handled, held
-from analysis.execution.workers.shipping import versions
+from analysis.execution.workers import shipping
 
 logger = logging.getLogger(__name__)
 
 
-class Result(NamedTuple):
-    """What a run gives: the processor's output by dataset, and the ledger."""
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run gives: the processor's output, by dataset as a rule, and the ledger of the same run.
 
-    output: dict[str, Any]
+    Raises OutputError for output with other events than the ledger has, as that of two runs together.
+    """
+
+    output: Any
     ledger: Ledger
+
+    def __post_init__(self) -> None:
+        for name, record in self.ledger.datasets.items():
+            counted = counts(self.output, name).get("events", record.events_processed)
+            if counted != record.events_processed:
+                msg = (
+                    f"{name}: the output has {counted} events, the ledger {record.events_processed}: "
+                    "they are of different runs"
+                )
+                raise OutputError(msg)
+
+    def __repr__(self) -> str:
+        ledger = self.ledger
+        names = ", ".join(ledger.datasets)
+        missing = "" if ledger.complete else f"; incomplete: {ledger.what_is_missing()}"
+        return f"<Result: {ledger.events_processed} events of {names}{missing}>"
 
 
 def run(
@@ -74,6 +96,7 @@ def run(
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     processor.require_events(catalogue)
+    _require_known_code(processor, execution)
     _warn_of_other_code(catalogue, processor, layout)
     planned = _planned(catalogue, limits or Limits())
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
@@ -106,19 +129,21 @@ def run(
         )
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
-    final = _postprocessed(processor, output["out"], catalogue)
+    final = _postprocessed(processor, output["out"], catalogue) if account.done else {}
     ledger = Ledger(
         command=list(sys.argv),
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
-        versions=versions(),
+        versions=shipping.versions(),
         executor=to_jsonable_python(execution),
         catalogue=catalogue_path,
         **ledgers.catalogue_fields(catalogue),
         **ledgers.config_fields(processor.config),
         analysis=processor.description(final),
         **ledgers.usage_fields(output["metrics"], account),
-        datasets=_dataset_records(catalogue, planned, [items[n] for n in account.done], final),
+        datasets=_dataset_records(
+            catalogue, planned, [items[n] for n in account.done], output["out"]
+        ),
         **ledgers.chunk_fields(items, account, len(restored.done)),
     )
     return Result(final, ledger)
@@ -173,21 +198,33 @@ def _execute(
     return output or {"out": {}, "metrics": {}}, account
 
 
-def _postprocessed(
-    processor: CatalogueProcessor, output: Mapping[str, Any], catalogue: Catalogue
-) -> dict[str, Any]:
-    """The processor's last word on the merged output, in the order of the catalogue.
+def _postprocessed(processor: CatalogueProcessor, output: Any, catalogue: Catalogue) -> Any:
+    """Return the processor's last word on the merged output, in the order of the catalogue.
 
     Chunks and checkpoints come in any order.
     """
-    merged = {name: output[name] for name in catalogue.datasets if name in output}
-    merged |= output
-    final: dict[str, Any] | None = processor.postprocess(merged)
+    merged = output
+    if isinstance(output, dict):
+        merged = {name: output[name] for name in catalogue.datasets if name in output} | output
+    final = processor.postprocess(merged)
     return merged if final is None else final
 
 
 def _nothing() -> None:
     pass
+
+
+def _require_known_code(processor: CatalogueProcessor, execution: Execution) -> None:
+    """Raise ConfigError if workers cannot have the processor, or code as this process has it."""
+    if execution.executor != "iterative" or not isinstance(processor, Plain):
+        shipping.require_portable([*parts(processor.parts()), ("the processor", processor)])
+    if not (modules := shipping.changed()):
+        return
+    msg = f"the code was changed since it was loaded ({', '.join(modules[:3])}): restart Python"
+    if execution.executor == "iterative":
+        logger.warning(msg)
+    else:
+        raise ConfigError(msg)
 
 
 def _warn_of_other_code(
@@ -219,17 +256,16 @@ def _dataset_records(
     catalogue: Catalogue,
     planned: list[PlannedFile],
     processed: Iterable[WorkItem],
-    output: Mapping[str, Any],
+    output: Any,
 ) -> dict[str, ledgers.DatasetRecord]:
     files = ledgers.file_records(
         ((file.dataset, file.url, events) for file, events in planned), processed
     )
     return {
-        name: ledgers.dataset_record(catalogue.datasets[name], records, _counted(output, name))
+        name: ledgers.dataset_record(catalogue.datasets[name], records, _weights(output, name))
         for name, records in files.items()
     }
 
 
-def _counted(output: Mapping[str, Any], dataset: str) -> float:
-    counts = output.get(dataset, {}).get("counts", {})
-    return float(counts.get("sum_of_weights", 0.0))
+def _weights(output: Any, dataset: str) -> float:
+    return float(counts(output, dataset).get("sum_of_weights", 0.0))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop in order; a second Ctrl-C kills."""
+"""Ctrl-C, SIGTERM and a closed terminal: stop in order; a second Ctrl-C kills."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import Any
 
 from analysis.common.errors import OutputError
 
-_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_WORDS = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+}
 """What a program that was ended so says last."""
 _SOON_S = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM or SIGHUP."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -39,7 +43,7 @@ class _Held:
 
 
 def end_program_at_once() -> None:
-    """From now on Ctrl-C and SIGTERM do, wherever they are not `handled`: with a line, and all it started.
+    """Let signals end the program wherever they are not `handled`: with a line, and all it started.
 
     For a program's first line, as Python's own way is a traceback, or nothing.
     """
@@ -49,7 +53,7 @@ def end_program_at_once() -> None:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Raise Interrupted for Ctrl-C and SIGTERM, and kill everything at a Ctrl-C after that.
+    """Raise Interrupted for Ctrl-C, SIGTERM and SIGHUP, and kill everything at a Ctrl-C after that.
 
     Only the main thread can; in another one nothing changes. What is ignored, as Ctrl-C is by a job
     in the background of a script, stays so. It is Interrupted too if some library swallows it, or makes
@@ -139,7 +143,8 @@ def kill_children() -> None:
 
 def _end(number: int, _frame: Any, word: str | None = None) -> None:
     kill_children()
-    os.write(2, f"{word or _WORDS[signal.Signals(number)]}\n".encode())
+    with suppress(OSError):  # the terminal may be gone
+        os.write(2, f"{word or _WORDS[signal.Signals(number)]}\n".encode())
     os._exit(128 + number)
 
 

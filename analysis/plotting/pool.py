@@ -6,10 +6,10 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
 from typing import TypeVar
 
 from analysis.common.errors import OutputError
+from analysis.common.processes import same_modules, start_server
 from analysis.execution.signals import held, shielded
 
 _PRELOADED = ["analysis.plotting.figures"]
@@ -20,10 +20,9 @@ _R = TypeVar("_R")
 
 def prepare() -> None:
     """Let the server of new processes import the figures already now, while the caller does."""
-    multiprocessing.set_forkserver_preload(_PRELOADED)
     # What it makes does not get Ctrl-C either.
     with shielded():
-        forkserver.ensure_running()
+        start_server(_PRELOADED)
 
 
 def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) -> list[_R]:
@@ -39,7 +38,7 @@ def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) ->
         with ProcessPoolExecutor(processes, context) as executor:
             # The processes start here; those of a parent that is gone by then complain.
             try:
-                with held(), shielded():
+                with held(), shielded(), same_modules():
                     results = executor.map(function, items)
                 return list(results)
             except KeyboardInterrupt:

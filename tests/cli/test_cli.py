@@ -78,6 +78,7 @@ def test_multijet_estimate_that_is_none_replaces_nothing(
     assert (folder / "scaled.zip").read_bytes() == before
 
 
+@pytest.mark.full
 def test_figures_in_one_format_only(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +274,7 @@ def test_stages_that_the_configuration_does_not_allow(
     assert "run 'toppeak' on it first" not in shown + page
 
 
+@pytest.mark.full
 def test_a_bad_file_leaves_nothing_that_looks_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,6 +286,9 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     build += ["--cross-section", "ttbar=800", "--sum-of-weights", "ttbar=5000"]
     assert main([*build, "--luminosity", "1 /fb"]) == 0
     process = ["all", "--catalogue", str(catalogue), "--output", str(tmp_path / "out"), "--quiet"]
+    # To draw the control plots takes most of the time.
+    (tmp_path / "my.toml").write_text("[control]\nenabled = false\n")
+    process += ["--config", str(tmp_path / "my.toml")]
     assert main(process) == 0
     (tmp_path / "ttbar__nominal" / "b.root").unlink()
     capsys.readouterr()

@@ -110,7 +110,7 @@ def checksum_of(folder: Path, name: str) -> str:
     return str(record["checksums"][name]["adler32"])
 
 
-@pytest.mark.parametrize("executor", ["futures", "dask"])
+@pytest.mark.parametrize("executor", ["futures", pytest.param("dask", marks=pytest.mark.full)])
 def test_damaged_files_are_read_by_no_executor(folder: Path, executor: str) -> None:
     flip(folder / "data" / "ttbar__nominal" / "b.root", "met_pt")
     (failure,) = execute(folder, verify=True, executor=executor).ledger.failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
+from coffea.nanoevents import BaseSchema, NanoEventsFactory
 
-from analysis.datasets.open_files import KeptOpen
+from analysis.datasets.open_files import SEEN_IN, KeptOpen
 from analysis.datasets.remote import Access
 
 
@@ -91,6 +93,45 @@ def test_threads_do_not_close_each_others_files(paths: tuple[Path, Path]) -> Non
     with ThreadPoolExecutor(4) as pool:
         last = list(pool.map(read, range(200)))
     assert last == [999, 1999] * 100
+
+
+def test_files_of_the_same_identifier_are_told_apart(paths: tuple[Path, Path]) -> None:
+    """Also by threads that have one open each."""
+    with uproot.open(paths[0]) as one, uproot.open(paths[1]) as two:
+        first, second = one.file.uuid.bytes, two.file.uuid.bytes
+    paths[1].write_bytes(paths[1].read_bytes().replace(second, first))
+    both = threading.Barrier(2)
+
+    def read(number: int) -> list[int]:
+        found = []
+        for _ in range(3):
+            with opened(paths[number]) as file:
+                both.wait(60)
+                found.append(len(file["events"]["x"].array()))
+                both.wait(60)
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(read, (0, 1))) == [[1000] * 3, [2000] * 3]
+
+
+def test_private_names_are_there(paths: tuple[Path, Path]) -> None:
+    """Where this fails with a new version, `open_files` is what has to follow it."""
+    seen = f"seen in {SEEN_IN}"
+    with opened(paths[0]) as file:
+        source = file.file.source
+        for name in ("_fs", "_file_path", "_num_requested_bytes", "closed"):
+            assert hasattr(source, name), f"uproot: {name}, {seen}"
+        assert hasattr(file.file.begin_chunk, "raw_data"), f"uproot: raw_data, {seen}"
+        factory = NanoEventsFactory.from_root(
+            file=file, treepath="events", schemaclass=BaseSchema, mode="virtual", preload={"x"}
+        )
+        events = factory.events()
+    attributes = events.attrs["@events_factory"]
+    for name in ("file_handle", "_mapping"):
+        assert hasattr(attributes, name), f"coffea: {name}, {seen}"
+    for name in ("preloaded_arrays", "_start", "_stop"):
+        assert hasattr(attributes._mapping, name), f"coffea: {name}, {seen}"
 
 
 def test_files_that_cannot_be_opened_do_not_stay(paths: tuple[Path, Path], tmp_path: Path) -> None:

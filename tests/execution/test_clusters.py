@@ -93,6 +93,7 @@ def test_a_running_scheduler_gets_the_code_and_gives_the_same(
     assert not [names for names in plugins.values() if "ttbar-opendata" in names]
 
 
+@pytest.mark.full
 def test_code_of_another_run_on_the_same_scheduler_is_not_used(
     small: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +101,7 @@ def test_code_of_another_run_on_the_same_scheduler_is_not_used(
     from analysis.execution.workers.dask import DaskWorkers
 
     def replace() -> None:
-        importlib.import_module("analysis.execution.workers.shipping").SHIPPED = "another"
+        importlib.import_module("analysis.execution.workers.shipping").CODE = "another"
 
     class Replaced(DaskWorkers):
         def start(self, function: Any) -> None:
@@ -139,6 +140,7 @@ def test_a_cluster_that_does_not_close_is_left_in_time(
     assert "the cluster does not close within 0.2 s" in caplog.text
 
 
+@pytest.mark.full
 def test_an_encrypted_scheduler(small: Catalogue, reference: Result, tmp_path: Path) -> None:
     mine, other = certificate(tmp_path, "mine"), certificate(tmp_path, "other")
 
@@ -163,6 +165,7 @@ def test_an_encrypted_scheduler(small: Catalogue, reference: Result, tmp_path: P
             on(settings(address, tmp_path / "gone.pem", mine), small)
 
 
+@pytest.mark.full
 def test_dask_s_logs_of_messages_do_not_grow_with_the_chunks() -> None:
     """They are for its developers, and would be most of what the client's memory grows by."""
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
@@ -175,6 +178,7 @@ def test_dask_s_logs_of_messages_do_not_grow_with_the_chunks() -> None:
         assert scheduler.transition_log.maxlen <= 10
 
 
+@pytest.mark.full
 def test_a_worker_with_other_versions_is_named(small: Catalogue, tmp_path: Path) -> None:
     folder = tmp_path / "site" / "hist-0.0.1.dist-info"
     folder.mkdir(parents=True)
@@ -187,6 +191,7 @@ def test_a_worker_with_other_versions_is_named(small: Catalogue, tmp_path: Path)
             on(scheduler_settings(address), small)
 
 
+@pytest.mark.full
 def test_another_python_is_named(
     small: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +202,7 @@ def test_another_python_is_named(
             on(scheduler_settings(address), small)
 
 
+@pytest.mark.full
 def test_a_scheduler_without_workers(small: Catalogue, tmp_path: Path) -> None:
     with (
         dask_scheduler(tmp_path, workers=0) as address,
@@ -210,7 +216,7 @@ def test_a_scheduler_that_is_not_there(small: Catalogue) -> None:
         on(scheduler_settings(UNUSED, connect_s=0.5), small)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_jobs_of_a_real_slurm(small: Catalogue, reference: Result, tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue", reason="the extra 'batch' is not installed")
     common = {"interface": "lo", "shared_folder": tmp_path, "local_folder": str(tmp_path)}
@@ -323,7 +329,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_gateway(small: Catalogue, reference: Result, gateway: str) -> None:
     settings = Gateway(address=gateway, options={"worker_cores": 1})
     assert_same(on(settings, small, workers=2), reference)

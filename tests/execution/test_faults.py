@@ -66,7 +66,9 @@ def _no_checksums_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("_no_checksums_from_before")
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
+@pytest.mark.parametrize(
+    "executor", ["iterative", "futures", pytest.param("dask", marks=pytest.mark.full)]
+)
 @needs_dask
 def test_bad_files_among_fifty(tmp_path: Path, executor: str, verify: bool) -> None:
     """Each chunk of them fails at once, once; the others are done.
@@ -120,6 +122,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("executor", ["futures", "dask"])
 @needs_dask
 def test_a_chunk_that_kills_its_worker(tmp_path: Path, executor: str) -> None:
@@ -175,8 +178,7 @@ def killer(at_least: int, seed: int, trace: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.full
 @pytest.mark.parametrize(("executor", "seconds"), [("futures", 0.2), ("dask", 0.3)])
 @needs_dask
 def test_workers_killed_at_random(
@@ -295,7 +297,7 @@ def kill_after(process: subprocess.Popen[bytes], trace: Path, chunks: int) -> No
     process.kill()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.full
 @needs_dask
 def test_a_scheduler_that_is_lost(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -329,7 +331,7 @@ def test_a_scheduler_that_is_lost(
     assert_same_output(again, process(catalogue))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.full
 def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path) -> None:
     """For longer than the XRootD client itself waits: what fails meanwhile is tried again."""
     with xrootd(folder) as server:
@@ -361,6 +363,7 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
     assert_same_output(result, process(catalogue_of(folder, NAMES)))
 
 
+@pytest.mark.full
 def test_a_file_of_a_server_that_came_back_is_read_again(folder: Path, tmp_path: Path) -> None:
     """By a process that had it open when the server went: the client's dead handle is forgotten."""
     script = """

@@ -15,6 +15,7 @@ from analysis.execution.account import Account, Answer, Fault, add
 from analysis.execution.loop import ChunkLoop
 from analysis.execution.settings import Execution
 from analysis.execution.workers.local import WorkersLost
+from analysis.execution.workers.shipping import CODE
 
 
 class Item(NamedTuple):
@@ -28,6 +29,7 @@ def items_of(files: Sequence[str]) -> list[Item]:
     return [Item(file, number) for number, file in enumerate(files)]
 
 
+CODES = frozenset({CODE})
 OUTCOMES = ["done", "passes", "stays", "suspect", "returned"]
 
 
@@ -73,7 +75,7 @@ class Scripted:
         outcome = script.pop(0) if script else "done"
         if outcome == "done":
             self.tries[chunk] += 1
-            return [Answer([chunk], [], {"out": {"n": 1}, "metrics": {}})]
+            return [Answer([chunk], [], {"out": {"n": 1}, "metrics": {}}, codes=CODES)]
         if outcome == "returned":
             return [Answer([], [Fault(chunk, "waited", True, 0)])]
         self.tries[chunk] += 1
@@ -126,10 +128,16 @@ def test_what_came_together_with_a_file_that_was_replaced_is_tried_again() -> No
     """Chunks 0 to 2 are of one file, 3 of another; 1 is of what took its place, and merged with 3."""
     workers = Scripted([[]] * 4, 8)
     answers = [
-        Answer([0], [], {"out": {"n": 1}, "metrics": {}}, headers={0: "old"}),
-        Answer([1, 3], [], {"out": {"n": 2}, "metrics": {}}, headers={1: "new", 3: "other"}),
-        Answer([2], [], {"out": {"n": 1}, "metrics": {}}, headers={2: "old"}),
-        Answer([3], [], {"out": {"n": 1}, "metrics": {}}, headers={3: "other"}),
+        Answer([0], [], {"out": {"n": 1}, "metrics": {}}, headers={0: "old"}, codes=CODES),
+        Answer(
+            [1, 3],
+            [],
+            {"out": {"n": 2}, "metrics": {}},
+            headers={1: "new", 3: "other"},
+            codes=CODES,
+        ),
+        Answer([2], [], {"out": {"n": 1}, "metrics": {}}, headers={2: "old"}, codes=CODES),
+        Answer([3], [], {"out": {"n": 1}, "metrics": {}}, headers={3: "other"}, codes=CODES),
     ]
     workers.collect = lambda _: [answers.pop(0)]  # type: ignore[method-assign]
     account = (made := loop([[]] * 4, workers)).account
@@ -139,6 +147,20 @@ def test_what_came_together_with_a_file_that_was_replaced_is_tried_again() -> No
     assert made.total["out"] == {"n": 3}
     resumed = ChunkLoop(Scripted([], 1), Execution(), [], Account(), None, {"file 0": "old"})
     assert resumed._read == {"file 0": "old"}
+
+
+@pytest.mark.parametrize("codes", [frozenset(), frozenset({"other"}), CODES | {"other"}])
+def test_what_other_code_has_made_is_refused(codes: frozenset[str]) -> None:
+    """Whatever it says has become of the chunk; code of before does not say which it is."""
+    workers = Scripted([[]] * 2, 8)
+    answers = [
+        Answer([0], [], {"out": {"n": 1}, "metrics": {}}, codes=codes),
+        Answer([], [Fault(1, "of the file", False)], codes=codes or frozenset({"other"})),
+    ]
+    workers.collect = lambda _: [answers.pop(0)]  # type: ignore[method-assign]
+    made = loop([[]] * 2, workers)
+    assert made.total is None
+    assert made.account.failed == dict.fromkeys((0, 1), loops.OTHER_CODE)
 
 
 @given(scripts_of)

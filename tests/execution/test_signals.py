@@ -81,6 +81,7 @@ def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
     assert not (folder / "out" / "run.json").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("executor", "number", "last"),
     [("iterative", signal.SIGINT, "interrupted"), ("futures", signal.SIGTERM, "terminated")],
@@ -104,7 +105,7 @@ def test_stopped_in_order_and_resumed(
     assert resumed.resumed > 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("executor", "delay"), [("futures", 0.2), ("dask", 0.3), ("dask", 1.5), ("dask", 4)]
 )
@@ -253,6 +254,7 @@ except Interrupted as interrupted:
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("how", "said"), [("works", "closed\n"), ("fails", "failed\n")])
 def test_stopped_while_a_cluster_closes(tmp_path: Path, how: str, said: str) -> None:
     """That is done to the end, as far as it can be, and once: not again at the end of Python."""

@@ -73,6 +73,7 @@ def test_a_signal_that_does_not_fit_is_refused(given: dict[str, Template], said:
         with_signal(background_only(), given, RATE)
 
 
+@pytest.mark.full
 def test_a_signal_in_other_bins_of_the_same_number_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +171,7 @@ def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFix
     assert "sum_of_weights" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_the_limit_is_the_same_whatever_cross_section_the_signal_is_scaled_to() -> None:
     """Its statistical error is its own, also where the background has one."""
     spec = background_only()

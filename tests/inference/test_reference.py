@@ -52,11 +52,6 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.plotting.fit.make_figures", lambda *_: [])
-
-
 def _signal_alone(run: Path) -> Measurement:
     """Without other processes: those share the simulation's statistical uncertainty of a bin."""
     made = from_results(load_normalised(run), MODEL)

@@ -34,7 +34,7 @@ def test_a_toy_fluctuates_events_and_auxiliary_measurements_around_the_truth() -
     assert np.std(toys, axis=0) == pytest.approx(spread, rel=5 / 4000**0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_fit_closes() -> None:
     """200 toys of a model of every kind of modifier: mean 0, width 1 within three of their errors."""
     spec = shapes()

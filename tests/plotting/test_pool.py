@@ -32,6 +32,7 @@ def test_a_process_that_dies_is_an_error_of_ours() -> None:
         pool.mapped(os._exit, [1], 2)
 
 
+@pytest.mark.full
 def test_an_interrupt_is_for_the_parent_alone() -> None:
     """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
     script = (
@@ -55,6 +56,7 @@ def test_an_interrupt_is_for_the_parent_alone() -> None:
     assert (process.returncode, said) == (130, "")
 
 
+@pytest.mark.full
 def test_figures_do_not_import_the_shapes_of_peaks() -> None:
     """That compiles them, for seconds."""
     script = (

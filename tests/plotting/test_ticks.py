@@ -40,6 +40,7 @@ def _twins() -> Figure:
     return figure
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("draw", [_panels, _scales, _twins])
 def test_the_image_is_the_same(draw: Callable[[], Figure]) -> None:
     with style():

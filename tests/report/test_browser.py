@@ -13,6 +13,8 @@ import pytest
 
 from analysis.report.page import write
 
+pytestmark = pytest.mark.full
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

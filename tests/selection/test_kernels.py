@@ -150,6 +150,7 @@ def test_without_a_file_for_its_cache_a_loop_is_compiled_all_the_same() -> None:
     assert _compiled(code["double"])(21) == 42
 
 
+@pytest.mark.full
 def test_jet_shifts_or_none_of_them_are_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two types of arguments, compiled by two workers at once, may overwrite each other's cache."""
     for name in ("top_candidate_masses", "_jet_sums"):

@@ -9,4 +9,5 @@ import pytest
 def generator() -> None:
     """What needs to generate events asks for this fixture."""
     for name in ("pythia8mc", "fastjet"):
-        pytest.importorskip(name, reason=f"{name} is not installed (extra 'simulate')")
+        reason = f"{name} is not installed (extra 'simulate'; Python 3.13 or older)"
+        pytest.importorskip(name, reason=reason)

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-pytest.importorskip("fastjet")
+pytest.importorskip("fastjet", reason="fastjet is not installed (extra 'simulate')")
 
 from analysis.simulation import processes, production
 from analysis.simulation.config import DetectorConfig, FatJetConfig
@@ -43,6 +43,8 @@ def test_events_without_a_jet_are_empty() -> None:
     assert set(jets.fields) == {"pt", "eta", "phi", "mass", "softdropmass", "tau1", "tau2", "tau3"}
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("generator")
 def test_top_pairs_have_fat_jets_in_the_poet_layout() -> None:
     detector = DetectorConfig()
     order = Order(processes.BY_NAME["ttbar__nominal"], 1, 7, detector, block_events=150)

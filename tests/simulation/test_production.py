@@ -19,7 +19,7 @@ from analysis.simulation.generator import generate
 from analysis.simulation.processes import BY_NAME, PROCESS_NAMES, find
 
 TTBAR = BY_NAME["ttbar__nominal"]
-SMALL = {"events": 15, "seed": 7, "block_events": 20}
+SMALL = {"events": 6, "seed": 7, "block_events": 20}
 NAME = "ttbar__nominal"
 
 pytestmark = pytest.mark.usefixtures("generator")
@@ -40,6 +40,7 @@ def made(tmp_path_factory, generator):  # noqa: ARG001
     return folder, production.produce([TTBAR], folder, workers=1, **SMALL)[0]
 
 
+@pytest.mark.full
 def test_two_workers_make_the_same_events(made, tmp_path):
     folder, _ = made
     production.produce([TTBAR], tmp_path, workers=2, **SMALL)
@@ -101,6 +102,7 @@ def test_only_preselected_events_are_kept(made):
     assert ak.all(fired >= 1)
 
 
+@pytest.mark.full
 def test_finished_blocks_are_used_again(made, tmp_path):
     folder, dataset = made
     order = production.Order(TTBAR, SMALL["events"], SMALL["seed"], DetectorConfig(), 20)
@@ -116,6 +118,7 @@ def test_finished_blocks_are_used_again(made, tmp_path):
     assert not (tmp_path / ".blocks").exists()
 
 
+@pytest.mark.full
 def test_a_half_written_block_is_made_again(made, tmp_path):
     folder, dataset = made
     order = production.Order(TTBAR, SMALL["events"], SMALL["seed"], DetectorConfig(), 20)
@@ -143,6 +146,7 @@ def test_ntuples_from_elsewhere_are_not_written_over(tmp_path, there):
     assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_reported(tmp_path):
     order = production.Order(TTBAR, 5, 7, DetectorConfig(), 20)
     with production.Pool(1) as pool:
@@ -219,6 +223,7 @@ def test_every_variation_differs_from_nominal_in_its_settings():
     assert len(set(settings)) == len(settings) == 5
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", ["single_top_tW__nominal", "wjets__nominal__pthat80", "qcd__nominal"]
 )
@@ -230,6 +235,7 @@ def test_other_processes_generate(name):
     assert counts.cross_section_pb > 0
 
 
+@pytest.mark.full
 def test_only_the_hadrons_of_one_b_quark_are_forced_to_a_muon():
     """A particle and its antiparticle share a decay table: both were forced once."""
     count = 60

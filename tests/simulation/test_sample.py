@@ -109,6 +109,7 @@ def test_pseudodata_have_no_truth(catalogue):
         assert ak.all(events["jet_corrptSmearUp"] == events["jet_corrpt"])
 
 
+@pytest.mark.full
 def test_the_first_block_of_ttbar_is_remade_from_the_seed(first_block):
     skimmed = ntuples.select(first_block, sample.may_be_selected(first_block))
     remade = layout.reduced(sample.without_soft_jets(skimmed))
@@ -129,6 +130,7 @@ def test_the_first_block_of_ttbar_is_remade_from_the_seed(first_block):
         )
 
 
+@pytest.mark.full
 def test_the_skim_loses_no_selected_event(first_block):
     skimmed = sample.without_soft_jets(
         ntuples.select(first_block, sample.may_be_selected(first_block))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import inspect
-import pickle
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coffea.processor import ProcessorABC
-
 from analysis.common.errors import ConfigError
 from analysis.common.files import short_digest
 from analysis.common.strict import Strict
-from analysis.config import Configuration
-from analysis.execution.workers.shipping import OWN, versions
+from analysis.datasets.read_errors import describe
+from analysis.execution.checkpoints.definition import definition, parts
+from analysis.execution.code import is_own, top
+from analysis.execution.processor import CatalogueProcessor
+from analysis.execution.workers.shipping import versions
 
 _AROUND_THE_PROCESSOR = "analysis.execution.checked"
 
@@ -33,8 +32,8 @@ class Provenance(Strict):
     """Two runs with the same provenance give the same output of the same chunk."""
 
     processor: str
-    config: str
-    """Digest of the configuration and of what else the processor was made with."""
+    parts: dict[str, str]
+    """What the processor consists of, in words -> digest of its values and code."""
     code: dict[str, str]
     """Module -> digest of its source, for all that processor and schema import of their packages."""
     versions: dict[str, str]
@@ -47,7 +46,9 @@ class Provenance(Strict):
         """What is not the same, in words; empty if nothing."""
         if self.processor != other.processor:
             return [f"another processor ({other.processor})"]
-        found = ["another configuration"] if self.config != other.config else []
+        found = []
+        if parts := _differing(self.parts, other.parts):
+            found.append(f"another {_listed(parts)}")
         if code := other_code(self.code, other.code):
             found.append(code)
         if packages := _differing(self.versions, other.versions):
@@ -56,52 +57,39 @@ class Provenance(Strict):
         return found
 
 
-def provenance(processor: ProcessorABC, schema: type[Any]) -> Provenance:
-    """Of the outputs of `processor` for events of `schema`.
+def provenance(processor: CatalogueProcessor, schema: type[Any]) -> Provenance:
+    """Say what the outputs of `processor` for events of `schema` depend on.
 
-    Raises ConfigError for code whose source cannot be found.
+    Raises ConfigError, naming the part, for what has no content that could be told.
     """
     kind = type(processor)
-    config = getattr(processor, "config", None)
-    values = {name: _content(value) for name, value in vars(processor).items() if name != "config"}
-    values["config"] = config.digest if isinstance(config, Configuration) else repr(config)
+    digests: dict[str, str] = {}
+    used: set[str] = set()
+    for words, part in [("processor", kind), ("schema", schema), *parts(processor.parts())]:
+        try:
+            digests[words], modules_of_part = definition(part)
+        except Exception as error:
+            msg = f"{words} cannot be saved or sent to workers: {describe(error)}"
+            raise ConfigError(msg) from error
+        used |= modules_of_part
     return Provenance(
         processor=f"{kind.__module__}.{kind.__qualname__}",
-        config=short_digest(repr(sorted(values.items()))),
-        code=_code(kind, schema),
+        parts={words.replace("config", "configuration"): d for words, d in digests.items()},
+        code=_code(kind, schema, used),
         versions=versions(),
     )
 
 
-def selecting_code(kind: type[ProcessorABC], schema: type[Any]) -> dict[str, str]:
+def selecting_code(kind: type[CatalogueProcessor], schema: type[Any]) -> dict[str, str]:
     """Module -> digest of its source, of those that say which events are selected."""
     code = _code(kind, schema)
     return {name: digest for name, digest in code.items() if not _NOT_SELECTING.match(name)}
 
 
-def _content(value: Any) -> str:
-    """All of a value: arrays and histograms show a part of theirs only."""
-    try:
-        return f"{value!r} {short_digest(pickle.dumps(value))}"
-    except Exception:  # noqa: BLE001 - what cannot be pickled may raise anything
-        return repr(value)
-
-
-def _code(*kinds: type[Any]) -> dict[str, str]:
-    digests = {}
-    for kind in kinds:
-        if _source(kind.__module__) is None:
-            # Of a notebook, perhaps: its own text has to do.
-            try:
-                digests[f"{kind.__module__}.{kind.__qualname__}"] = short_digest(
-                    inspect.getsource(kind)
-                )
-            except (OSError, TypeError) as error:
-                msg = f"the source of {kind.__qualname__} is not known, so it cannot be resumed: "
-                raise ConfigError(msg + "put it into a module") from error
-    bases = [base.__module__ for kind in kinds for base in kind.__mro__ if _is_ours(base)]
-    found = modules([_AROUND_THE_PROCESSOR, *(kind.__module__ for kind in kinds), *bases])
-    return digests | {name: short_digest(path.read_bytes()) for name, path in found.items()}
+def _code(kind: type[Any], schema: type[Any], used: Iterable[str] = ()) -> dict[str, str]:
+    classes = {base.__module__ for base in (*kind.__mro__, *schema.__mro__)}
+    names = filter(_is_ours, [_AROUND_THE_PROCESSOR, *classes, *used])
+    return {name: short_digest(path.read_bytes()) for name, path in modules(names).items()}
 
 
 def modules(names: Iterable[str]) -> dict[str, Path]:
@@ -109,9 +97,9 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
     what stands beside these, unless it was installed.
     """
     waiting = list(names)
-    packages = set(map(_top, waiting))
+    packages = set(map(top, waiting))
     folders = {folder for package in packages if (folder := _folder(package)) is not None}
-    is_own = cache(lambda package: package in packages or _folder(package) in folders)
+    is_here = cache(lambda package: package in packages or _folder(package) in folders)
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
@@ -119,20 +107,15 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        waiting += [other for other in _imported(name, path) if is_own(_top(other))]
+        waiting += [other for other in _imported(name, path) if is_here(top(other))]
         if "." in name:
             waiting.append(name.rpartition(".")[0])
     return dict(sorted(found.items()))
 
 
-def _is_ours(kind: type[Any]) -> bool:
-    """Whether the class is of this package, or of somebody's own modules."""
-    package = _top(kind.__module__)
-    return package in OWN or _folder(package) is not None
-
-
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+def _is_ours(module: str) -> bool:
+    """Whether the module is of this package, or one of somebody's own."""
+    return is_own(module) or _folder(top(module)) is not None
 
 
 def _folder(package: str) -> Path | None:
@@ -171,8 +154,13 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 def other_code(one: Mapping[str, str], other: Mapping[str, str]) -> str:
     """Which modules differ, in words; empty if none."""
     names = _differing(one, other)
+    return f"other code ({_listed(names)})" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and how many there are besides."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"other code ({', '.join(names[:3])}{more})" if names else ""
+    return ", ".join(names[:3]) + more
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from analysis.common.errors import ConfigError, ExecutionError, did_you_mean
 from analysis.common.extras import require_extra
+from analysis.common.processes import require_folder, spawn_method
 from analysis.execution.signals import held, kill_children, shielded
 from analysis.execution.workers import shipping
 from analysis.execution.workers.cluster_settings import (
@@ -70,7 +71,11 @@ def connected(
     require_extra("dask", "the executor 'dask'")
     import dask
 
-    with dask.config.set(_DASK), _opened(settings, workers, max_workers, retries) as client:
+    method = {"distributed.worker.multiprocessing-method": spawn_method()}
+    with (
+        dask.config.set(_DASK | method),
+        _opened(settings, workers, max_workers, retries) as client,
+    ):
         yield client
 
 
@@ -101,6 +106,7 @@ def _local(settings: Local, workers: int, max_workers: int | None, retries: int)
     from distributed import Client, LocalCluster
 
     allowed = {"distributed.scheduler.allowed-failures": retries}
+    require_folder()
     cluster = client = None
     try:
         try:
@@ -393,7 +399,6 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
     _require_same_python(client)
     try:
         plugin, equip_scheduler = _equipment()
-        shipping.SHIPPED = plugin.code
         try:
             client.register_plugin(plugin)
             if scheduler_too:
@@ -402,7 +407,6 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
             raise ExecutionError(str(error)) from error
         yield
     finally:
-        shipping.SHIPPED = ""
         # The scheduler may go on without this run.
         with suppress(Exception):
             client.unregister_worker_plugin(PLUGIN)
@@ -427,7 +431,7 @@ def _equipment() -> tuple[Any, Any]:
     from distributed import WorkerPlugin
 
     files = shipping.source_files()
-    folder = f"ttbar-opendata-{shipping.source_digest(files)}"
+    folder = f"ttbar-opendata-{shipping.CODE}"
     content = shipping.archive(files)
     names = tuple({name.partition("/")[0] for name in files})
     here = shipping.versions()
@@ -452,7 +456,6 @@ def _equipment() -> tuple[Any, Any]:
                 if module.partition(".")[0] in names:
                     del sys.modules[module]
         there: Any = importlib.import_module("analysis.execution.workers.shipping")
-        there.SHIPPED = folder
         found = there.differences(here)
         if found:
             msg = f"{who}: {'; '.join(found)}"
@@ -460,7 +463,6 @@ def _equipment() -> tuple[Any, Any]:
 
     class Equip(WorkerPlugin):
         name = PLUGIN
-        code = folder
 
         def setup(self, worker: Any) -> None:
             equip(f"worker {worker.name} ({worker.address})", worker.local_directory)

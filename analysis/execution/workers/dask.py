@@ -11,7 +11,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 
 from analysis.datasets.read_errors import describe, is_transient
-from analysis.execution.account import Answer, Fault, attempt, merge
+from analysis.execution.account import Answer, Fault, attempt_packed, merge
 from analysis.execution.workers import shipping
 from analysis.execution.workers.local import Function, WorkersLost
 from analysis.execution.workers.usage import keep_what_is_loaded
@@ -47,7 +47,7 @@ class DaskWorkers:
 
     def start(self, function: Function) -> None:
         # A task of its own, so that it goes to each worker once and survives any of them.
-        self._function = self._submit("function", _itself, function)
+        self._function = self._submit("function", _itself, shipping.pack(function))
 
     def room(self) -> int:
         if time.monotonic() - self._most_known_at > _PATIENCE_S:
@@ -67,7 +67,7 @@ class DaskWorkers:
 
     def give(self, chunk: int, item: Any) -> None:
         self._file = item.filename
-        future = self._submit("chunk", _attempt, shipping.SHIPPED, self._function, chunk, item)
+        future = self._submit("chunk", _attempt, shipping.CODE, self._function, chunk, item)
         self._chunk_of[future] = chunk
         future.add_done_callback(self._arrived.put)
 
@@ -151,14 +151,14 @@ def _fault(chunk: int, error: BaseException | None) -> Fault:
     return Fault(chunk, describe(error), is_transient(error))
 
 
-def _itself(function: Function) -> Function:
-    return function
+def _itself(packed: bytes) -> bytes:
+    return packed
 
 
-def _attempt(shipped: str, function: Function, chunk: int, item: Any) -> Answer:
+def _attempt(code: str, packed: bytes, chunk: int, item: Any) -> Answer:
     """Process a chunk, unless another run on the same scheduler has sent its code in between."""
-    if shipped != shipping.SHIPPED:
+    if code != shipping.CODE:
         reason = "its worker has got other code, of another run on the same scheduler"
         return Answer([], [Fault(chunk, reason, transient=False)])
     keep_what_is_loaded()
-    return attempt(function, chunk, item)
+    return attempt_packed(packed, chunk, item)

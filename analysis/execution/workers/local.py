@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
+import multiprocessing
 import os
+import pickle
 import signal
-import tempfile
 import threading
 import time
 from collections import deque
@@ -15,9 +15,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from analysis.common.errors import ExecutionError
+from analysis.common.processes import same_modules, start_server
 from analysis.datasets.read_errors import describe
-from analysis.execution.account import Answer, Fault, attempt
+from analysis.execution.account import Answer, Fault, attempt, attempt_packed
 from analysis.execution.signals import held, shielded
+from analysis.execution.workers.shipping import pack
 from analysis.execution.workers.usage import keep_what_is_loaded
 
 Function = Callable[[Any], Any]
@@ -82,13 +84,16 @@ class ThisProcess:
 class _Process:
     """A worker process, its pipe, and the chunks it has."""
 
-    def __init__(self, context: Any, function: Function) -> None:
+    def __init__(self, packed: bytes) -> None:
+        context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
         self.given: deque[int] = deque()
         self.file: str | None = None
         """Of the last of them."""
-        self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self._process.start()
+        arguments = (theirs, packed, dict(os.environ))
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        with same_modules():
+            self._process.start()
         theirs.close()
 
     def kill(self) -> None:
@@ -110,14 +115,13 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._context = _context()
         self._processes: list[_Process] = []
         self._deaths_in_a_row = 0
 
     def start(self, function: Function) -> None:
-        self._function = function
+        self._packed = pack(function)
         with held(), shielded():
-            self._processes = [_Process(self._context, function) for _ in range(self._count)]
+            self._processes = [_Process(self._packed) for _ in range(self._count)]
 
     def room(self) -> int:
         return sum(_AT_HAND - len(process.given) for process in self._processes)
@@ -147,7 +151,7 @@ class Processes:
 
     def _receive(self, process: _Process) -> Answer:
         try:
-            answer: Answer = process.pipe.recv()
+            answer: Answer = pickle.loads(process.pipe.recv_bytes())
         except (EOFError, OSError):
             return self._bury(process)
         process.given.popleft()
@@ -164,7 +168,7 @@ class Processes:
             if self._deaths_in_a_row > max(20, 4 * self._count):
                 msg = f"{self._deaths_in_a_row} worker processes died without finishing a chunk"
                 raise WorkersLost(msg)
-            self._processes.append(_Process(self._context, self._function))
+            self._processes.append(_Process(self._packed))
         given = enumerate(process.given)
         return Answer([], [Fault(chunk, reason, True, int(place == 0)) for place, chunk in given])
 
@@ -173,10 +177,11 @@ class Processes:
 def processes(count: int) -> Iterator[Processes]:
     """Worker processes; in the end there are none.
 
-    Raises ExecutionError where the system lets none be started, before anything is done for them.
+    Raises ExecutionError or ConfigError where none can be started, before anything is done for them.
     """
     workers = Processes(count)
-    _start_server()
+    with held(), shielded():
+        start_server(_PRELOADED)
     try:
         yield workers
     finally:
@@ -184,46 +189,26 @@ def processes(count: int) -> Iterator[Processes]:
             workers.close()
 
 
-def _context() -> Any:
-    """Processes are forked from a server that has imported the analysis, but opened no file yet.
-
-    A plain fork would copy the threads' locks of file readers, and may hang.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
-
-
-def _start_server() -> None:
-    """What the processes are forked from; it listens at a socket in the temporary folder."""
-    try:
-        with held(), shielded():
-            multiprocessing.forkserver.ensure_running()
-    except OSError as error:
-        msg = (
-            f"cannot start worker processes: {error.strerror or error} (temporary folder, from TMPDIR: "
-            f"{tempfile.gettempdir()})"
-        )
-        raise ExecutionError(msg) from error
-
-
-def _serve(pipe: Connection, function: Function) -> None:
-    """What a worker process does."""
+def _serve(pipe: Connection, packed: bytes, environment: dict[str, str]) -> None:
+    """Process chunks from the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
     keep_what_is_loaded()
     while True:
         try:
             chunk, item = pipe.recv()
         except EOFError:
             return
-        answer = attempt(function, chunk, item)
+        answer = attempt_packed(packed, chunk, item)
         try:
-            pipe.send(answer)
-        except (TypeError, AttributeError, ValueError) as error:
+            content = pack(answer)
+        except Exception as error:  # noqa: BLE001 - pickling calls what the user wrote
             reason = f"the output cannot be sent: {describe(error)}"
-            pipe.send(Answer([], [Fault(chunk, reason, transient=False)]))
+            content = pack(Answer([], [Fault(chunk, reason, transient=False)], codes=answer.codes))
+        pipe.send_bytes(content)
 
 
 def _end_with_the_parent() -> None:

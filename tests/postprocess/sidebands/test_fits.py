@@ -47,6 +47,7 @@ def filled(values: Any, bins: int = 50, weight: Any = None) -> Hist:
     return Hist.new.Reg(bins, *RANGE).Weight().fill(values, weight=weight)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [*SIGNALS, *BACKGROUNDS])
 def test_integral_is_that_of_the_density(name: str) -> None:
     if name in SIGNALS:
@@ -203,6 +204,7 @@ def test_parameters_at_a_limit_are_held_there() -> None:
     assert "at a limit: b" in str(fit)
 
 
+@pytest.mark.full
 def test_f_test_finds_the_order() -> None:
     """A line is enough for a line; a parabola is not taken for one."""
     rng = default_rng(8)
@@ -224,6 +226,7 @@ def test_f_test_compares_the_same_bins() -> None:
     assert abs(fit.background.value - 261) < 100
 
 
+@pytest.mark.full
 def test_an_order_that_does_not_converge_is_passed_over() -> None:
     """Order 2 does not, and order 1 has χ² = 423 with 17 degrees of freedom."""
     u = -np.log1p(-default_rng(1).random(3000) * -np.expm1(-6.0)) / 6.0
@@ -236,6 +239,7 @@ def test_an_order_that_does_not_converge_is_passed_over() -> None:
     assert fit.goodness.chi2 < 60
 
 
+@pytest.mark.full
 def test_a_background_may_be_cut_off_at_zero_in_the_whole_window() -> None:
     """A polynomial on its way to the minimum: a number, or that the fit did not converge."""
     u = -np.log1p(-default_rng(0).random(3000) * -np.expm1(-6.0)) / 6.0
@@ -329,6 +333,7 @@ def pulls(run: Callable[[Any], tuple[float, float]], truth: float, **yields: flo
     return np.array([(value - truth) / error for value, error in results])
 
 
+@pytest.mark.full
 def test_toys_of_the_peak_fit() -> None:
     """200 here, 1000 and all methods in benchmarks/toys.py."""
 
@@ -341,6 +346,7 @@ def test_toys_of_the_peak_fit() -> None:
     assert np.std(result) == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.full
 def test_toys_of_the_sideband_fit() -> None:
     def run(content: Hist) -> tuple[float, float]:
         fit = fit_sidebands(content, REGIONS)

@@ -1,0 +1,93 @@
+"""Processes that are started from here, and the modules that they load."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from analysis.common.errors import ConfigError, ExecutionError
+
+_starting = threading.RLock()
+
+
+@contextmanager
+def same_modules() -> Iterator[None]:
+    """Give processes that start in the block the module path of this one, and no main module.
+
+    Else the server of new processes looks for modules in the current folder first (CPython before
+    3.12.8 and 3.13.1: python/cpython#117378), and each process runs the user's script once more.
+    """
+    with _starting:
+        main = sys.modules["__main__"]
+        known = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+        sys.modules["__main__"] = ModuleType("__main__")
+        os.environ.update(PYTHONPATH=os.pathsep.join(sys.path), PYTHONSAFEPATH="1")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+            for name, value in known.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+class _Spawned(SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with same_modules():
+            return SpawnProcess._Popen(process_obj)
+
+
+class _SameModules(SpawnContext):
+    _name = "same_modules"
+    Process = _Spawned
+
+
+def spawn_method() -> str:
+    """Return the name of a method that spawns processes by `same_modules`, for `get_context`."""
+    method = _SameModules._name
+    multiprocessing.context._concrete_contexts[method] = _SameModules()  # type: ignore[attr-defined]
+    return method
+
+
+def start_server(preload: Sequence[str]) -> None:
+    """Start what new processes are forked from, with the modules `preload`, if it does not run yet.
+
+    It has opened no file: a plain fork would copy the locks of this process's threads, and may hang.
+    Raises ConfigError where this process cannot have others, ExecutionError where none start.
+    """
+    require_folder()
+    if multiprocessing.current_process().daemon:
+        msg = "a worker process (of Dask, or of a pool) cannot start others: use one process here"
+        raise ConfigError(msg)
+    multiprocessing.set_forkserver_preload(list(preload))
+    try:
+        with same_modules():
+            forkserver.ensure_running()
+    except OSError as error:
+        msg = (
+            f"cannot start worker processes: {error.strerror or error} (temporary folder, from TMPDIR: "
+            f"{tempfile.gettempdir()})"
+        )
+        raise ExecutionError(msg) from error
+
+
+def require_folder() -> None:
+    """Raise ConfigError if the current folder is gone: no process can be started from there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        msg = "the current folder was removed: go to another one (cd), and start again"
+        raise ConfigError(msg) from error

@@ -1,0 +1,32 @@
+"""What a missing branch or a misspelt column is answered with: its name, the file, the nearest names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MissingBranchError(LookupError):
+    """A branch that is needed and not in the file: named with the file and the nearest names there."""
+
+
+class MissingFieldError(MissingBranchError, AttributeError):
+    """A field that is not there for want of its branch."""
+
+
+def missing_branch_message(branch: str, path: str, available: Iterable[str]) -> str:
+    """Name the branch, the file, and the nearest of the `available` branches that are no counters."""
+    present = set(available)
+    if not present:
+        return f"branch {branch!r} is not in {path}"
+    names = sorted(name for name in present if name[:1] != "n" or name[1:] not in present)
+    close = difflib.get_close_matches(branch, names, n=3, cutoff=0.5)
+    nearest = f"nearest there: {', '.join(close)}" if close else f"the tree has {len(names)} others"
+    return f"branch {branch!r} is not in {path}: {nearest}"
+
+
+def unknown_column(column: str, columns: Iterable[str], what: str) -> MissingBranchError:
+    """Build the error for a column that no branch of a file that is `what` gives."""
+    close = difflib.get_close_matches(column, columns, n=3)
+    hint = f": nearest are {', '.join(close)}" if close else ""
+    return MissingBranchError(f"no branch of {what} gives {column!r}{hint}")
