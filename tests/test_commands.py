@@ -22,6 +22,7 @@ from tests.dimuon.test_processor import write_tree
 from tests.ntuples import write_random
 from tests.test_docs import marked
 from tests.test_readme import arguments_of, blocks, commands_in
+from tests.test_readme import marked as readme_block
 
 SAMPLE = PROJECT / "analysis" / "sample"
 TRUTH_PB = 889.98
@@ -40,6 +41,7 @@ COMMANDS = {
             " --cross-section '10 pb' --luminosity '50 /pb'"
         ),
     ],
+    "analysis": ["--analysis my_analysis.py --output results_own", "analyses lesson"],
     "cut": ["--config my.toml --output results_my_cuts"],
     "own": [
         (
@@ -149,6 +151,17 @@ def test_a_changed_cut() -> None:
     assert_measured("results_my_cuts")
     assert_drawn("results_my_cuts", "4j2b", "fit_ranking")
     assert Ledger.load(Path("results_my_cuts")).config["jet"]["min_pt"] == 35.0
+
+
+@pytest.mark.full
+@here
+def test_an_analysis_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Drawn and fitted as the lesson's; the fit is of the lesson's regions."""
+    Path("my_analysis.py").write_text(readme_block("my_analysis.py"), encoding="utf-8")
+    run("analysis")
+    assert "Ele22_eta2p1_WPLoose_Gsf" in capsys.readouterr().out
+    assert_measured("results_own")
+    assert_drawn("results_own", "4j2b_met", "control_met_high", "variations_4j2b_met_ttbar")
 
 
 @pytest.mark.full

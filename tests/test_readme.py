@@ -123,7 +123,7 @@ def test_an_analysis_of_ones_own_is_filled(
     """The README's file, by the README's command, up to the scaled histograms."""
     monkeypatch.chdir(tmp_path)
     Path("my_analysis.py").write_text(marked("my_analysis.py"), encoding="utf-8")
-    (line,) = (line for line in commands() if "--analysis my_analysis.py" in line)
+    (line,) = (line for line in commands_in(README) if "--analysis my_analysis.py" in line)
     given = [*arguments_of(line), "--catalogue", str(catalogue_file), "--quiet"]
     assert main(["process", *given, "--datasets", "ttbar__nominal"]) == 0
     normalised = load_normalised(Path("results_own"))
