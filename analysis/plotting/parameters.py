@@ -59,7 +59,7 @@ def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
     places = np.arange(len(impacts))[::-1]
     for direction, colour in (("up", UP), ("down", DOWN)):
         before, after = (
-            [getattr(impact, f"{when}_{direction}") for impact in impacts]
+            np.array([getattr(impact, f"{when}_{direction}") for impact in impacts], dtype=float)
             for when in ("prefit", "postfit")
         )
         axes.barh(
@@ -67,11 +67,13 @@ def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
             label=f"pre-fit, {direction}",
         )  # fmt: skip
         axes.barh(places, after, 0.5, color=colour, alpha=0.75, label=f"post-fit, {direction}")
-    largest = max(abs(x) for i in impacts for x in (i.prefit_up, i.prefit_down, i.size))
+    largest = max(
+        abs(x or 0.0) for i in impacts for x in (i.prefit_up, i.prefit_down, i.size)
+    ) or 1.0  # fmt: skip
     axes.set_xlim(-1.15 * largest, 1.15 * largest)
     axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
     axes.set_xlabel(r"Impact $\Delta\hat{\mu}$")
-    _name_rows(axes, [impact.name for impact in impacts])
+    _name_rows(axes, [i.name if i.known else f"{i.name} (not known)" for i in impacts])
     pulls = axes.twiny()
     by_name = {p.name: p for p in measurement.fit.parameters}
     chosen: list[Parameter] = [by_name[impact.name] for impact in impacts]
@@ -115,15 +117,13 @@ def correlations_figure(measurement: Measurement, caption: Caption) -> Figure:
 
 
 def scan_figure(measurement: Measurement, caption: Caption) -> Figure:
-    """Profile likelihood of the strength, and the parabola of the HESSE error."""
+    """Profile likelihood of the strength, and the parabola of the error."""
     fit, scan = measurement.fit, measurement.scan
     figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
     figure.subplots_adjust(left=0.13, right=0.97, bottom=0.12, top=0.93)
     values = np.array(scan.values)
     fine = np.linspace(values[0], values[-1], 200)
-    axes.plot(
-        fine, ((fine - fit.value) / fit.error) ** 2, "--", color=DOWN, label="parabola (HESSE)"
-    )
+    axes.plot(fine, ((fine - fit.value) / fit.error) ** 2, "--", color=DOWN, label="parabola")
     axes.plot(
         values, scan.twice_delta_nll, "o-", color="black", markersize=4, label="profile likelihood"
     )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from analysis.common.tables import Row
+from analysis.common.tables import Row, signed
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
 from analysis.plotting.parameters import MOST_IMPACTS, PULLS_SHOWN, is_of_one_bin, reach
@@ -235,12 +235,12 @@ def ranking_chart(ranking: list[Impact], poi: str) -> Chart:
         ],
     }
     rows: list[Row] = [
-        [i.name, *(f"{v:+.4f}" for v in (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down))]
+        [i.name, *map(signed, (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down))]
         for i in shown
     ]
     description = (
         f"Impacts of {len(shown)} parameters on {poi}, largest first: {shown[0].name}, "
-        f"{shown[0].postfit_up:+.3f} and {shown[0].postfit_down:+.3f}. Filled: after the fit; "
+        f"{signed(shown[0].postfit_up, 3)} and {signed(shown[0].postfit_down, 3)}. Filled: after the fit; "
         "outlined: before."
     )
     header = ["parameter", "post-fit up", "post-fit down", "pre-fit up", "pre-fit down"]
