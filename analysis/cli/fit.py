@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
     from analysis.inference.measurement import Measurement
     from analysis.inference.workspace import Built, Observed
-    from analysis.plotting.captions import Caption
+    from analysis.plotting.captions import FitCaption
 
 SUMMARY = "fit a results folder, a ROOT file of templates or a workspace: the cross section"
 
@@ -184,27 +184,27 @@ def _output(arguments: argparse.Namespace) -> Path:
 
 def _built(
     source: Path, config: InferenceConfig, observed: Observed
-) -> tuple[Built, Caption, float, str]:
+) -> tuple[Built, FitCaption, float, str]:
     """Build the workspace; return it, what figures say of it, what a strength of 1 stands for in pb,
     and the digest of the run's histograms (empty for those of a file).
     """
     from analysis.inference import tables, templates, workspace
-    from analysis.plotting.captions import OBSERVED, Caption
+    from analysis.plotting.captions import FitCaption
     from analysis.results import load_normalised
 
     if source.suffix == ".json":
         built = workspace.Built(workspace.load(source), [])
         before = tables.beside(source, built.spec)
         if before is None:
-            return built, Caption(source.name), config.signal_cross_section_pb, ""
+            return built, FitCaption.of_file(source.name), config.signal_cross_section_pb, ""
         reference = config.stated_pb or before.cross_section.reference
-        return built, Caption(source.name, binning=before.binning), reference, ""
+        return built, FitCaption.of_file(source.name, before.binning), reference, ""
     if source.suffix == ".root":
         made, made_of = templates.from_root(source, config), ""
-        caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
+        caption = FitCaption.of_file(source.name, config.binning, observed)
     else:
         normalised = load_normalised(source)
         made = templates.from_results(normalised, config)
         made_of = normalised.normalisation.scaled
-        caption = Caption.of(normalised, config.binning, observed)
+        caption = FitCaption.of(normalised, config.binning, observed)
     return workspace.build(made, config, observed), caption, made.cross_section_pb, made_of

@@ -29,12 +29,12 @@ def fit(folder: Path, config: Path | None = None, tables: bool = True) -> None:
     from analysis import results
     from analysis.common.tables import show
     from analysis.config import load_config
-    from analysis.plotting.top_peak import make_figures
+    from analysis.plotting.peaks import top_peak_figures
     from analysis.postprocess.top_peak import remarks, top_peak_table
 
     normalised = results.load_normalised(folder)
     result = results.top_peak(folder, normalised, load_config(config) if config else None)
-    make_figures(normalised, result, folder / results.FIGURES)
+    top_peak_figures(normalised, result, folder / results.FIGURES)
     if not tables:
         return
     if result.fits and logger.isEnabledFor(logging.INFO):
