@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
     from analysis.inference.measurement import Measurement
     from analysis.inference.workspace import Built, Observed
-    from analysis.plotting.captions import Caption
+    from analysis.plotting.captions import FitCaption
     from analysis.postprocess.abcd.multijet import RegionEstimate
     from analysis.postprocess.top_peak import TopPeakResult
     from analysis.processor import TtbarAnalysis
@@ -163,7 +163,7 @@ def top_peak(folder: Path, config: AnalysisConfig | None = None) -> TopPeakResul
 
     The settings are those of `config`, or of the run. Raises SidebandError without the region.
     """
-    from analysis.plotting.top_peak import make_figures
+    from analysis.plotting.peaks import top_peak_figures
     from analysis.postprocess.top_peak import fit_top_peak
 
     normalised = results.load_normalised(folder)
@@ -171,7 +171,7 @@ def top_peak(folder: Path, config: AnalysisConfig | None = None) -> TopPeakResul
     observable = normalisation.summed(normalised.histograms[OBSERVABLE])
     result = fit_top_peak(observable, settings)
     results.save_top_peak(folder, result, normalised)
-    make_figures(normalised, result, folder / results.FIGURES)
+    top_peak_figures(normalised, result, folder / results.FIGURES)
     return result
 
 
@@ -198,7 +198,7 @@ class Model(NamedTuple):
     """A workspace, and what is known of it."""
 
     built: Built
-    caption: Caption
+    caption: FitCaption
     """What figures say of it."""
     reference_pb: float
     """Cross section that a strength of 1 stands for."""
@@ -219,17 +219,17 @@ def model_of(
     Raises WorkspaceError for templates that make none.
     """
     from analysis.inference import templates, workspace
-    from analysis.plotting.captions import OBSERVED, Caption
+    from analysis.plotting.captions import FitCaption
 
     if isinstance(source, Path) and source.suffix == ".json":
         return _model_of_workspace(source, config)
     if isinstance(source, Path) and source.suffix == ".root":
         made, made_of = templates.from_root(source, config), ""
-        caption = Caption(source.name, binning=config.binning, observed=OBSERVED[observed])
+        caption = FitCaption.of_file(source.name, config.binning, observed)
     else:
         run = results.load_normalised(source) if isinstance(source, Path) else source
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
-        caption = Caption.of(run, config.binning, observed)
+        caption = FitCaption.of(run, config.binning, observed)
     return Model(
         workspace.build(made, config, observed),
         caption,
@@ -243,13 +243,13 @@ def model_of(
 
 def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
     from analysis.inference import tables, workspace
-    from analysis.plotting.captions import Caption
+    from analysis.plotting.captions import FitCaption
 
     built = workspace.Built(workspace.load(source), [])
     before = tables.beside(source, built.spec)
-    caption, reference = Caption(source.name), config.signal_cross_section_pb
+    caption, reference = FitCaption.of_file(source.name), config.signal_cross_section_pb
     if before is not None:
-        caption = Caption(source.name, binning=before.binning)
+        caption = FitCaption.of_file(source.name, before.binning)
         reference = config.stated_pb or before.cross_section.reference
     return Model(built, caption, reference, str(source), "workspace", None)
 

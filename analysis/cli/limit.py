@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the numbers, and a figure of the same name beside (default: limit.json and "
         "figures/limit of the results folder; nothing for a workspace)",
     )
+    parser.add_argument("--force", action="store_true", help="in spite of errors in the model")
     options.add_verbosity(parser)
 
 
@@ -72,7 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
             "that knows them", file,
         )  # fmt: skip
     signal = read_signal(arguments.signal, spec, binning)
-    limit = upper_limit(spec, signal, options.signal_rate(arguments), arguments.level)
+    limit = upper_limit(
+        spec, signal, options.signal_rate(arguments), arguments.level, force=arguments.force
+    )
+    for remark in limit.remarks:
+        logger.warning("%s", remark)
     _write(limit, arguments)
     _show(limit)
 
@@ -98,17 +103,16 @@ def _show(limit: Limit) -> None:
     from analysis.common.tables import show
 
     low, _, middle, _, high = limit.expected
-    show(
-        ["", "strength", "σ [pb]"],
-        [
-            [name, f"{x:.4g}", f"{x * limit.cross_section_pb:.4g}"]
-            for name, x in (
-                ("best fit", limit.strength),
-                ("its error", limit.strength_error),
-                (f"observed limit, {limit.level:.0%} CL", limit.observed),
-                ("expected limit", middle),
-                ("expected, -2 standard deviations", low),
-                ("expected, +2 standard deviations", high),
-            )
-        ],
-    )
+    rows = [
+        [name, f"{x:.4g}", f"{x * limit.cross_section_pb:.4g}"]
+        for name, x in (
+            ("best fit", limit.strength),
+            ("its error", limit.strength_error),
+            (f"observed limit, {limit.level:.0%} CL", limit.observed),
+            ("expected limit", middle),
+            ("expected, -2 standard deviations", low),
+            ("expected, +2 standard deviations", high),
+        )
+    ]
+    rows.append(["significance, in standard deviations", f"{limit.significance:.2f}", ""])
+    show(["", "strength", "σ [pb]"], rows)

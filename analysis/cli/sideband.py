@@ -98,8 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     from analysis.datasets.bundled import DIMUON_SAMPLE
     from analysis.dimuon.masses import read_masses
     from analysis.dimuon.resonances import analyse, choice_of
-    from analysis.plotting.peaks import Caption
-    from analysis.plotting.resonances import MASS_LABEL, make_figures
+    from analysis.plotting.captions import Caption, PeakCaption
+    from analysis.plotting.peaks import MASS_LABEL, resonance_figures
 
     choice = choice_of(arguments.preset, _changes(arguments))
     execution = options.execution(arguments)
@@ -112,8 +112,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     report = analyse(masses.content, choice, masses.source)
     writable_folder(arguments.output)
-    caption = Caption(MASS_LABEL, arguments.label or masses.label, centre_of_mass=arguments.energy)
-    make_figures(masses.content, report, caption, arguments.output / results.FIGURES)
+    above = Caption(arguments.label or masses.label, centre_of_mass=arguments.energy)
+    caption = PeakCaption(MASS_LABEL, above)
+    resonance_figures(masses.content, report, caption, arguments.output / results.FIGURES)
     results.save_peak(arguments.output, report)
     for failure in report.failures:
         logger.warning("%s", failure)

@@ -20,6 +20,11 @@ Row = Sequence[str]
 _NUMBER = re.compile(r"[+-]?\[?\d|-$")
 
 
+def signed(value: float | None, digits: int = 4) -> str:
+    """A change with its sign, or that it is not known."""
+    return "not known" if value is None else f"{value:+.{digits}f}"
+
+
 def markdown(header: Row, rows: Sequence[Row]) -> str:
     """Write a table in Markdown: the first column left, the others right."""
     return _written("pipe", markdown_text, header, rows)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import iminuit
 import numpy as np
-import pyhf
 import scipy.stats
 from cabinetry import model_utils
 from cabinetry.fit import FitResults
-from numpy.typing import NDArray
 
 from analysis.common.errors import FitError
 from analysis.common.strict import Strict
-from analysis.inference.likelihood import SAME_HEIGHT, Likelihood
+from analysis.inference.likelihood import Array, Likelihood
+from analysis.inference.profile import LowerMinimum, Optimum, lowest
 
-Array = NDArray[np.float64]
+AT_END = 1e-4
+"""Part of a parameter's range at either end of it in which the fit is said to have come there."""
+UNSTABLE = 0.02
+"""Relative difference of two computations of an error that matters."""
+_RESTARTS = 5
 
 
 class Parameter(Strict):
-    """A parameter at the best fit; errors are one standard deviation (HESSE)."""
+    """A parameter at the best fit; errors are one standard deviation."""
 
     name: str
     value: float
     error: float
     """0 for one that is held constant."""
     pull: float | None
-    """(value - nominal) / prior error; None for a parameter without prior."""
+    """(value - measured) / prior error; None for a parameter without prior."""
     constraint: float | None
     """error / prior error; None for a parameter without prior."""
 
@@ -74,13 +78,14 @@ class FitResult(Strict):
     poi: str
     value: float
     error: float
-    """HESSE."""
+    """The covariance's where the profile's curvature agrees, else that; at a bound, the end of the interval."""
     error_up: float | None
-    """MINOS; None where it finds no crossing."""
+    """Distance to where -2 ln L of the profile is higher by 1 (as MINOS), or to a bound before; None where
+    conditional fits fail."""
     error_down: float | None
-    """MINOS, positive."""
+    """The same below, positive."""
     error_check: float
-    """By central differences of -2 ln L without the rounding of `error`; the two should agree."""
+    """The covariance's."""
     other_minima: list[Minimum]
     parameters: list[Parameter]
     correlation: list[list[float]]
@@ -98,93 +103,89 @@ class FitResult(Strict):
         raise KeyError(msg)
 
 
-class BestFit(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class BestFit(Optimum):
     """The record, and what further fits begin from."""
 
     result: FitResult
-    likelihood: Likelihood
-    values: Array
-    """Shape (parameters,)."""
-    covariance: Array
-    """Shape (parameters, parameters); 0 for constant ones."""
-    others: Sequence[Array] = ()
-    """All parameters at the other minima, each as `values`."""
-
-    @property
-    def errors(self) -> Array:
-        errors: Array = np.sqrt(np.diag(self.covariance))
-        return errors
 
 
 def fit(spec: Mapping[str, Any]) -> BestFit:
     """Fit a pyhf workspace to its observations.
 
-    Raises WorkspaceError for what is no workspace; FitError if the minimum or its covariance matrix
-    is not valid, so that there never is a number of a fit that failed.
+    Raises WorkspaceError for what is no workspace; FitError if no minimum is found, or the data say
+    nothing of the parameter of interest, so that there never is a number of a fit that failed.
     """
-    likelihood = Likelihood(spec)
-    # pyhf's own function, so that the numbers are those of cabinetry; its rounding can spoil HESSE.
-    minuit = likelihood.minimum(function=likelihood.value_of_pyhf)
-    lowest, *others = likelihood.minima(np.array(minuit.values))
-    if minuit.fval - lowest.fval > SAME_HEIGHT:
-        start = np.array(lowest.values)
-        minuit = likelihood.minimum(start, function=likelihood.value_of_pyhf)
-    minuit.hesse()
-    covariance = _covariance(minuit)
-    values, errors = np.array(minuit.values), np.sqrt(np.diag(covariance))
-    poi = likelihood.names[likelihood.poi]
-    lowest.hesse()
-    up, down = minos(lowest, poi)
-    fitted = FitResults(
-        values, errors, likelihood.names, _correlation(covariance), float(minuit.fval)
-    )
+    optimum, up, down = minimum_and_interval(Likelihood(spec))
+    likelihood, poi = optimum.likelihood, optimum.likelihood.poi
+    values, height = optimum.values, optimum.twice_nll
+    error = poi_error(optimum, up, down)
+    errors = optimum.errors
+    errors[poi] = error
+    correlation = _correlation(optimum.covariance)
+    fitted = FitResults(values, errors, likelihood.names, correlation, height)
     result = FitResult(
-        poi=poi,
-        value=float(values[likelihood.poi]),
-        error=float(errors[likelihood.poi]),
+        poi=likelihood.names[poi],
+        value=float(values[poi]),
+        error=error,
         error_up=up,
         error_down=down,
-        error_check=_check(likelihood, lowest, errors),
+        error_check=float(optimum.errors[poi]),
         other_minima=[
-            Minimum(value=other.values[poi], twice_delta_nll=other.fval - lowest.fval)
-            for other in others
+            Minimum(value=float(other[poi]), twice_delta_nll=likelihood.value(other) - height)
+            for other in optimum.others
         ],
         parameters=_parameters(likelihood, values, errors),
-        correlation=fitted.corr_mat.tolist(),
-        twice_nll=float(minuit.fval),
-        goodness=_goodness(likelihood, float(minuit.fval)),
+        correlation=correlation.tolist(),
+        twice_nll=height,
+        goodness=_goodness(likelihood, height),
         yields=_yields(likelihood, fitted),
     )
-    return BestFit(result, likelihood, values, covariance, [np.array(m.values) for m in others])
+    return BestFit(**vars(optimum), result=result)
 
 
-def _covariance(minuit: iminuit.Minuit) -> Array:
-    if not minuit.accurate or minuit.fmin.has_made_posdef_covar:
+def minimum_and_interval(
+    likelihood: Likelihood,
+) -> tuple[Optimum, float | None, float | None]:
+    """The lowest minimum, and the ends of the interval of the parameter of interest, up and down.
+
+    Raises FitError if there is none.
+    """
+    start = likelihood.initial
+    for _ in range(_RESTARTS):
+        optimum = lowest(likelihood, start)
+        try:
+            size = float(optimum.errors[likelihood.poi]) or 1.0
+            return optimum, *optimum.interval(likelihood.poi, size)
+        except LowerMinimum as lower:
+            start = lower.found.values
+    msg = "the fit did not converge: beside each minimum that is found there is a lower one"
+    raise FitError(msg)
+
+
+def poi_error(optimum: Optimum, up: float | None, down: float | None) -> float:
+    """The error of the parameter of interest: the covariance's, where the profile agrees, else its own.
+
+    At a bound, and where other parameters do the same as it, that is the distance to where -2 ln L is
+    higher by 1. Raises FitError where there is none within the bounds.
+    """
+    poi = optimum.likelihood.poi
+    low, high = (float(bound[poi]) for bound in optimum.likelihood.bounds)
+    value, by_covariance = float(optimum.values[poi]), float(optimum.errors[poi])
+    at_end = min(value - low, high - value) < AT_END * (high - low)
+    if optimum.determined and not at_end:
+        by_profile = optimum.curvature_error(poi)
+        if by_profile is None or math.isclose(by_covariance, by_profile, rel_tol=UNSTABLE):
+            return by_covariance
+        return by_profile
+    ends = [end for end, most in ((up, high - value), (down, value - low)) if end and end < most]
+    if not ends:
         msg = (
-            "the fit has no valid covariance matrix (HESSE failed): is a parameter without effect?"
+            f"the data do not determine {optimum.likelihood.names[poi]}: -2 ln L rises by less than 1 "
+            f"between {low:g} and {high:g}; do other parameters do the same, or has it no effect?"
         )
         raise FitError(msg)
-    covariance: Array = np.array(minuit.covariance)
-    held = np.array(minuit.fixed)
-    covariance[held, :] = covariance[:, held] = 0.0
-    return covariance
-
-
-def _check(likelihood: Likelihood, lowest: iminuit.Minuit, errors: Array) -> float:
-    """The error of the parameter of interest by central differences; HESSE's where there are none."""
-    poi = likelihood.poi
-    covariance = likelihood.covariance(np.array(lowest.values), errors)
-    return float(lowest.errors[poi] if covariance is None else np.sqrt(covariance[poi, poi]))
-
-
-def minos(minuit: iminuit.Minuit, name: str) -> tuple[float | None, float | None]:
-    """Distances to where -2 ln L is higher by 1, up and down; None where there is no crossing."""
-    minuit.minos(name)
-    errors = minuit.merrors[name]
-    # At a bound of the parameter there is no crossing, and the distance to the bound is the error.
-    up = float(errors.upper) if errors.upper_valid or errors.at_upper_limit else None
-    down = float(-errors.lower) if errors.lower_valid or errors.at_lower_limit else None
-    return up, down
+    return float(np.mean(ends))
 
 
 def _correlation(covariance: Array) -> Array:
@@ -197,7 +198,7 @@ def _correlation(covariance: Array) -> Array:
 
 
 def _parameters(likelihood: Likelihood, values: Array, errors: Array) -> list[Parameter]:
-    nominal = model_utils.asimov_parameters(likelihood.model)
+    nominal = likelihood.measured
     prior = model_utils.prefit_uncertainties(likelihood.model)
     return [
         Parameter(
@@ -214,12 +215,8 @@ def _parameters(likelihood: Likelihood, values: Array, errors: Array) -> list[Pa
 
 
 def _goodness(likelihood: Likelihood, twice_nll: float) -> Goodness:
-    model, main, auxiliary = likelihood.model, likelihood.main, likelihood.auxiliary
-    best = pyhf.tensorlib.astensor(model_utils.asimov_parameters(model))
-    constraint = float(model.constraint_logpdf(auxiliary, best)) if auxiliary.size else 0.0
-    poisson = float(np.sum(pyhf.tensorlib.poisson_dist(main).log_prob(main)))
-    chi2 = max(twice_nll + 2 * (poisson + constraint), 0.0)
-    dof = main.size - model_utils.unconstrained_parameter_count(model)
+    chi2 = max(twice_nll - likelihood.saturated, 0.0)
+    dof = likelihood.main.size - model_utils.unconstrained_parameter_count(likelihood.model)
     p_value = float(scipy.stats.chi2.sf(chi2, dof)) if dof > 0 else None
     return Goodness(chi2=chi2, degrees_of_freedom=dof, p_value=p_value)
 

@@ -36,7 +36,7 @@ def write(measurement: Measurement, folder: Path, binning: Binning | None = None
         _result(measurement), _uncertainties(measurement), _parameters(measurement),
         _correlations(measurement),
     ]  # fmt: skip
-    if measurement.ranking:
+    if any(impact.known for impact in measurement.ranking):
         tables.append(_impacts(measurement))
     tables += [_yields(yields, binning) for yields in measurement.fit.yields]
     for table in tables:
@@ -83,7 +83,7 @@ def _parameters(measurement: Measurement) -> Any:
     shown = measurement.fit.parameters
     table.add_variable(_independent("Parameter", [p.name for p in shown]))
     values = _dependent("Value", [p.value for p in shown])
-    _add_errors(values, "HESSE", [p.error for p in shown])
+    _add_errors(values, "total", [p.error for p in shown])
     table.add_variable(values)
     return table
 
@@ -105,9 +105,10 @@ def _impacts(measurement: Measurement) -> Any:
         f"Change of {measurement.fit.poi} with a parameter moved by its error and held, others "
         "refitted; the error is that before (pre-fit) or after the fit (post-fit).",
     )
-    table.add_variable(_independent("Parameter", [i.name for i in measurement.ranking]))
+    known = [impact for impact in measurement.ranking if impact.known]
+    table.add_variable(_independent("Parameter", [impact.name for impact in known]))
     for when, direction in itertools.product(("postfit", "prefit"), ("up", "down")):
-        values = [getattr(impact, f"{when}_{direction}") for impact in measurement.ranking]
+        values = [getattr(impact, f"{when}_{direction}") for impact in known]
         table.add_variable(_dependent(f"{when}, {direction}", values))
     return table
 

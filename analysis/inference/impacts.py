@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from cabinetry import model_utils
-from numpy.typing import NDArray
 
 from analysis.common.errors import FitError
 from analysis.common.strict import Strict
-from analysis.inference.fit import Array, BestFit
+from analysis.inference.fit import BestFit
+from analysis.inference.minimise import Found, minimum
+from analysis.inference.profile import covariance
 
 STATISTICAL = "statistical"
 SYSTEMATIC = "systematic"
@@ -32,16 +35,21 @@ class Impact(Strict):
     """Change of the parameter of interest when one parameter is moved and held, others refitted."""
 
     name: str
-    prefit_up: float
-    """Moved by the error of its prior."""
-    prefit_down: float
-    postfit_up: float
-    """Moved by its error after the fit."""
-    postfit_down: float
+    prefit_up: float | None
+    """Moved by the error of its prior; None where that fit did not converge."""
+    prefit_down: float | None
+    postfit_up: float | None
+    """Moved by its error after the fit; None where that fit did not converge."""
+    postfit_down: float | None
+
+    @property
+    def known(self) -> bool:
+        """Whether all fits of this impact converged."""
+        return None not in (self.prefit_up, self.prefit_down, self.postfit_up, self.postfit_down)
 
     @property
     def size(self) -> float:
-        return max(abs(self.postfit_up), abs(self.postfit_down))
+        return max(abs(self.postfit_up or 0.0), abs(self.postfit_down or 0.0))
 
 
 class Scan(Strict):
@@ -54,8 +62,7 @@ class Scan(Strict):
 def ranking(best: BestFit) -> list[Impact]:
     """Impact of every constrained parameter, largest first.
 
-    Those of the simulation's statistics, one a bin, are left out; `breakdown` has their sum. Raises
-    FitError if a conditional fit does not converge.
+    Those of the simulation's statistics, one a bin, are left out; `breakdown` has their sum.
     """
     prior = model_utils.prefit_uncertainties(best.likelihood.model)
     impacts = []
@@ -73,37 +80,30 @@ def scan(best: BestFit, points: int = 13, width: float = 2.5) -> Scan:
 
     Every point is the lowest of fits that begin at the best fit, at the other minima, and at the
     points beside it on either side: where the likelihood has two minima, the profile is that of the
-    lower one. Raises FitError where none of them converges.
+    lower one. A point where none of them converges is left out.
     """
     likelihood, poi = best.likelihood, best.likelihood.poi
-    low, high = likelihood.bounds[poi]
+    low, high = (bound[poi] for bound in likelihood.bounds)
     half = width * best.result.error
     values = np.linspace(
         max(low, best.result.value - half), min(high, best.result.value + half), points
     )
-    lowest: list[tuple[float, Array | None]] = [(math.inf, None)] * points
-
-    def improve(point: int, start: Array) -> None:
-        try:
-            there, height = likelihood.conditional(start, best.covariance, poi, values[point])
-        except FitError:
-            return
-        lowest[point] = min(lowest[point], (height, there), key=lambda found: found[0])
-
-    for point in range(points):
-        for start in (best.values, *best.others):
-            improve(point, start)
+    lowest = [_or_none(partial(best.conditional, poi, value)) for value in values.tolist()]
     for order, step in ((range(1, points), -1), (range(points - 2, -1, -1), 1)):
         for point in order:
-            beside = lowest[point + step][1]
-            if beside is not None:
-                improve(point, beside)
-    heights = [max(height - best.result.twice_nll, 0.0) for height, _ in lowest]
-    for value, height in zip(values, heights, strict=True):
-        if not math.isfinite(height):
-            msg = f"the scan did not converge at {best.result.poi} = {value:.4g}"
-            raise FitError(msg)
-    return Scan(values=values.tolist(), twice_delta_nll=heights)
+            beside, here = lowest[point + step], lowest[point]
+            if beside is None:
+                continue
+            held = {poi: float(values[point])}
+            other = _or_none(partial(minimum, likelihood, beside.values, held))
+            if other and (here is None or other.twice_nll < here.twice_nll):
+                lowest[point] = other
+    found = {
+        value: max(there.twice_nll - best.twice_nll, 0.0)
+        for value, there in zip(values.tolist(), lowest, strict=True)
+        if there is not None
+    }
+    return Scan(values=list(found), twice_delta_nll=list(found.values()))
 
 
 def breakdown(best: BestFit) -> dict[str, float]:
@@ -112,10 +112,11 @@ def breakdown(best: BestFit) -> dict[str, float]:
     A group's part is the quadratic difference of the error and the one with the group held at the
     best fit; `statistical` is what is left with all constrained parameters held and a luminosity that
     is fitted without a prior, `systematic` the quadratic rest without luminosity. Because of
-    correlations the groups need not add up to it.
+    correlations the groups need not add up to it. Where the error is not the covariance's, the parts are
+    scaled with it.
     """
-    total, names = best.result.error, best.likelihood.names
-    free = set(np.flatnonzero(best.errors > 0).tolist()) - {best.likelihood.poi}
+    total, names = best.result.error_check, best.likelihood.names
+    free = set(np.flatnonzero(~best.likelihood.constant).tolist()) - {best.likelihood.poi}
     fitted = {i for i in free if _group(names[i]) == LUMINOSITY}
     nuisances = fitted.union(_constrained(best))
     parts = {STATISTICAL: _conditional_error(best, nuisances)}
@@ -127,7 +128,8 @@ def breakdown(best: BestFit) -> dict[str, float]:
             parts[name] = _rest(total, _conditional_error(best, by_group[name]))
     known = math.hypot(parts[STATISTICAL], parts.get(LUMINOSITY, 0.0))
     parts[SYSTEMATIC] = _rest(total, known)
-    return parts
+    scale = best.result.error / total if total > 0 else 1.0
+    return {name: part * scale for name, part in parts.items()}
 
 
 def _group(name: str) -> str:
@@ -151,29 +153,31 @@ def _scalar_constrained(best: BestFit) -> list[int]:
     ]
 
 
-def _conditional_error(best: BestFit, held: set[int]) -> float:
+def _conditional_error(best: BestFit, held: Iterable[int]) -> float:
     """Error of the parameter of interest with others held at the best fit.
 
     The minimum stays where it is, so that the curvature there is the one of the whole fit without
     the rows and columns of those that are held: no refit is needed.
     """
-    free = np.flatnonzero(best.errors > 0)
-    curvature = np.linalg.inv(best.covariance[np.ix_(free, free)])
-    kept = [k for k, index in enumerate(free) if index not in held]
-    reduced: NDArray[np.float64] = np.linalg.inv(curvature[np.ix_(kept, kept)])
-    place = [int(free[k]) for k in kept].index(best.likelihood.poi)
-    return float(math.sqrt(reduced[place, place]))
+    fixed = best.likelihood.constant.copy()
+    fixed[list(held)] = True
+    matrix, _ = covariance(best.likelihood, best.values, fixed)
+    poi = best.likelihood.poi
+    return float(math.sqrt(matrix[poi, poi]))
 
 
 def _rest(total: float, part: float) -> float:
     return math.sqrt(max(total**2 - part**2, 0.0))
 
 
-def _change(best: BestFit, index: int, move: float) -> float:
-    there, _ = conditional(best, index, float(best.values[index]) + move)
-    return float(there[best.likelihood.poi] - best.result.value)
+def _change(best: BestFit, index: int, move: float) -> float | None:
+    moved = _or_none(partial(best.conditional, index, float(best.values[index]) + move))
+    return None if moved is None else float(moved.values[best.likelihood.poi] - best.result.value)
 
 
-def conditional(best: BestFit, index: int, value: float) -> tuple[NDArray[np.float64], float]:
-    """All parameters and -2 ln L at the minimum with one parameter held; FitError if there is none."""
-    return best.likelihood.conditional(best.values, best.covariance, index, value)
+def _or_none(search: Callable[[], Found]) -> Found | None:
+    """A conditional fit that does not converge costs its own number only."""
+    try:
+        return search()
+    except FitError:
+        return None

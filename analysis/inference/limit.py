@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy.optimize
 import uproot
-from numpy.typing import NDArray
 from pydantic import PositiveFloat
 from scipy.stats import norm
 
 from analysis.common.errors import FitError, WorkspaceError
 from analysis.common.strict import Strict
 from analysis.config import Binning
-from analysis.inference.fit import BestFit, fit
-from analysis.inference.impacts import conditional
+from analysis.inference.compiled import LEAST_RATE
+from analysis.inference.fit import minimum_and_interval, poi_error
+from analysis.inference.likelihood import Array, Likelihood
+from analysis.inference.profile import Optimum, covariance
 from analysis.inference.templates import Template, contents, rebinned
+from analysis.inference.validator import require_valid, validate
 from analysis.postprocess.normalisation import scale_factor
-
-Array = NDArray[np.float64]
 
 SIGNAL = "new signal"
 STRENGTH = "signal_strength"
 STATISTICS = "signal_staterror"
 BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-REACH = 10.0
-"""Errors above the best fit up to which the limit is looked for."""
 POINTS = 41
+"""Strengths of the curve."""
+FEW_EVENTS = 10.0
+"""Events below which asymptotic limits are too strong: by 8 to 14 % where there are 0 to 3."""
+_MOST = 10.0
+"""Bound of the strength: a signal of this many times all events, observed and predicted."""
+_LEAST = 0.9
+"""The same below: the part of the prediction that a negative signal may take away in a bin."""
+_PRECISE = 1e-4
+"""Relative, of a limit."""
+_DOUBLINGS = 100
 _OF_ANY_SAMPLE = ("normsys", "normfactor")
 """Types of modifiers that are the same for every sample."""
 
@@ -68,6 +79,8 @@ class Limit(Strict):
 
     strength: float
     strength_error: float
+    significance: float
+    """Standard deviations of the signal: √q0; 0 where the best strength is negative."""
     level: float
     """Of confidence."""
     observed: float
@@ -77,6 +90,8 @@ class Limit(Strict):
     events: dict[str, float]
     """Region -> events of the signal at strength 1."""
     curve: Curve
+    remarks: list[str]
+    """What makes the limit doubtful."""
 
 
 def read_signal(
@@ -125,98 +140,193 @@ def with_signal(
     if unknown or not signal:
         msg = f"signal in channels {', '.join(unknown) or 'none'}: there are {', '.join(channels)}"
         raise WorkspaceError(msg)
+    taken = {
+        modifier["name"]
+        for channel in channels.values()
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+    }
     for name, template in signal.items():
-        channels[name]["samples"].append(_sample(channels[name], template, rate.factor))
-    if not any(np.sum(template.values) > 0 for template in signal.values()):
-        msg = "the signal has no events in the model's bins"
-        raise WorkspaceError(msg)
-    made["measurements"][0]["config"]["poi"] = STRENGTH
-    parameters = made["measurements"][0]["config"].setdefault("parameters", [])
-    parameters.append({"name": STRENGTH, "inits": [0.0], "bounds": [[-1e6, 1e6]]})
+        channels[name]["samples"].append(_sample(channels[name], template, rate.factor, taken))
+    config = made["measurements"][0]["config"]
+    config["poi"] = _new(STRENGTH, taken)
+    config.setdefault("parameters", []).append(
+        {"name": config["poi"], "inits": [0.0], "bounds": [_bounds(spec, signal, rate.factor)]}
+    )
     return made
 
 
 def upper_limit(
-    spec: Mapping[str, Any], signal: Mapping[str, Template], rate: SignalRate, level: float = 0.95
+    spec: Mapping[str, Any],
+    signal: Mapping[str, Template],
+    rate: SignalRate,
+    level: float = 0.95,
+    *,
+    force: bool = False,
 ) -> Limit:
     """Best fit strength, and observed and expected CLs limit.
 
     Asymptotic, with the test statistic q̃μ and the background-only Asimov data (Cowan, Cranmer,
-    Gross, Vitells, arXiv:1007.1727). `cabinetry.fit.limit` begins each of its fits from the initial
-    values, from where those of a model with many parameters do not always converge; here they begin
-    beside the best fit. Raises WorkspaceError as `with_signal`; FitError if a fit does not converge
-    or the limit is further than ten errors away.
+    Gross, Vitells, arXiv:1007.1727). Raises WorkspaceError as `with_signal`, and for errors that the
+    check of the workspace finds, unless it is `force`d; FitError where a fit does not converge.
     """
-    best = fit(with_signal(spec, signal, rate))
-    result = best.result
-    strengths = np.linspace(0.0, max(result.value, 0.0) + REACH * result.error, POINTS)
-    observed_q = _test_statistic(best, strengths)
-    asimov_q = _test_statistic(_background_only(best), strengths)
-    observed = _observed_cls(observed_q, asimov_q)
-    expected = [_expected_cls(asimov_q, shift) for shift in BANDS]
+    if not force:
+        require_valid(validate(spec))
+    best, error = _best(Likelihood(with_signal(spec, signal, rate)))
+    poi, strength = best.likelihood.poi, float(best.values[best.likelihood.poi])
+    background = best.conditional(poi, 0.0)
+    tested = Statistic(best, best.twice_nll if strength > 0 else background.twice_nll)
+    asimov = Statistic.of_expected(best.likelihood, background.values)
+
+    def observed(strength: float) -> float:
+        return _observed(tested(strength), asimov(strength))
+
+    def expected(shift: float, strength: float) -> float:
+        return _expected(asimov(strength), shift)
+
+    begin = max(strength, 0.0)
+    first = _crossing(observed, begin, error, level)
+    curves = [partial(expected, shift) for shift in BANDS]
+    bands = [_crossing(curve, 0.0, error, level) for curve in curves]
+    strengths = np.linspace(0.0, 1.5 * max(first, *bands), POINTS).tolist()
     return Limit(
-        strength=result.value,
-        strength_error=result.error,
+        strength=strength,
+        strength_error=error,
+        significance=math.sqrt(max(background.twice_nll - best.twice_nll, 0.0)) * (strength > 0),
         level=level,
-        observed=_crossing(strengths, observed, 1 - level),
-        expected=[_crossing(strengths, band, 1 - level) for band in expected],
+        observed=first,
+        expected=bands,
         cross_section_pb=rate.cross_section_pb,
         events={
             name: rate.factor * float(np.sum(template.values)) for name, template in signal.items()
         },
         curve=Curve(
-            strengths=strengths.tolist(),
-            observed=observed.tolist(),
-            expected=[band.tolist() for band in expected],
+            strengths=strengths,
+            observed=[math.exp(observed(x)) for x in strengths],
+            expected=[[math.exp(curve(x)) for x in strengths] for curve in curves],
         ),
+        remarks=list(_remarks(best.likelihood, background.values)),
     )
 
 
-def _test_statistic(best: BestFit, strengths: Array) -> Array:
-    """q̃μ at each strength: -2 ln of the likelihood ratio to the best strength of [0, μ]."""
-    heights = np.array([conditional(best, best.likelihood.poi, x)[1] for x in strengths])
-    lowest = best.result.twice_nll if best.result.value > 0 else heights[0]
-    q: Array = np.where(strengths < best.result.value, 0.0, np.maximum(heights - lowest, 0.0))
-    return q
+class Statistic(NamedTuple):
+    """q̃μ: -2 ln of the likelihood ratio to the best strength that is not negative; 0 below that."""
+
+    best: Optimum
+    lowest: float
+    """-2 ln L at the best strength that is not negative."""
+
+    @classmethod
+    def of_expected(cls, likelihood: Likelihood, background: Array) -> Self:
+        """Of the Asimov data at the parameters `background`, where the strength is 0."""
+        asimov = likelihood.with_data(likelihood.model.expected_data(background))
+        matrix, determined = covariance(asimov, background)
+        lowest = asimov.value(background)
+        best = Optimum(
+            likelihood=asimov,
+            values=background,
+            twice_nll=lowest,
+            covariance=matrix,
+            determined=determined,
+        )
+        return cls(best, lowest)
+
+    def __call__(self, strength: float) -> float:
+        poi = self.best.likelihood.poi
+        if strength <= self.best.values[poi]:
+            return 0.0
+        return max(self.best.conditional(poi, strength).twice_nll - self.lowest, 0.0)
 
 
-def _background_only(best: BestFit) -> BestFit:
-    """The fit of Asimov data without signal, all else as the data have it; its strength is 0."""
-    likelihood = best.likelihood
-    values, _ = conditional(best, likelihood.poi, 0.0)
-    asimov = likelihood.with_data(likelihood.model.expected_data(values))
-    result = best.result.model_copy(update={"value": 0.0, "twice_nll": asimov.value(values)})
-    return best._replace(result=result, likelihood=asimov, values=values)
+def _best(likelihood: Likelihood) -> tuple[Optimum, float]:
+    """The best fit of the strength, and its error.
+
+    The strength may be negative. Where the fit then comes to its bound, where a bin is nearly without
+    events, it is the best one that is not.
+    """
+    optimum, up, down = minimum_and_interval(likelihood)
+    poi = likelihood.poi
+    low = float(likelihood.bounds[0][poi])
+    if low < 0 and optimum.values[poi] < 0.99 * low:
+        return _best(likelihood.bounded_below(poi, 0.0))
+    return optimum, poi_error(optimum, up, down)
 
 
-def _observed_cls(q: Array, asimov: Array) -> Array:
-    """Eqs. 65 and 66 of arXiv:1007.1727: CLs = p_{s+b} / (1 - p_b)."""
-    root, root_asimov = np.sqrt(q), np.sqrt(asimov)
-    beyond = (q - asimov) / np.where(root_asimov > 0, 2 * root_asimov, np.inf)
-    distance = np.where(q <= asimov, root - root_asimov, beyond)
-    ratio: Array = norm.sf(distance + root_asimov) / norm.sf(distance)
-    return ratio
+def _observed(q: float, asimov: float) -> float:
+    """ln CLs, of p_{s+b} / (1 - p_b) by eqs. 65 and 66 of arXiv:1007.1727."""
+    root, root_asimov = math.sqrt(q), math.sqrt(asimov)
+    distance = root - root_asimov
+    if q > asimov > 0:
+        distance = (q - asimov) / (2 * root_asimov)
+    return float(norm.logsf(distance + root_asimov) - norm.logsf(distance))
 
 
-def _expected_cls(asimov: Array, shift: float) -> Array:
-    """CLs where the background fluctuates by `shift` standard deviations."""
-    ratio: Array = norm.sf(np.sqrt(asimov) - shift) / norm.cdf(shift)
-    return ratio
+def _expected(asimov: float, shift: float) -> float:
+    """ln CLs where the background fluctuates by `shift` standard deviations."""
+    return float(norm.logsf(math.sqrt(asimov) - shift) - norm.logcdf(shift))
 
 
-def _crossing(strengths: Array, cls: Array, target: float) -> float:
-    """Where CLs falls to the target, ln CLs interpolated between the points."""
-    below = np.flatnonzero(cls < target)
-    if not below.size or below[0] == 0:
-        msg = f"no limit on the strength between {strengths[0]:.4g} and {strengths[-1]:.4g}"
-        raise FitError(msg)
-    end = int(below[0])
-    pair = slice(end - 1, end + 1)
-    logs = np.log(cls[pair])
-    return float(np.interp(-np.log(target), -logs, strengths[pair]))
+def _crossing(curve: Callable[[float], float], best: float, error: float, level: float) -> float:
+    """The strength where ln CLs falls to 1 - level: bracketed from `best`, in steps from `error` on."""
+    target = math.log(1 - level)
+    inner, outer, step = best, best + error, error
+    for _ in range(_DOUBLINGS):
+        if curve(outer) < target:
+            found = scipy.optimize.brentq(lambda x: curve(x) - target, inner, outer, rtol=_PRECISE)
+            return float(found)
+        step *= 2
+        inner, outer = outer, outer + step
+    msg = f"CLs does not fall to {1 - level:.3g} up to a strength of {outer:.4g}"
+    raise FitError(msg)
 
 
-def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> dict[str, Any]:
+def _remarks(likelihood: Likelihood, background: Array) -> Iterator[str]:
+    one = background.copy()
+    one[likelihood.poi] = 1.0
+    rates = likelihood.expected(background)
+    weights = (likelihood.expected(one) - rates) / np.maximum(rates, LEAST_RATE)
+    events = min(
+        float(np.sum(weights * x)) ** 2 / max(float(np.sum(weights**2 * x)), LEAST_RATE)
+        for x in (rates, likelihood.main)
+    )
+    if events < FEW_EVENTS:
+        yield (
+            f"few events where the signal is, about {events:.2g}: below {FEW_EVENTS:.0f} asymptotic limits are "
+            "too strong, by about a tenth"
+        )
+
+
+def _bounds(spec: Mapping[str, Any], signal: Mapping[str, Template], factor: float) -> list[float]:
+    """Of the strength: between a bin that is nearly without events, and more signal than can be."""
+    totals = {
+        channel["name"]: np.sum([s["data"] for s in channel["samples"]], axis=0)
+        for channel in spec["channels"]
+    }
+    seen = sum(sum(observation["data"]) for observation in spec["observations"])
+    most = _MOST * (1 + seen + sum(map(float, map(np.sum, totals.values()))))
+    events = {name: factor * template.values for name, template in signal.items()}
+    whole = sum(float(np.sum(values)) for values in events.values())
+    if not whole > 0:
+        msg = "the signal has no events in the model's bins"
+        raise WorkspaceError(msg)
+    parts = [
+        float(np.min(totals[name][values > 0] / values[values > 0], initial=np.inf))
+        for name, values in events.items()
+    ]
+    return [-_LEAST * min(parts), most / whole]
+
+
+def _new(name: str, taken: Iterable[str]) -> str:
+    """The name, or where it is taken one like it."""
+    others = set(taken)
+    while name in others:
+        name += " (new)"
+    return name
+
+
+def _sample(
+    channel: Mapping[str, Any], template: Template, factor: float, taken: set[str]
+) -> dict[str, Any]:
     first = channel["samples"][0]
     if template.values.size != len(first["data"]):
         msg = (
@@ -227,13 +337,14 @@ def _sample(channel: Mapping[str, Any], template: Template, factor: float) -> di
     errors = factor * np.sqrt(template.variances)
     # Not the bins' common one: pyhf would take its size from the sum at strength 1, so that the limit
     # depended on the cross section that the signal is scaled to.
-    own = {"name": f"{STATISTICS}_{channel['name']}", "type": "staterror", "data": errors.tolist()}
+    own = _new(f"{STATISTICS}_{channel['name']}", taken)
     modifiers: list[dict[str, Any]] = [
-        {"name": STRENGTH, "type": "normfactor", "data": None},
-        own,
+        {"name": _new(STRENGTH, taken), "type": "normfactor", "data": None},
+        {"name": own, "type": "staterror", "data": errors.tolist()},
         *copy.deepcopy(_luminosity(channel)),
     ]
-    return {"name": SIGNAL, "data": (factor * template.values).tolist(), "modifiers": modifiers}
+    name = _new(SIGNAL, {sample["name"] for sample in channel["samples"]})
+    return {"name": name, "data": (factor * template.values).tolist(), "modifiers": modifiers}
 
 
 def _luminosity(channel: Mapping[str, Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.common.strict import Strict
 from analysis.config import Binning
-from analysis.inference.fit import BestFit, FitResult, fit
+from analysis.inference.fit import AT_END, UNSTABLE, BestFit, FitResult, fit
 from analysis.inference.impacts import (
     LUMINOSITY,
     STATISTICAL,
@@ -21,14 +21,10 @@ from analysis.inference.impacts import (
 )
 from analysis.inference.validator import Finding, require_valid, validate
 
-UNSTABLE = 0.02
-"""Relative difference of two computations of an error that is said."""
 POOR = 1e-4
 """Probability of the data under the model below which that is said."""
 DEGENERATE = 0.9
 """Correlation of the strength with another free parameter that is said."""
-END = 1e-4
-"""Part of a parameter's range at either end of it in which the fit is said to have come there."""
 TOTAL = "total"
 
 
@@ -37,9 +33,9 @@ class CrossSection(Strict):
 
     value: float
     error: float
-    """HESSE; of the three parts together."""
+    """Of the three parts together."""
     error_up: float | None
-    """MINOS."""
+    """Ends of the interval where -2 ln L of the profile is higher by 1 (as MINOS)."""
     error_down: float | None
     statistical: float
     systematic: float
@@ -120,17 +116,18 @@ def measure(
         require_valid(findings)
     best = fit(spec)
     parts = breakdown(best)
+    impacts = ranking(best) if with_ranking else []
     return Measurement(
         source=source,
         observed=observed,
         cross_section=_cross_section(best, parts, cross_section_pb),
         fit=best.result,
         breakdown=parts,
-        ranking=ranking(best) if with_ranking else [],
+        ranking=impacts,
         scan=scan(best),
         findings=findings,
         notes=list(notes),
-        remarks=[*_remarks(best.result), *_at_their_ends(best)],
+        remarks=[*_remarks(best.result), *_at_their_ends(best), *_not_known(impacts)],
         binning=binning,
     )
 
@@ -146,11 +143,11 @@ def _remarks(result: FitResult) -> Iterator[str]:
             "and simulation are not of one luminosity, --luminosity-fraction says so"
         )
     if result.error_up is None or result.error_down is None:
-        yield f"MINOS found no error of {poi} on both sides: HESSE's is given"
+        yield f"no interval of {poi} on both sides: fits beside the best one did not converge"
     if not math.isclose(result.error, result.error_check, rel_tol=UNSTABLE):
         yield (
-            f"the HESSE error of {poi} is not stable: {result.error:.4f}, and {result.error_check:.4f} "
-            "by central differences; trust MINOS; the parts of the error are as rough"
+            f"the error of {poi} is that of its profile, {result.error:.4g}: by the covariance matrix "
+            f"it would be {result.error_check:.4g}; the parts of the error are scaled with it"
         )
     for parameter, row in zip(result.parameters, result.correlation, strict=True):
         correlation = row[[p.name for p in result.parameters].index(poi)]
@@ -173,12 +170,23 @@ def _at_their_ends(best: BestFit) -> Iterator[str]:
     names = [
         name
         for name, value, (low, high), constant in zip(
-            likelihood.names, best.values, likelihood.bounds, likelihood.constant, strict=True
+            likelihood.names,
+            best.values,
+            zip(*likelihood.bounds, strict=True),
+            likelihood.constant,
+            strict=True,
         )
-        if not constant and min(value - low, high - value) < END * (high - low)
+        if not constant and min(value - low, high - value) < AT_END * (high - low)
     ]
     if names:
         yield f"at an end of their range, so that the error is too small: {', '.join(names)}"
+
+
+def _not_known(impacts: Sequence[Impact]) -> Iterator[str]:
+    """One line for all impacts of which a fit did not converge."""
+    names = [impact.name for impact in impacts if not impact.known]
+    if names:
+        yield f"impacts that are not known, as a fit of theirs did not converge: {', '.join(names)}"
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:

@@ -59,6 +59,16 @@ class _Sample(_Part):
         Annotated[_Free | _NormSys | _HistoSys | _BinErrors, Field(discriminator="type")]
     ]
 
+    @model_validator(mode="after")
+    def _each_once(self) -> _Sample:
+        # pyhf counts the last one only.
+        counts = Counter((modifier.type, modifier.name) for modifier in self.modifiers)
+        twice = [f"{kind} {name}" for (kind, name), count in counts.items() if count > 1]
+        if twice:
+            msg = f"modifiers that are there twice: {', '.join(twice)}"
+            raise ValueError(msg)
+        return self
+
 
 class _Channel(_Part):
     samples: list[_Sample] = Field(min_length=1)
@@ -79,9 +89,24 @@ class _Observation(_Part):
     data: list[float]
 
 
+class _Parameter(_Part):
+    inits: list[float] = []
+    bounds: list[tuple[float, float]] = []
+    auxdata: list[float] = []
+    sigmas: list[float] = []
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Parameter:
+        for low, high in self.bounds:
+            if not low < high:
+                msg = f"bounds {low:g}, {high:g} of {self.name}: expected the lower one first"
+                raise ValueError(msg)
+        return self
+
+
 class _MeasurementConfig(BaseModel):
     poi: str
-    parameters: list[_Part] = []
+    parameters: list[_Parameter] = []
 
 
 class _Measurement(_Part):
@@ -89,6 +114,7 @@ class _Measurement(_Part):
 
 
 class _Workspace(BaseModel):
+    version: Literal["1.0.0"]
     channels: list[_Channel] = Field(min_length=1)
     observations: list[_Observation]
     measurements: list[_Measurement] = Field(min_length=1)
@@ -97,6 +123,14 @@ class _Workspace(BaseModel):
     def _consistent(self) -> _Workspace:
         _require_unique("channels", self.channels)
         _require_unique("observations", self.observations)
+        modifiers = {m.name: m.type for c in self.channels for s in c.samples for m in s.modifiers}
+        first = self.measurements[0]
+        given = {parameter.name: parameter for parameter in first.config.parameters}
+        for name in (name for name, kind in modifiers.items() if kind == "lumi"):
+            known = given.get(name)
+            if known is None or not (known.auxdata and known.sigmas and known.inits):
+                msg = f"lumi {name}: measurement {first.name} gives it no auxdata, sigmas and inits"
+                raise ValueError(msg)
         return self
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.common.errors import OutputError
 from analysis.common.files import write_json, write_text
 from analysis.common.folders import FIT, MADE_OF
-from analysis.common.tables import Row, latex, markdown, measured
+from analysis.common.tables import Row, latex, markdown, measured, signed
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
 from analysis.results import FIT_TABLES, load_stored
@@ -115,7 +115,7 @@ def _parameters(measurement: Measurement) -> Table:
 def _ranking(measurement: Measurement) -> Table:
     header = ("parameter", "post-fit up", "post-fit down", "pre-fit up", "pre-fit down")
     rows: list[Row] = [
-        (i.name, *(f"{x:+.4f}" for x in (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down)))
+        (i.name, *map(signed, (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down)))
         for i in measurement.ranking
     ]
     return f"Impact on {measurement.fit.poi}", header, rows

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from hist import Hist
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
+from analysis.common.names import figure_text
 from analysis.datasets.processes import DATA
 from analysis.histograms import MULTIJET
-from analysis.plotting.annotations import annotate_run, jets_label
-from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, save_figures
+from analysis.plotting.captions import figure_label, jets_label, run_caption
+from analysis.plotting.style import (
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    Drawing,
+    annotate,
+    new_figure,
+    panels,
+    save_figures,
+)
 from analysis.postprocess.abcd.method import Closure, Sides, count_plane
 from analysis.postprocess.abcd.multijet import RegionEstimate, sides, subtracted
 from analysis.postprocess.normalisation import Normalised
@@ -34,26 +42,25 @@ _TESTS = {
 def make_figures(
     results: Normalised, estimates: dict[str, RegionEstimate], folder: Path
 ) -> list[Path]:
-    """Write the figures to the folder; return the files."""
-    return save_figures(_all_figures(results, estimates), folder)
-
-
-def _all_figures(
-    results: Normalised, estimates: dict[str, RegionEstimate]
-) -> Iterator[tuple[str, Figure]]:
+    """Write the figures to the folder, instead of those of an earlier estimate; return the files."""
     plane = results.histograms[f"{MULTIJET}{PLANE}"]
+    drawings: list[Drawing] = []
     for region in estimates:
         chosen = subtracted(plane, region)
         if chosen is not None:
-            yield f"abcd_plane_{region}", plane_figure(results, chosen, region)
+            draw = partial(plane_figure, results, chosen, region)
+            drawings.append((("abcd_plane", region), draw))
     if any(getattr(result, name) for result in estimates.values() for name in _TESTS):
-        yield "abcd_closure", closure_figure(results, estimates)
+        drawings.append((("abcd_closure",), partial(closure_figure, results, estimates)))
+    return save_figures(drawings, folder, instead_of="abcd_*")
 
 
 def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
-    """(isolation, m_T) of one region, the four regions marked with their yields."""
-    figure, axes = plt.subplots(figsize=(PANEL_WIDTH * 1.25, PANEL_HEIGHT))
-    figure.subplots_adjust(left=0.1, right=0.94, bottom=0.1, top=0.94)
+    """Draw (isolation, m_T) of one region, its four parts marked with their yields."""
+    figure = new_figure(
+        PANEL_WIDTH * 1.25, PANEL_HEIGHT, left=0.1, right=0.94, bottom=0.1, top=0.94
+    )
+    axes = figure.subplots()
     x_edges, y_edges = (axis.edges for axis in plane.axes)
     values = plane.values().T
     limit = max(float(np.max(np.abs(values))), 1.0)
@@ -62,19 +69,23 @@ def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     mesh = axes.pcolormesh(x_edges, y_edges, values, cmap="RdBu_r", norm=norm)
     what = "Simulated multijet events"
     if DATA in results.normalisation.variations:
-        what = f"{results.ledger.labels[DATA]} - prompt leptons"
+        what = f"{figure_label(results.ledger.labels[DATA])} - prompt leptons"
     figure.colorbar(mesh, ax=axes, label=f"{what} / bin", pad=0.02)
     _mark_regions(axes, plane, sides(results.config))
     axes.set_xlabel("Relative isolation of the muon")
     axes.set_ylabel(r"$m_T$ [GeV]")
-    title = rf"$\mu$, {jets_label(results)}, {results.description.regions[region].label}"
+    info = results.description
+    words = (
+        info.channels[CHANNEL].label, jets_label(results.ledger), info.regions[region].label
+    )  # fmt: skip
+    title = ", ".join(map(figure_label, words))
     axes.text(0.97, 0.97, title, transform=axes.transAxes, ha="right", va="top", fontsize=15)
-    annotate_run(axes, results, [CHANNEL])
+    annotate(axes, run_caption(results, [CHANNEL]))
     return figure
 
 
 def _mark_regions(axes: Axes, plane: Hist, regions: tuple[Sides, Sides]) -> None:
-    """Outlines and yields; overflow is part of the regions without an end."""
+    """Draw outlines and yields; overflow is part of the regions without an end."""
     x_sides, y_sides = regions
     windows = [(x, y) for x in x_sides for y in y_sides]
     ends = [float(axis.edges[-1]) for axis in plane.axes]
@@ -102,21 +113,15 @@ def _drawn(window: Window, end: float) -> tuple[float, float]:
 
 
 def closure_figure(results: Normalised, estimates: dict[str, RegionEstimate]) -> Figure:
-    """Predicted and found events of each test, and the pulls below."""
-    data = results.ledger.labels.get(DATA, "Data")
+    """Draw predicted and found events of each test, and the pulls below."""
+    data = figure_label(results.ledger.labels.get(DATA, "Data"))
     tests: list[tuple[str, Closure | None]] = [
-        (f"{region}\n{label.format(data=data)}", getattr(result, name))
+        (f"{figure_text(region)}\n{label.format(data=data)}", getattr(result, name))
         for region, result in estimates.items()
         for name, label in _TESTS.items()
     ]
-    figure, (main, lower) = plt.subplots(
-        2,
-        1,
-        figsize=(PANEL_WIDTH * 1.6, PANEL_HEIGHT),
-        sharex=True,
-        gridspec_kw={"height_ratios": [3, 1], "hspace": 0.07},
-    )
-    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.15, top=0.94)
+    figure, [(main, lower)] = panels(width=PANEL_WIDTH * 1.6)
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.15)
     _draw_tests(main, lower, [test for _, test in tests])
     main.set_ylabel("Multijet events in A")
     main.legend(loc="upper right", title=r"$\mu$, ABCD in (isolation, $m_T$)", title_fontsize=13)
@@ -124,7 +129,7 @@ def closure_figure(results: Normalised, estimates: dict[str, RegionEstimate]) ->
     lower.tick_params(axis="x", which="minor", bottom=False, top=False)
     main.tick_params(axis="x", which="minor", bottom=False, top=False)
     lower.set_xlim(-0.5, len(tests) - 0.5)
-    annotate_run(main, results, [CHANNEL])
+    annotate(main, run_caption(results, [CHANNEL]))
     return figure
 
 

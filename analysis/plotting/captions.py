@@ -1,73 +1,129 @@
-"""What the figures of a fit say besides the fit."""
+"""What figures say of their events: whose they are, of what luminosity, and what is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import NamedTuple, Self
 
-import numpy as np
-from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from matplotlib.mathtext import MathTextParser
 
+from analysis.common.names import figure_text, visible
 from analysis.config import Binning
 from analysis.datasets.processes import DATA, PROCESS_LABELS
-from analysis.plotting.annotations import jets_label, run_label, run_luminosity
-from analysis.plotting.style import CENTRE_OF_MASS, annotate
+from analysis.execution.ledger import Ledger
 from analysis.postprocess.normalisation import Normalised
 from analysis.presets.lesson import REGIONS
 from analysis.selection.description import RegionInfo
+
+CENTRE_OF_MASS = "13 TeV"
+
+OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+
 
 LESSON_REGIONS = {
     region.name: RegionInfo(axis_label=region.axis_label, label=region.label) for region in REGIONS
 }
 """Regions of a file that does not describe its own."""
 
-OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
-
-
-def channel_bins(
-    channel: str, bins: int, binning: Binning | None, regions: Mapping[str, RegionInfo]
-) -> tuple[NDArray[np.float64], RegionInfo | None]:
-    """Edges of the bins of a fitted channel, and its region; where nobody knows them, numbers and None."""
-    if binning is None or channel not in regions or bins != binning.bins:
-        return np.linspace(0.5, bins + 0.5, bins + 1), None
-    return np.linspace(binning.low, binning.high, binning.bins + 1), regions[channel]
-
 
 class Caption(NamedTuple):
-    """What figures say besides the fit; of a file only what is known of it."""
+    """Words above the axes of a figure."""
 
     label: str
+    """Whose events are shown, `CMS Open Data` for example; drawn as it is written."""
     luminosity: str = ""
+    """Luminosity in 1/pb, empty if it is not known."""
     centre_of_mass: str = ""
-    jets: str = ""
-    """The number of jets that the run asked for."""
-    labels: dict[str, str] = PROCESS_LABELS
+    """Centre-of-mass energy with its unit, empty if it is not known."""
+
+
+def run_caption(
+    results: Normalised, channels: Iterable[str] | None = None, *, simulated: bool = False
+) -> Caption:
+    """Caption the figures of a run's `channels`, by default of all; `simulated` if none shows data."""
+    label = results.ledger.figure_label
+    if (simulated or DATA not in results.labels) and "Simulation" not in label:
+        label = f"{label} Simulation"
+    if not results.normalisation.complete:
+        label = f"{label}, incomplete"
+    return Caption(label, _luminosity(results, channels), CENTRE_OF_MASS)
+
+
+def _luminosity(results: Normalised, channels: Iterable[str] | None) -> str:
+    """Write the luminosity in 1/pb, of each channel where they differ."""
+    described = results.description.channels
+    known = results.normalisation.luminosity
+    values = {n: f"{known[n]:.4g}" for n in channels or known if n in known}
+    if len(set(values.values())) > 1:
+        values = {name: f"{value} ({described[name].label})" for name, value in values.items()}
+    return ", ".join(dict.fromkeys(values.values()))
+
+
+class PeakCaption(NamedTuple):
+    """What the figure of a peak says besides the fit."""
+
+    axis_label: str
+    """Label of the mass, with its unit."""
+    above: Caption
+    points: str = "Data"
+    """What the points are."""
+
+
+class FitCaption(NamedTuple):
+    """What the figures of a fit say besides the fit; of a workspace, only what is known of it."""
+
+    above: Caption
+    simulation: Caption
+    """Caption of figures without what was observed."""
+    labels: Mapping[str, str] = PROCESS_LABELS
     observed: str = "Observed"
     binning: Binning | None = None
-    """None: bins are numbered."""
+    """Bins of the channels; None where they are only numbered."""
     regions: Mapping[str, RegionInfo] = LESSON_REGIONS
-    simulation: str = ""
-    """Label of figures without what was observed; empty for `label`."""
+    jets: str = ""
+    """Number of jets that the run asks for."""
+
+    @classmethod
+    def of_file(
+        cls, name: str, binning: Binning | None = None, observed: str = "workspace"
+    ) -> Self:
+        """Caption a fit of a file of which only the name is known."""
+        above = Caption(name)
+        return cls(above, above, binning=binning, observed=OBSERVED.get(observed, "Observed"))
 
     @classmethod
     def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
+        """Caption a fit of a run; `observed` is a key of `OBSERVED`."""
         labels = results.ledger.labels
         # A catalogue of simulation says that its data are pseudo-data.
         seen = OBSERVED | {"data": labels.get(DATA, OBSERVED["data"])}
         return cls(
-            run_label(results, simulated=observed != "data"),
-            run_luminosity(results),
-            CENTRE_OF_MASS,
-            f"{jets_label(results)}, ",
+            run_caption(results, simulated=observed != "data"),
+            run_caption(results, simulated=True),
             labels,
             seen[observed],
             binning,
             results.description.regions,
-            run_label(results, simulated=True),
+            jets_label(results.ledger),
         )
 
-    def annotate(self, axes: Axes, *, labelled_above: bool = False) -> None:
-        annotate(
-            axes, self.label, self.luminosity, self.centre_of_mass, labelled_above=labelled_above
-        )
+    def label(self, sample: str) -> str:
+        """Label a sample: by its process, else by its name as it is written."""
+        known = self.labels.get(sample)
+        return figure_text(sample) if known is None else figure_label(known)
+
+
+def jets_label(ledger: Ledger) -> str:
+    """Label the number of jets that a run asks for."""
+    return rf"$\geq$ {ledger.config['regions']['min_jets']} jets"
+
+
+@cache
+def figure_label(label: str) -> str:
+    """Write a label for Matplotlib: with its mathematics if that is valid, else as it is written."""
+    try:
+        MathTextParser("path").parse(label)
+    except ValueError:
+        return figure_text(label)
+    return visible(label)

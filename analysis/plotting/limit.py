@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis.common.files import writable_folder
 from analysis.inference.limit import Limit
-from analysis.plotting.style import PANEL_HEIGHT, PANEL_WIDTH, annotate, save_figure, style
+from analysis.plotting.captions import Caption
+from analysis.plotting.style import annotate, one_panel, save_figures
 
 _ONE, _TWO = "#607641", "#f5bb54"
 """Green and yellow that CMS recommends for the bands of a limit."""
@@ -20,8 +20,7 @@ LOWEST = 3e-3
 
 def make_figure(limit: Limit, label: str, folder: Path, name: str) -> list[Path]:
     """Write the figure to the folder; return the files."""
-    with style():
-        return save_figure(limit_figure(limit, label), writable_folder(folder), name)
+    return save_figures([((name,), partial(limit_figure, limit, label))], folder)
 
 
 def limit_figure(limit: Limit, label: str) -> Figure:
@@ -29,8 +28,7 @@ def limit_figure(limit: Limit, label: str) -> Figure:
     curve = limit.curve
     strengths = np.array(curve.strengths)
     low2, low1, middle, high1, high2 = np.clip(curve.expected, LOWEST / 10, None)
-    figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
-    figure.subplots_adjust(left=0.14, right=0.96, bottom=0.12, top=0.93)
+    figure, axes = one_panel()
     axes.fill_between(strengths, low2, high2, color=_TWO, label="expected, 95 %")
     axes.fill_between(strengths, low1, high1, color=_ONE, label="expected, 68 %")
     axes.plot(strengths, middle, "--", color="black", label="expected without signal")
@@ -57,5 +55,5 @@ def limit_figure(limit: Limit, label: str) -> Figure:
         f"[{limit.expected[1]:.3g}, {limit.expected[3]:.3g}]"
     )
     axes.legend(title=title, title_fontsize=12, loc="upper right", ncols=2)
-    annotate(axes, label, "", "")
+    annotate(axes, Caption(label))
     return figure

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.common.names import figure_text
 from analysis.inference.fit import Parameter
 from analysis.inference.measurement import Measurement
-from analysis.plotting.captions import Caption
-from analysis.plotting.style import DOWN, PANEL_HEIGHT, PANEL_WIDTH, UP
+from analysis.plotting.captions import FitCaption
+from analysis.plotting.style import DOWN, UP, annotate, new_figure, one_panel
 
 HIGHEST = 12.0
 """-2 Δ ln L up to which a scan is shown."""
@@ -31,12 +31,12 @@ def reach(parameters: Sequence[Parameter], least: float) -> float:
     return max(least, 1.05 * max(ends, default=0.0))
 
 
-def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
+def pulls_figure(measurement: Measurement, caption: FitCaption) -> Figure:
     """Every constrained parameter, in units of its prior error; bands of one and two of them."""
     shown = [
         p for p in measurement.fit.parameters if p.pull is not None and not is_of_one_bin(p.name)
     ]
-    figure, axes = _list_axes(len(shown))
+    figure, axes = _list_axes([p.name for p in shown])
     places = np.arange(len(shown))[::-1]
     axes.axvspan(-2, 2, color="0.93")
     axes.axvspan(-1, 1, color="0.85")
@@ -44,22 +44,23 @@ def pulls_figure(measurement: Measurement, caption: Caption) -> Figure:
     axes.errorbar(
         [p.pull or 0.0 for p in shown], places, xerr=[p.constraint or 0.0 for p in shown], fmt="ko"
     )
-    _name_rows(axes, [p.name for p in shown])
     furthest = reach(shown, PULLS_SHOWN)
     axes.set_xlim(-furthest, furthest)
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\ /\ \Delta\theta$")
-    caption.annotate(axes)
+    annotate(axes, caption.above)
     return figure
 
 
-def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
+def ranking_figure(measurement: Measurement, caption: FitCaption) -> Figure:
     """Impacts on the strength, largest first: post-fit filled, pre-fit outlined; pulls on top."""
     impacts = measurement.ranking[:MOST_IMPACTS]
-    figure, axes = _list_axes(len(impacts), above=0.9)
+    figure, axes = _list_axes(
+        [i.name if i.known else f"{i.name} (not known)" for i in impacts], above=0.9
+    )
     places = np.arange(len(impacts))[::-1]
     for direction, colour in (("up", UP), ("down", DOWN)):
         before, after = (
-            [getattr(impact, f"{when}_{direction}") for impact in impacts]
+            np.array([getattr(impact, f"{when}_{direction}") for impact in impacts], dtype=float)
             for when in ("prefit", "postfit")
         )
         axes.barh(
@@ -67,11 +68,12 @@ def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
             label=f"pre-fit, {direction}",
         )  # fmt: skip
         axes.barh(places, after, 0.5, color=colour, alpha=0.75, label=f"post-fit, {direction}")
-    largest = max(abs(x) for i in impacts for x in (i.prefit_up, i.prefit_down, i.size))
+    largest = max(
+        abs(x or 0.0) for i in impacts for x in (i.prefit_up, i.prefit_down, i.size)
+    ) or 1.0  # fmt: skip
     axes.set_xlim(-1.15 * largest, 1.15 * largest)
     axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
     axes.set_xlabel(r"Impact $\Delta\hat{\mu}$")
-    _name_rows(axes, [impact.name for impact in impacts])
     pulls = axes.twiny()
     by_name = {p.name: p for p in measurement.fit.parameters}
     chosen: list[Parameter] = [by_name[impact.name] for impact in impacts]
@@ -86,44 +88,45 @@ def ranking_figure(measurement: Measurement, caption: Caption) -> Figure:
     handles = [*axes.get_legend_handles_labels()[0], *pulls.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, ncols=3, loc="upper center", fontsize=11)
     axes.tick_params(axis="x", which="both", top=False)
-    caption.annotate(axes, labelled_above=True)
+    annotate(axes, caption.above, rise=30)
     return figure
 
 
-def correlations_figure(measurement: Measurement, caption: Caption) -> Figure:
+def correlations_figure(measurement: Measurement, caption: FitCaption) -> Figure:
     """Correlations of the parameters, those of single bins and the nearly free ones left out."""
     names = [p.name for p in measurement.fit.parameters]
     matrix = np.array(measurement.fit.correlation)
     named = [i for i, name in enumerate(names) if not is_of_one_bin(name)]
     others = np.abs(matrix[np.ix_(named, named)]) - np.eye(len(named))
     kept = [i for i, row in zip(named, others, strict=True) if np.max(row) > CORRELATED]
-    size = 3.5 + 0.62 * len(kept)
-    figure, axes = plt.subplots(figsize=(size, size - 0.3))
-    figure.subplots_adjust(left=3.1 / size, right=0.97, bottom=2.7 / size, top=1 - 0.5 / size)
+    labels = [figure_text(names[i]) for i in kept]
+    beside = _room(labels, 11)
+    size = beside + 0.4 + 0.62 * len(kept)
+    below = max(0.87 * beside, 0.6)
+    figure = new_figure(
+        size, size - 0.3, left=beside / size, right=0.97, bottom=below / size, top=1 - 0.5 / size
+    )
+    axes = figure.subplots()
     image = matrix[np.ix_(kept, kept)]
     axes.imshow(image, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
     for (row, column), value in np.ndenumerate(image):
         colour = "white" if abs(value) > 0.7 else "black"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-    labels = [names[i] for i in kept]
     axes.set_xticks(range(len(kept)), labels, rotation=45, ha="right", fontsize=11)
     axes.set_yticks(range(len(kept)), labels, fontsize=11)
     axes.minorticks_off()
     axes.tick_params(which="both", length=0)
-    caption.annotate(axes)
+    annotate(axes, caption.above)
     return figure
 
 
-def scan_figure(measurement: Measurement, caption: Caption) -> Figure:
-    """Profile likelihood of the strength, and the parabola of the HESSE error."""
+def scan_figure(measurement: Measurement, caption: FitCaption) -> Figure:
+    """Draw the profile likelihood of the strength, and the parabola of the error."""
     fit, scan = measurement.fit, measurement.scan
-    figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
-    figure.subplots_adjust(left=0.13, right=0.97, bottom=0.12, top=0.93)
+    figure, axes = one_panel()
     values = np.array(scan.values)
     fine = np.linspace(values[0], values[-1], 200)
-    axes.plot(
-        fine, ((fine - fit.value) / fit.error) ** 2, "--", color=DOWN, label="parabola (HESSE)"
-    )
+    axes.plot(fine, ((fine - fit.value) / fit.error) ** 2, "--", color=DOWN, label="parabola")
     axes.plot(
         values, scan.twice_delta_nll, "o-", color="black", markersize=4, label="profile likelihood"
     )
@@ -137,24 +140,29 @@ def scan_figure(measurement: Measurement, caption: Caption) -> Figure:
     )
     axes.set_ylabel(r"$-2\,\Delta\ln L$")
     axes.legend(loc="upper center", ncols=2)
-    caption.annotate(axes)
+    annotate(axes, caption.above)
     return figure
 
 
-def _list_axes(rows: int, above: float = 0.0) -> tuple[Figure, Axes]:
-    """Axes with one row a parameter, and `above` inches of room over them."""
-    height = 1.6 + above + 0.36 * rows
-    figure, axes = plt.subplots(figsize=(1.2 * PANEL_WIDTH, height))
+def _list_axes(names: Sequence[str], above: float = 0.0) -> tuple[Figure, Axes]:
+    """Open a figure with a row for each name, the first on top, and `above` inches over them."""
+    labels = [figure_text(name) for name in names]
+    beside = _room(labels, 12)
+    width, height = beside + 6.1, 1.6 + above + 0.36 * len(labels)
     top = 1 - (0.5 + above) / height
-    figure.subplots_adjust(left=0.32, right=0.97, bottom=0.8 / height, top=top)
+    figure = new_figure(
+        width, height, left=beside / width, right=0.97, bottom=0.8 / height, top=top
+    )
+    axes = figure.subplots()
+    axes.set_yticks(np.arange(len(labels))[::-1], labels, fontsize=12)
+    axes.tick_params(axis="y", which="minor", left=False, right=False)
+    axes.set_ylim(-0.7, len(labels) - 0.3)
     return figure, axes
 
 
-def _name_rows(axes: Axes, names: list[str]) -> None:
-    places = np.arange(len(names))[::-1]
-    axes.set_yticks(places, names, fontsize=12)
-    axes.tick_params(axis="y", which="minor", left=False, right=False)
-    axes.set_ylim(-0.7, len(names) - 0.3)
+def _room(labels: Sequence[str], size: float) -> float:
+    """Compute the inches that labels of this size in points need beside an axis."""
+    return 0.3 + 0.0078 * size * max(map(len, labels), default=0)
 
 
 def is_of_one_bin(name: str) -> bool:

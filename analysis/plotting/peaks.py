@@ -2,130 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from hist import Hist
-from hist.intervals import poisson_interval
-from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
-from analysis.plotting import FORMATS
-from analysis.plotting.style import CENTRE_OF_MASS, PANEL_HEIGHT, PANEL_WIDTH, annotate
+from analysis.common.names import figure_text
+from analysis.datasets.processes import DATA
+from analysis.dimuon.resonances import PeakReport, coarser
+from analysis.histograms import OBSERVABLE
+from analysis.plotting.captions import PeakCaption, figure_label, run_caption
+from analysis.plotting.content import Points, fitted_points, per_bin
+from analysis.plotting.stacks import draw_points, mark_outside
+from analysis.plotting.style import (
+    PANEL_WIDTH,
+    Drawing,
+    annotate,
+    legend,
+    one_panel,
+    panels,
+    save_figures,
+)
+from analysis.postprocess.normalisation import Normalised, summed
 from analysis.postprocess.sidebands.counts import SidebandRegions, SidebandResult
 from analysis.postprocess.sidebands.fits import PeakFit, SidebandFit
 from analysis.postprocess.sidebands.goodness import FittedBins
 from analysis.postprocess.sidebands.scan import Scan
-from analysis.postprocess.windows import Bins, Window, bins_in, finite
+from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
+from analysis.postprocess.windows import Window, bins_in, finite
 
-Array = NDArray[np.float64]
+MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 
 _SIGNAL, _BAND = "#3f90da", "#ffa90e"
 _CURVE = "#bd1f01"
 _DRAWN_BINS = 60
+_PULLS = (-5.0, 5.0)
+
+_Entries = list[tuple[Artist, str]]
 
 
-def remove_figures(folder: Path, names: Iterable[str]) -> None:
-    """Remove what an earlier result has left: figures of fits that this one does not have."""
-    for name in names:
-        for suffix in FORMATS:
-            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+def top_peak_figures(results: Normalised, result: TopPeakResult, folder: Path) -> list[Path]:
+    """Write the figures of the top peak's fits, instead of those of earlier ones; return the files."""
+    observable = summed(results.histograms[OBSERVABLE])
+    axis_label = results.description.regions[REGION].axis_label
+    drawings: list[Drawing] = []
+    for name, fits in result.fits.items():
+        above = run_caption(results, simulated=name != DATA)
+        label = results.ledger.labels.get(name, name.title())
+        caption = PeakCaption(axis_label, above, label)
+        if fits.peak is not None:
+            drawings.append((("top_peak", name), partial(peak_figure, fits.peak, caption)))
+        if fits.bands is not None:
+            draw = partial(sideband_figure, distribution(observable, name), fits.bands, caption)
+            drawings.append((("top_peak_bands", name), draw))
+    return save_figures(drawings, folder, instead_of="top_peak_*")
 
 
-class Caption(NamedTuple):
-    """What a figure says of its events."""
+def resonance_figures(
+    content: Hist | ArrayLike, report: PeakReport, caption: PeakCaption, folder: Path
+) -> list[Path]:
+    """Write the figures of `report`, which is of `content`, to the folder; return the files.
 
-    axis_label: str
-    """With the unit."""
-    label: str
-    """Whose events they are, `CMS Open Data` for example."""
-    luminosity: str = ""
-    """In 1/pb, empty if not known."""
-    centre_of_mass: str = CENTRE_OF_MASS
-    """With the unit; empty if not known."""
-    points: str = "Data"
-    """What the points are."""
+    Figures of an earlier report for which this one has no fit are removed.
+    """
+    drawn = coarser(content, report.choice)
+    drawings: list[Drawing] = [
+        (("count",), partial(count_figure, drawn, report.counts[0], report.span, caption)),
+        (("scan",), partial(scan_figure, report.scan, caption)),
+    ]
+    if report.sideband_fit is not None:
+        draw = partial(sideband_figure, drawn, report.sideband_fit, caption)
+        drawings.append((("sidebands",), draw))
+    if report.peak_fit is not None:
+        drawings.append((("peak",), partial(peak_figure, report.peak_fit, caption)))
+    for name in ("sidebands", "peak"):
+        for old in folder.glob(f"{name}.*"):
+            old.unlink()
+    return save_figures(drawings, folder)
 
 
 def count_figure(
-    content: Hist | ArrayLike, result: SidebandResult, span: Window, caption: Caption
+    content: Hist | ArrayLike, result: SidebandResult, span: Window, caption: PeakCaption
 ) -> Figure:
-    """The distribution with the regions shaded and the background that the bands give."""
-    figure, axes = plt.subplots(figsize=(PANEL_WIDTH, 0.85 * PANEL_HEIGHT))
-    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.11, top=0.93)
-    bins = _bins(content, span)
-    _points(axes, bins, caption.points)
-    _shade(axes, result.regions)
+    """Draw the distribution with the regions shaded and the background that the bands give."""
+    figure, axes = one_panel()
+    points = _points(content, span, caption)
+    entries, shades = _shade(axes, result.regions)
     window = result.regions.signal
-    height = result.background / window.width * _width(bins)
-    axes.plot([*window], [height, height], color=_CURVE, linewidth=2, label="Background")
-    _limits(axes, bins)
-    axes.set_xlabel(caption.axis_label)
+    height = result.background / window.width * _width(points)
+    (line,) = axes.plot([*window], [height, height], color=_CURVE, linewidth=2)
+    entries.append((line, "Background"))
     words = [f"{result.signal:.0f} ± {result.signal_error:.0f} signal", f"({result.method})"]
-    _legend(axes, words)
-    _above(axes, caption)
+    _finish(axes, points, entries, words, caption, height, shades)
+    axes.set_xlabel(figure_label(caption.axis_label))
     return figure
 
 
-def peak_figure(fit: PeakFit, caption: Caption) -> Figure:
-    """Data, the fit and its background, and the pulls below."""
-    figure, main, pulls = _panels()
-    bins = fit.bins
+def peak_figure(fit: PeakFit, caption: PeakCaption) -> Figure:
+    """Draw data, the fit and its background, and the pulls below."""
+    figure, [(main, pulls)] = panels()
+    points = fitted_points(fit.bins, figure_label(caption.points))
     x = np.linspace(*fit.fit_range, 1000)
-    total, background = fit.curve(x)
-    width = bins.high[0] - bins.low[0]
-    _points(main, _of_fit(bins), caption.points)
-    main.plot(x, total * width, color=_CURVE, linewidth=2, label="Fit")
-    main.plot(
-        x, background * width, color=_CURVE, linewidth=1.5, linestyle="--", label="Background"
-    )
-    main.fill_between(
-        x, background * width, total * width, color=_SIGNAL, alpha=0.3, linewidth=0, label="Signal"
-    )
-    _limits(main, _of_fit(bins))
+    total, background = (curve * _width(points) for curve in fit.curve(x))
+    (whole,) = main.plot(x, total, color=_CURVE, linewidth=2)
+    (below,) = main.plot(x, background, color=_CURVE, linewidth=1.5, linestyle="--")
+    signal = main.fill_between(x, background, total, color=_SIGNAL, alpha=0.3, linewidth=0)
+    entries: _Entries = [(whole, "Fit"), (below, "Background"), (signal, "Signal")]
     words = [
         f"{_short(fit.signal.value, fit.signal.error)} signal",
-        f"position {_short(*_value(fit, 'position'))} GeV",
-        f"width {_short(*_value(fit, 'width'))} GeV",
+        *(
+            f"{name} {_short(fit.parameters[name].value, fit.parameters[name].error)} GeV"
+            for name in ("position", "width")
+        ),
         str(fit.goodness),
     ]
-    _legend(main, words)
-    _pulls(pulls, bins, fit.fit_range, caption)
-    _above(main, caption)
+    _finish(main, points, entries, words, caption, float(np.max(total)))
+    _pulls(pulls, fit.bins, fit.fit_range, caption)
     return figure
 
 
-def sideband_figure(content: Hist | ArrayLike, fit: SidebandFit, caption: Caption) -> Figure:
-    """Data, the bands that were fitted and the background extrapolated under the peak, and pulls."""
-    figure, main, pulls = _panels()
+def sideband_figure(content: Hist | ArrayLike, fit: SidebandFit, caption: PeakCaption) -> Figure:
+    """Draw data, the fitted bands, the background that they give under the peak, and pulls."""
+    figure, [(main, pulls)] = panels()
     span = Window(fit.regions.lower.low, fit.regions.upper.high)
-    bins = _bins(content, span)
+    points = _points(content, span, caption)
     x = np.linspace(*span, 1000)
-    _points(main, bins, caption.points)
-    _shade(main, fit.regions)
-    main.plot(x, fit.curve(x) * _width(bins), color=_CURVE, linewidth=2, label="Fit of the bands")
-    _limits(main, bins)
+    curve = fit.curve(x) * _width(points)
+    entries, shades = _shade(main, fit.regions)
+    (line,) = main.plot(x, curve, color=_CURVE, linewidth=2)
+    entries.append((line, "Fit of the bands"))
     words = [
         f"{_short(fit.signal.value, fit.signal.error)} signal over",
         f"{_short(fit.background.value, fit.background.error)} background",
         str(fit.goodness),
     ]
-    _legend(main, words)
+    _finish(main, points, entries, words, caption, float(np.max(curve)), shades)
     _pulls(pulls, fit.bins, span, caption)
-    _above(main, caption)
     return figure
 
 
-def scan_figure(scan: Scan, caption: Caption) -> Figure:
-    """The signal for each choice of regions and method, with the nominal one and the spread."""
+def scan_figure(scan: Scan, caption: PeakCaption) -> Figure:
+    """Draw the signal for each choice of regions and method, with the nominal one and the spread."""
     choices = list(dict.fromkeys(row.choice for row in scan.rows))
     methods = list(dict.fromkeys(row.method for row in scan.rows))
-    figure, axes = plt.subplots(figsize=(1.2 * PANEL_WIDTH, 1.5 + 0.5 * len(choices)))
-    figure.subplots_adjust(left=0.32, right=0.97, bottom=0.14, top=0.92)
+    figure, axes = one_panel(1.2 * PANEL_WIDTH, 1.5 + 0.5 * len(choices))
+    figure.subplots_adjust(left=0.32, bottom=0.14, top=0.92)
     nominal, spread = scan.nominal, scan.spread
     axes.axvspan(
         nominal.signal - spread, nominal.signal + spread, color=_BAND, alpha=0.3, label="Spread"
@@ -142,17 +170,13 @@ def scan_figure(scan: Scan, caption: Caption) -> Figure:
             markersize=5,
             label=method,
         )
-    axes.set_yticks(range(len(choices)), choices)
+    axes.set_yticks(range(len(choices)), map(figure_text, choices))
     axes.tick_params(axis="y", which="both", right=False, left=False)
     axes.set_ylim(len(choices) + 1.2, -0.7)
     axes.set_xlabel("Signal events" if scan.corrected else "Signal events in the window")
     axes.legend(ncols=3, loc="lower left")
-    _above(axes, caption)
+    annotate(axes, caption.above)
     return figure
-
-
-def _value(fit: PeakFit, name: str) -> tuple[float, float]:
-    return fit.parameters[name].value, fit.parameters[name].error
 
 
 def _short(value: float, error: float) -> str:
@@ -160,92 +184,63 @@ def _short(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def _panels() -> tuple[Figure, Axes, Axes]:
-    figure, axes = plt.subplots(
-        2,
-        1,
-        figsize=(PANEL_WIDTH, PANEL_HEIGHT),
-        sharex=True,
-        gridspec_kw={"height_ratios": [3, 1], "hspace": 0.07},
-    )
-    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.1, top=0.94)
-    return figure, axes[0], axes[1]
-
-
-def _bins(content: Hist | ArrayLike, span: Window) -> Bins:
+def _points(content: Hist | ArrayLike, span: Window, caption: PeakCaption) -> Points:
+    """Points of a histogram, or of values; where a background is expected in all bins."""
+    label = figure_label(caption.points)
     if isinstance(content, Hist):
-        return bins_in(content, span)
+        bins = bins_in(content, span)
+        points = Points.of(
+            bins.edges, bins.values, expected=1.0, variances=bins.variances, label=label
+        )
+        return points.per_first_width()
     counts, edges = np.histogram(finite(content), bins=_DRAWN_BINS, range=span)
-    return Bins(edges, counts.astype(np.float64), counts.astype(np.float64))
+    return Points.of(edges, counts, expected=1.0, label=label)
 
 
-def _of_fit(bins: FittedBins) -> Bins:
-    edges = np.array([*bins.low, bins.high[-1]])
-    return Bins(edges, np.array(bins.values), np.array(bins.variances))
+def _width(points: Points) -> float:
+    return float(points.edges[1] - points.edges[0])
 
 
-def _width(bins: Bins) -> float:
-    return float(bins.edges[1] - bins.edges[0])
+def _shade(axes: Axes, regions: SidebandRegions) -> tuple[_Entries, list[Rectangle]]:
+    """Shade the regions; return their entries in a legend, and the shades."""
+    shades = [
+        axes.axvspan(*region, color=colour, alpha=0.3, linewidth=0)
+        for region, colour in (
+            (regions.signal, _SIGNAL), (regions.lower, _BAND), (regions.upper, _BAND)
+        )
+    ]  # fmt: skip
+    return [(shades[0], "Signal window"), (shades[1], "Sidebands")], shades
 
 
-def _to_first(bins: Bins) -> Array:
-    """What brings the contents to the width of the first bin, in which curves are drawn."""
-    scale: Array = _width(bins) / np.diff(bins.edges)
-    return np.where(np.isclose(scale, 1), 1.0, scale)
+def _finish(
+    axes: Axes,
+    points: Points,
+    entries: _Entries,
+    words: Sequence[str],
+    caption: PeakCaption,
+    curve: float,
+    shades: Sequence[Rectangle] = (),
+) -> None:
+    """Draw the points over the curves, and say what is drawn; curves reach up to `curve`.
+
+    Shades end below the words.
+    """
+    entries.insert(0, (draw_points(axes, points, 4), points.label))
+    axes.set_xlim(points.edges[0], points.edges[-1])
+    axes.set_ylabel(per_bin(points.edges[:2], "[GeV]"))
+    free = legend(axes, entries, max(points.highest, curve), words=words)
+    for shade in shades:
+        shade.set_height(free)
+    annotate(axes, caption.above)
 
 
-def _points(axes: Axes, bins: Bins, label: str) -> None:
-    """Poisson (Garwood) intervals of 68 % for counts, the square root of the variance otherwise."""
-    errors = np.stack([np.sqrt(bins.variances)] * 2)
-    if np.allclose(bins.values, bins.variances):
-        low, high = np.nan_to_num(poisson_interval(bins.values))
-        errors = np.abs(np.stack([bins.values - low, high - bins.values]))
-    seen = bins.values > 0
-    centres = (bins.edges[1:] + bins.edges[:-1]) / 2
-    scale = _to_first(bins)
-    values, errors = scale * bins.values, scale * errors
-    axes.errorbar(
-        centres[seen], values[seen], yerr=errors[:, seen], fmt="ko", markersize=4, label=label
-    )
-
-
-def _shade(axes: Axes, regions: SidebandRegions) -> None:
-    axes.axvspan(*regions.signal, color=_SIGNAL, alpha=0.2, linewidth=0, label="Signal window")
-    axes.axvspan(*regions.lower, color=_BAND, alpha=0.3, linewidth=0, label="Sidebands")
-    axes.axvspan(*regions.upper, color=_BAND, alpha=0.3, linewidth=0)
-
-
-def _limits(axes: Axes, bins: Bins) -> None:
-    axes.set_xlim(bins.edges[0], bins.edges[-1])
-    highest = np.max(_to_first(bins) * (bins.values + np.sqrt(bins.variances)))
-    axes.set_ylim(0, 1.5 * float(highest))
-    axes.set_ylabel(f"Events / {_width(bins):.3g} GeV")
-
-
-def _legend(axes: Axes, words: list[str]) -> None:
-    axes.legend(loc="upper right")
-    axes.text(
-        0.04,
-        0.96,
-        "\n".join(words),
-        transform=axes.transAxes,
-        va="top",
-        fontsize=13,
-        linespacing=1.4,
-    )
-
-
-def _pulls(axes: Axes, bins: FittedBins, span: Window, caption: Caption) -> None:
+def _pulls(axes: Axes, bins: FittedBins, span: Window, caption: PeakCaption) -> None:
     centres = (np.array(bins.low) + np.array(bins.high)) / 2
     axes.axhspan(-1, 1, color="0.85", linewidth=0)
     axes.axhline(0, color="black", linewidth=1, linestyle=":")
-    pulls = bins.pulls
-    axes.plot(centres, np.clip(pulls, -4.7, 4.7), "ko", markersize=3)
+    axes.plot(centres, bins.pulls, "ko", markersize=3)
+    mark_outside(axes, centres, bins.pulls, _PULLS)
     axes.set_xlim(*span)
-    axes.set_ylim(-5, 5)
+    axes.set_ylim(*_PULLS)
     axes.set_ylabel("Pull", loc="center")
-    axes.set_xlabel(caption.axis_label)
-
-
-def _above(axes: Axes, caption: Caption) -> None:
-    annotate(axes, caption.label, caption.luminosity, caption.centre_of_mass)
+    axes.set_xlabel(figure_label(caption.axis_label))

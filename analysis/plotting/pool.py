@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from analysis.common.errors import OutputError
+from analysis.common.errors import ConfigError, ExecutionError, OutputError
 from analysis.common.processes import same_modules, start_server
 from analysis.execution.signals import held, shielded
+
+logger = logging.getLogger(__name__)
 
 _PRELOADED = ["analysis.plotting.figures"]
 
@@ -18,21 +21,28 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def prepare() -> None:
-    """Let the server of new processes import the figures already now, while the caller does."""
-    # What it makes does not get Ctrl-C either.
-    with shielded():
-        start_server(_PRELOADED)
+def prepare() -> bool:
+    """Let the server of new processes import the figures already now, while the caller does.
+
+    Return whether there is one: below a TMPDIR with a long name its socket cannot be.
+    """
+    try:
+        # What it makes does not get Ctrl-C either.
+        with shielded():
+            start_server(_PRELOADED)
+    except (ConfigError, ExecutionError) as error:
+        logger.info("one process draws: %s", error)
+        return False
+    return True
 
 
 def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) -> list[_R]:
-    """`function` of every item, in their order; in this process if it is only one.
+    """Apply `function` to every item, in their order; in this process if it is only one.
 
     Raises OutputError if a process dies.
     """
-    if processes == 1:
+    if processes == 1 or not prepare():
         return [function(item) for item in items]
-    prepare()
     context = multiprocessing.get_context("forkserver")
     try:
         with ProcessPoolExecutor(processes, context) as executor:

@@ -2,263 +2,186 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Sequence
 
 import numpy as np
-from hist import Hist
-from numpy.typing import NDArray
 
-from analysis.common.tables import Row
-from analysis.config import Binning
-from analysis.datasets.processes import DATA
-from analysis.datasets.sample import NOMINAL
+from analysis.common.names import file_names
+from analysis.common.tables import Row, measured
 from analysis.histograms import CONTROL
 from analysis.inference.fit import Yields
-from analysis.plotting.annotations import control_entries
-from analysis.plotting.captions import channel_bins
-from analysis.plotting.style import colours, colours_of_samples, events_per_bin
+from analysis.plotting.captions import FitCaption
+from analysis.plotting.content import Stack, control_stacks, fit_stacks, region_stack, source
+from analysis.plotting.style import colours
 from analysis.postprocess.normalisation import Normalised
-from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart
-from analysis.report.stacks import Bin, Look, data_rows, stack
-from analysis.report.text import plain
-from analysis.selection.description import RegionInfo
-from analysis.selection.variations import source
+from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart, plain
+from analysis.report.stacks import variations_of, vega_stack
 
-Array = NDArray[np.float64]
-
-LINE_COLOURS = (
-    "#ffa90e", "#3f90da", "#832db6", "#92dadd", "#e76300", "#b9ac70", "#a96b59", "#94a4a2", "#717581",
-    "#bd1f01",
-)  # fmt: skip
-"""Of variations: first those that are seen on the red of the signal and on the grey band."""
+SEEN_ON_THE_STACK = 2
+"""Colour of the palette from which on lines are seen on the signal and on the grey band."""
 
 
 def region_charts(results: Normalised) -> list[Chart]:
-    """Prediction, data and variations of each region, both channels added up."""
-    names = list(results.labels)
-    if not names:
+    """Chart prediction, data and variations of each region, all channels added up."""
+    if not results.labels:
         return []
+    regions = list(results.regions)
+    names = file_names(("region", region) for region in regions)
     return [
-        _region_chart(results, observable, region, names)
-        for region, observable in results.regions.items()
+        _region_chart(name, region_stack(results, region))
+        for name, region in zip(names, regions, strict=True)
     ]
 
 
-def _region_chart(results: Normalised, observable: Hist, region: str, names: list[str]) -> Chart:
-    nominal = {name: observable[{"process": name, "variation": NOMINAL}] for name in names}
-    edges = observable.axes["observable"].edges
-    simulated, colour = _ordered(nominal, results)
-    bins = []
+def _region_chart(name: str, stack: Stack) -> Chart:
+    varied = variations_of(stack)
     sources: dict[str, list[str]] = {}
-    for name in simulated:
-        varied = {}
-        for variation in results.normalisation.variations[name]:
-            if variation != NOMINAL:
-                where = {"process": name, "variation": variation}
-                varied[variation] = observable[where].values()
-                known = sources.setdefault(source(variation), [])
-                if variation not in known:
-                    known.append(variation)
-        bins += _bins(name, plain(results.ledger.labels[name]), nominal[name], varied)
-    variation_colours = dict(zip(sources, cycle(LINE_COLOURS), strict=False))
-    points = plain(results.ledger.labels.get(DATA, "Data"))
-    observed = data_rows(edges, nominal[DATA].values()) if DATA in nominal else []
-    info = results.description.regions[region]
-    axis = plain(info.axis_label)
-    look = Look(
-        _limits(edges), colour, axis, events_per_bin(edges, axis), points, sources=variation_colours
-    )
-    variations = [
-        Box(sources[name], name, variation_colours[name], checked=False) for name in sources
-    ]
-    header, rows = _table(edges, nominal, simulated, results)
-    tags = plain(info.label)
+    for i, variation in enumerate(varied):
+        sources.setdefault(source(variation), []).append(f"v{i}")
+    colour = colours(list(sources), SEEN_ON_THE_STACK)
+    axis, title = plain(stack.axis_label), plain(stack.title)
     return Chart(
-        name=region,
-        title=f"{region}: {axis.removesuffix(' [GeV]')}, {tags}",
-        description=_description(region, nominal, simulated, results.ledger.labels),
-        specs={"": stack(bins, observed, look)},
-        header=header,
-        rows=rows,
+        name=name,
+        title=f"{stack.name}: {_quantity(axis)}, {title}",
+        description=_description(stack),
+        specs={"": vega_stack(stack, colour)},
+        header=[
+            "from",
+            "to",
+            *(plain(p.label) for p in reversed(stack.parts)),
+            "prediction",
+            *_data(stack),
+        ],
+        rows=_rows(stack),
         boxes={
-            PROCESSES: _process_boxes(simulated, colour, results.ledger.labels),
-            VARIATIONS: variations,
+            PROCESSES: _process_boxes(stack),
+            VARIATIONS: [
+                Box(keys, name, colour[name], checked=False) for name, keys in sources.items()
+            ],
         },
         zooms=True,
     )
 
 
 def control_chart(results: Normalised) -> Chart | None:
-    """All control histograms in one chart, to choose from; None without any."""
-    names = list(results.labels)
+    """Chart all control histograms in one figure, to choose from; None without any."""
     controls = [name for name in results.histograms if name.startswith(CONTROL)]
-    if not names or not controls:
+    if not results.labels or not controls:
         return None
-    points = plain(results.ledger.labels.get(DATA, "Data"))
-    specs = {}
-    rows: list[Row] = []
-    drawn: list[str] = []
-    colour: dict[str, str] = {}
-    for control in controls:
-        for channel in results.description.channels:
-            content = results.histograms[control]
-            parts = {name: content[{"channel": channel, "process": name}] for name in names}
-            edges = content.axes["value"].edges
-            simulated, _ = _ordered(parts, results)
-            if not colour:
-                drawn, colour = _ordered(parts, results)
-            axis = plain(content.axes["value"].label)
-            bins = [
-                b
-                for name in drawn
-                for b in _bins(name, plain(results.ledger.labels[name]), parts[name], {})
-            ]
-            observed = data_rows(edges, parts[DATA].values()) if DATA in parts else []
-            choice = f"{axis.removesuffix(' [GeV]')}, {channel}"
-            look = Look(_limits(edges), colour, axis, control_entries(control), points)
-            specs[choice] = stack(bins, observed, look)
-            predicted = sum(float(parts[name].sum(flow=True).value) for name in simulated)
-            found = f"{parts[DATA].sum(flow=True).value:.0f}" if DATA in parts else "-"
-            rows.append([choice, f"{predicted:.1f}", found])
+    stacks = {
+        f"{_quantity(plain(stack.axis_label))}, {channel}": stack
+        for name in controls
+        for channel, stack in control_stacks(results, name).items()
+    }
+    first = next(iter(stacks.values()))
+    # One order of all, as they share their check boxes.
+    names = [part.name for part in first.parts]
+    ordered = {
+        choice: stack._replace(parts=sorted(stack.parts, key=lambda part: names.index(part.name)))
+        for choice, stack in stacks.items()
+    }
+    rows: list[Row] = [
+        [
+            choice,
+            measured(_expected(stack)),
+            *([] if stack.data is None else [f"{stack.observed:.0f}"]),
+        ]
+        for choice, stack in ordered.items()
+    ]
+    points = "" if first.data is None else f" and {plain(first.data.label).lower()}"
     return Chart(
         name="control",
         title="Control distributions, before b tagging",
-        description=f"Prediction and {points.lower()} of {len(controls)} quantities in each channel.",
-        specs=specs,
-        header=["quantity, channel", "prediction", points],
+        description=f"Prediction{points} of {len(controls)} quantities in each channel.",
+        specs={choice: vega_stack(stack) for choice, stack in ordered.items()},
+        header=["quantity, channel", "prediction", *_data(first)],
         rows=rows,
-        boxes={PROCESSES: _process_boxes(drawn, colour, results.ledger.labels)},
+        boxes={PROCESSES: _process_boxes(first)},
         zooms=True,
     )
 
 
-def fit_chart(
-    yields: Yields,
-    labels: Mapping[str, str],
-    binning: Binning | None,
-    regions: Mapping[str, RegionInfo],
-) -> Chart:
-    """Prediction and data of a fitted channel, before and after the fit."""
-    edges, axis = _axis(yields, binning, regions)
-    specs = {}
-    palette = colours_of_samples(yields.samples, labels)
-    sums = dict(zip(yields.samples, map(sum, yields.postfit), strict=True))
-    order = sorted(sums, key=lambda name: sums[name])
-    for when, contents, error in (
-        ("after the fit", yields.postfit, yields.postfit_error),
-        ("before the fit", yields.prefit, yields.prefit_error),
-    ):
-        bins = [
-            # The uncertainty is that of the sum; it is given to the first sample, once.
-            Bin(name, plain(labels.get(name, name)), low, high, events,
-                wrong**2 if name == order[0] else 0.0)
-            for name, values in zip(yields.samples, contents, strict=True)
-            for low, high, events, wrong in zip(edges[:-1], edges[1:], values, error, strict=True)
-        ]  # fmt: skip
-        shown = {name: palette[name] for name in order}
-        look = Look(_limits(edges), shown, axis, events_per_bin(edges, axis), "Observed")
-        specs[when] = stack(bins, data_rows(edges, yields.data), look)
-    before, after = (np.sum(part, axis=0) for part in (yields.prefit, yields.postfit))
+def fit_charts(fitted: Sequence[Yields], caption: FitCaption) -> list[Chart]:
+    """Chart the fitted channels."""
+    names = file_names(("fit", yields.channel) for yields in fitted)
+    return [_fit_chart(name, y, caption) for name, y in zip(names, fitted, strict=True)]
+
+
+def _fit_chart(name: str, yields: Yields, caption: FitCaption) -> Chart:
+    """Chart prediction and data of a fitted channel, before and after the fit."""
+    stacks = fit_stacks(yields, caption)
+    before, after = stacks["pre-fit"], stacks["post-fit"]
+    edges = after.edges
     rows: list[Row] = [
-        [f"{edges[i]:.0f}", f"{edges[i + 1]:.0f}",
-         f"{before[i]:.1f} ± {yields.prefit_error[i]:.1f}",
-         f"{after[i]:.1f} ± {yields.postfit_error[i]:.1f}", f"{yields.data[i]:.0f}"]
-        for i in range(len(yields.data))
+        [f"{low:g}", f"{high:g}", measured(*early), measured(*late), f"{seen:.0f}"]
+        for low, high, early, late, seen in zip(
+            edges[:-1], edges[1:], zip(before.total, before.error, strict=True),
+            zip(after.total, after.error, strict=True), yields.data, strict=True,
+        )
     ]  # fmt: skip
-    where = "" if axis == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
+    where = "" if after.axis_label == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
     description = (
-        f"{yields.channel}{where}: {sum(before):.0f} ± {yields.prefit_total_error:.0f} events expected "
-        f"before the fit, {sum(after):.0f} ± {yields.postfit_total_error:.0f} after it, "
+        f"{yields.channel}{where}: {np.sum(before.total):.0f} ± {yields.prefit_total_error:.0f} events expected "
+        f"before the fit, {np.sum(after.total):.0f} ± {yields.postfit_total_error:.0f} after it, "
         f"{sum(yields.data):.0f} observed."
     )
     return Chart(
-        name=f"fit-{_name(yields.channel)}",
+        name=name,
         title=f"{yields.channel}, before and after the fit",
         description=description,
-        specs=specs,
+        specs={"after the fit": vega_stack(after), "before the fit": vega_stack(before)},
         header=["from", "to", "pre-fit", "post-fit", "observed"],
         rows=rows,
-        legend={plain(labels.get(name, name)): palette[name] for name in reversed(order)},
+        legend={plain(part.label): part.colour for part in reversed(after.parts)},
         zooms=True,
     )
 
 
-def _axis(
-    yields: Yields, binning: Binning | None, regions: Mapping[str, RegionInfo]
-) -> tuple[Array, str]:
-    """Edges and label of a fitted channel."""
-    edges, region = channel_bins(yields.channel, len(yields.data), binning, regions)
-    return edges, "Bin" if region is None else plain(region.axis_label)
+def _quantity(axis_label: str) -> str:
+    """Name what an axis shows, without its unit."""
+    return axis_label.partition(" [")[0]
 
 
-def _limits(edges: Array) -> tuple[float, float]:
-    return float(edges[0]), float(edges[-1])
-
-
-def _ordered(parts: Mapping[str, Hist], results: Normalised) -> tuple[list[str], dict[str, str]]:
-    """Simulated processes, smallest first, and their colours: those of the run's other figures."""
-    simulated = [name for name in results.labels if name != DATA]
-    palette = colours(simulated)
-    order = sorted(simulated, key=lambda name: float(parts[name].sum().value))
-    return order, {name: palette[name] for name in order}
-
-
-def _bins(name: str, label: str, content: Hist, varied: Mapping[str, Array]) -> list[Bin]:
-    edges = content.axes[0].edges
-    return [
-        Bin(
-            name, label, low, high, float(value), float(variance),
-            {variation: float(values[i]) for variation, values in varied.items()},
-        )
-        for i, (low, high, value, variance) in enumerate(
-            zip(edges[:-1], edges[1:], content.values(), content.variances(), strict=True)
-        )
-    ]  # fmt: skip
-
-
-def _process_boxes(
-    simulated: Sequence[str], colour: Mapping[str, str], labels: Mapping[str, str]
-) -> list[Box]:
-    """Largest first, as they stand in the stack from above."""
-    return [
-        Box([name], plain(labels[name]), colour[name], checked=True) for name in reversed(simulated)
+def _process_boxes(stack: Stack) -> list[Box]:
+    """Check boxes of the processes, the largest first, as they stand in the stack from above."""
+    boxes = [
+        Box([f"p{i}"], plain(part.label), part.colour, checked=True)
+        for i, part in enumerate(stack.parts)
     ]
+    return boxes[::-1]
 
 
-def _table(
-    edges: Array, parts: Mapping[str, Hist], simulated: Sequence[str], results: Normalised
-) -> tuple[Row, list[Row]]:
-    shown = list(reversed(simulated))
-    labels = [plain(results.ledger.labels[name]) for name in shown]
-    header = ["from", "to", *labels, "prediction"]
-    data = parts.get(DATA)
-    if data is not None:
-        header.append(plain(results.ledger.labels[DATA]))
+def _data(stack: Stack) -> list[str]:
+    return [] if stack.data is None else [plain(stack.data.label)]
+
+
+def _expected(stack: Stack) -> float:
+    return sum(part.events for part in stack.parts)
+
+
+def _rows(stack: Stack) -> list[Row]:
+    """Contents of each bin: of the processes, the largest first, of their sum, and of the data."""
+    columns = [part.values for part in reversed(stack.parts)]
     rows: list[Row] = []
-    for i in range(len(edges) - 1):
-        values = [float(parts[name].values()[i]) for name in shown]
-        row = [f"{edges[i]:g}", f"{edges[i + 1]:g}", *(f"{v:.1f}" for v in [*values, sum(values)])]
-        rows.append(row if data is None else [*row, f"{data.values()[i]:.0f}"])
-    return header, rows
+    for i, total in enumerate(stack.total):
+        cells = [measured(float(v)) for v in [*(column[i] for column in columns), total]]
+        if stack.data is not None:
+            cells.append(f"{stack.data.values[i]:.0f}")
+        rows.append([f"{stack.edges[i]:g}", f"{stack.edges[i + 1]:g}", *cells])
+    return rows
 
 
-def _description(
-    region: str, parts: Mapping[str, Hist], simulated: Sequence[str], labels: Mapping[str, str]
-) -> str:
-    total = sum(float(parts[name].sum(flow=True).value) for name in simulated)
-    text = f"{region}: {total:.0f} events expected"
-    if simulated and total > 0:
-        largest = simulated[-1]
-        part = float(parts[largest].sum(flow=True).value) / total
-        text += f", {part:.0%} of them {plain(labels[largest])}"
-    if DATA in parts:
-        data = parts[DATA]
-        text += f"; {data.sum(flow=True).value:.0f} in {plain(labels[DATA]).lower()}"
-        centre = data.axes[0].centers[int(np.argmax(data.values()))]
-        text += f", the fullest bin at {centre:.0f} GeV"
+def _description(stack: Stack) -> str:
+    total = _expected(stack)
+    text = f"{stack.name}: {total:.0f} events expected"
+    if total > 0:
+        largest = stack.parts[-1]
+        text += f", {largest.events / total:.0%} of them {plain(largest.label)}"
+    if stack.data is not None:
+        data = stack.data
+        fullest = data.centres[int(np.argmax(data.values))]
+        text += (
+            f"; {stack.observed:.0f} in {plain(data.label).lower()}, the fullest bin at "
+            f"{fullest:.0f} GeV"
+        )
     return f"{text}. Events beyond the axis are counted."
-
-
-def _name(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text)

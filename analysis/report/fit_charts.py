@@ -6,14 +6,16 @@ import math
 
 import numpy as np
 
-from analysis.common.tables import Row
+from analysis.common.tables import Row, measured, signed
 from analysis.inference.fit import Parameter
 from analysis.inference.impacts import Impact
+from analysis.plotting.content import fitted_points
 from analysis.plotting.parameters import MOST_IMPACTS, PULLS_SHOWN, is_of_one_bin, reach
 from analysis.plotting.style import DOWN, UP
 from analysis.postprocess.sidebands.fits import PeakFit
 from analysis.postprocess.windows import Window
 from analysis.report.charts import Chart
+from analysis.report.stacks import point_rows
 from analysis.report.vega import (
     GREY,
     INK,
@@ -39,7 +41,7 @@ def peak_chart(name: str, title: str, fit: PeakFit, axis: str, window: Window) -
     """
     bins = fit.bins
     rows: list[Row] = [
-        [f"{low:g}", f"{high:g}", f"{value:.1f}", f"{expected:.1f}", f"{pull:+.2f}"]
+        [f"{low:g}", f"{high:g}", measured(value), measured(expected), f"{pull:+.2f}"]
         for low, high, value, expected, pull in zip(
             bins.low, bins.high, bins.values, bins.expected, bins.pulls, strict=True
         )
@@ -51,7 +53,7 @@ def peak_chart(name: str, title: str, fit: PeakFit, axis: str, window: Window) -
         f"{width} GeV, over its background; {fit.goodness}. Pulls between {min(pulls):+.1f} and "
         f"{max(pulls):+.1f}."
     )
-    datasets = {"curve": _curve(fit), "points": _fitted_bins(fit)}
+    datasets = {"curve": _curve(fit), "points": _fitted_rows(fit)}
     spec = above_each_other(datasets, _peak_panel(fit, window), _bin_pulls_panel(fit, axis))
     header = ["from", "to", "events", "fit", "pull"]
     legend = {
@@ -71,16 +73,13 @@ def _curve(fit: PeakFit) -> list[Spec]:
     ]
 
 
-def _fitted_bins(fit: PeakFit) -> list[Spec]:
-    bins = fit.bins
+def _fitted_rows(fit: PeakFit) -> list[Spec]:
+    points = fitted_points(fit.bins)
     return [
-        {
-            "low": short(low), "high": short(high), "centre": short((low + high) / 2),
-            "events": short(value), "from": short(value - variance**0.5),
-            "to": short(value + variance**0.5), "expected": short(expected), "pull": short(pull),
-        }
-        for low, high, value, variance, expected, pull in zip(
-            bins.low, bins.high, bins.values, bins.variances, bins.expected, bins.pulls, strict=True
+        row | {"expected": short(expected), "pull": short(pull)}
+        for row, expected, pull in zip(
+            point_rows(points._replace(drawn=np.isfinite(points.values))),
+            fit.bins.expected, fit.bins.pulls, strict=True,
         )
     ]  # fmt: skip
 
@@ -235,12 +234,12 @@ def ranking_chart(ranking: list[Impact], poi: str) -> Chart:
         ],
     }
     rows: list[Row] = [
-        [i.name, *(f"{v:+.4f}" for v in (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down))]
+        [i.name, *map(signed, (i.postfit_up, i.postfit_down, i.prefit_up, i.prefit_down))]
         for i in shown
     ]
     description = (
         f"Impacts of {len(shown)} parameters on {poi}, largest first: {shown[0].name}, "
-        f"{shown[0].postfit_up:+.3f} and {shown[0].postfit_down:+.3f}. Filled: after the fit; "
+        f"{signed(shown[0].postfit_up, 3)} and {signed(shown[0].postfit_down, 3)}. Filled: after the fit; "
         "outlined: before."
     )
     header = ["parameter", "post-fit up", "post-fit down", "pre-fit up", "pre-fit down"]

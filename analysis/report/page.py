@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,20 +13,17 @@ import vl_convert
 from markupsafe import Markup
 
 from analysis.common.files import write_text
-from analysis.common.tables import Row
-from analysis.report.charts import GROUPS
+from analysis.common.tables import text_columns
+from analysis.report.charts import GROUPS, plain
 from analysis.report.loaded import Run, load
 from analysis.report.sections import Section, sections
 from analysis.report.summary import luminosity, observed, status
-from analysis.report.text import plain
 from analysis.results import REPORT
 
 TITLE = "tt̄ → lepton + jets"
 
 LONGEST_TABLE = 14
 """Rows of a table that is shown without being asked for."""
-
-_NUMBER = re.compile(r"[+-]?\[?\d|-$")
 
 _TEMPLATES = resources.files("analysis.report") / "page"
 
@@ -48,7 +44,7 @@ def render(run: Run) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["words"] = _words
+    environment.filters["words"] = text_columns
     template = environment.from_string(_file("report.html"))
     return template.render(
         title=f"{TITLE}, {run.ledger.figure_label}",
@@ -86,15 +82,6 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _specs(parts: list[Section]) -> dict[str, Any]:
     return {chart.name: chart.specs for section in parts for chart in section.charts}
-
-
-def _words(rows: list[Row]) -> set[int]:
-    """Columns of text, which are not set flush right as numbers are."""
-    return {
-        column
-        for column, cells in enumerate(zip(*rows, strict=True))
-        if any(cell and not _NUMBER.match(cell) for cell in cells)
-    }
 
 
 def _embedded(value: Any) -> Markup:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from analysis.common.tables import Row
-from analysis.config import flat
+from analysis.common.tables import Row, measured
+from analysis.config import AnalysisConfig, flat
 from analysis.datasets.processes import DATA
 from analysis.dimuon.resonances import report_table
-from analysis.plotting.resonances import MASS_LABEL
+from analysis.plotting.captions import Caption, FitCaption, jets_label
+from analysis.plotting.peaks import MASS_LABEL
 from analysis.postprocess.top_peak import REGION
 from analysis.report import summary
-from analysis.report.charts import Chart
-from analysis.report.configuration import differences, toml
-from analysis.report.distributions import control_chart, fit_chart, region_charts
+from analysis.report.charts import Chart, plain
+from analysis.report.distributions import control_chart, fit_charts, region_charts
 from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
 from analysis.report.loaded import Run
 from analysis.report.summary import Table
-from analysis.report.text import plain
 
 QUESTION = (
     "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "
@@ -88,7 +88,7 @@ def _data(run: Run) -> Section:
     tables = [Table("Datasets", header, rows)]
     if ledger.failures:
         failures: list[Row] = [
-            [f.dataset, f.file, f"{f.first_event}-{f.last_event}", f.reason]
+            [f.dataset, public(f.file), f"{f.first_event}-{f.last_event}", public(f.reason)]
             for f in ledger.failures
         ]
         failed = ["dataset", "file", "events", "reason"]
@@ -156,8 +156,8 @@ def _dimuon(run: Run) -> list[Section]:
             )
         )
     title = f"{report.choice.title}: background from sidebands"
-    source = f"Muon pairs of {report.source}, which are not events of this run."
-    return [Section("dimuon", title, [source, *report.lines], [table], charts)]
+    source = f"Muon pairs of {public(report.source)}, which are not events of this run."
+    return [Section("dimuon", title, [source, *map(public, report.lines)], [table], charts)]
 
 
 def _multijet(run: Run) -> Section:
@@ -179,7 +179,7 @@ def _multijet(run: Run) -> Section:
             for row, yields in (
                 ("data", prediction.observed), ("prompt leptons", prediction.contamination)
             ):  # fmt: skip
-                rows.append([region, row, *(f"{count.value:.1f}" for count in yields)])
+                rows.append([region, row, *(measured(count.value) for count in yields)])
     tables = [summary.multijet(run)]
     if rows:
         tables.append(Table("Events", ["region", "of", "A", "B", "C", "D"], rows))
@@ -191,16 +191,18 @@ def _measurement(run: Run) -> Section:
     title = "Measurement of σ(tt̄)"
     if measurement is None:
         return Section("measurement", title, missing=run.missing["measurement"])
-    binning = measurement.binning
-    charts = [
-        fit_chart(yields, run.labels, binning, run.regions) for yields in measurement.fit.yields
-    ]
+    nothing = Caption("")
+    caption = FitCaption(
+        nothing, nothing, run.labels, measurement.observed.capitalize(), measurement.binning,
+        run.regions, jets_label(run.ledger),
+    )  # fmt: skip
+    charts = fit_charts(measurement.fit.yields, caption)
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
     result, uncertainties = summary.measurement(measurement)
     tables = [result._replace(title="Result of the fit"), uncertainties]
-    remarks = [*map(str, measurement.findings), *measurement.notes]
+    remarks = [public(str(r)) for r in (*measurement.findings, *measurement.notes)]
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
         tables.append(Table("Findings of the check, and changes of the templates", [""], rows))
@@ -224,7 +226,7 @@ def _configuration(run: Run) -> Section:
 
 def _reproduce(run: Run) -> Section:
     ledger = run.ledger
-    code = {"Command": f"python {shlex.join(ledger.command)}"}
+    code = {"Command": f"python {shlex.join(map(public, ledger.command))}"}
     changes = differences(ledger.config)
     if changes:
         code["Configuration (for --config)"] = toml([c for c in changes if c.value is not None])
@@ -235,7 +237,7 @@ def _reproduce(run: Run) -> Section:
     )
     code["Installation of these versions"] = f"pip install {pins}"
     text = (
-        f"Started {ledger.started}, catalogue {ledger.catalogue}. "
+        f"Started {ledger.started}, catalogue {public(ledger.catalogue)}. "
         "All settings of the execution are in run.json."
     )
     rows: list[Row] = [[name, version] for name, version in ledger.versions.items()]
@@ -258,3 +260,38 @@ def _sentence(line: str) -> str:
 
 def _word(value: object) -> str:
     return "-" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+class Difference(NamedTuple):
+    """A value that is not the default; None stands for no value."""
+
+    key: str
+    """Name with its section: `jet.min_pt`."""
+    value: Any
+    default: Any
+
+
+def differences(config: Mapping[str, Any]) -> list[Difference]:
+    """List what a dumped configuration changes, in the order of the default."""
+    default = flat(AnalysisConfig().model_dump(mode="json"))
+    given = flat(config)
+    return [
+        Difference(key, given.get(key), default.get(key))
+        for key in {**default, **given}
+        if given.get(key) != default.get(key)
+    ]
+
+
+def toml(changes: list[Difference]) -> str:
+    """Write the configuration file that makes these changes."""
+    sections: dict[str, list[str]] = {}
+    for change in changes:
+        section, _, name = change.key.rpartition(".")
+        # A TOML number, string, truth value or list is written as in JSON.
+        sections.setdefault(section, []).append(f"{name} = {json.dumps(change.value)}")
+    return "\n".join("\n".join([f"[{section}]", *lines, ""]) for section, lines in sections.items())
+
+
+def public(text: str) -> str:
+    """Leave out the folders of a machine: of `/home/me/data/a.root` the page says `a.root`."""
+    return re.sub(r"(?<![\w:/.])/(?:[^\s/:=,'\"]+/)+(?=[^\s/])", "", text)

@@ -1,17 +1,17 @@
-"""Stacked processes with data, uncertainty, variations and ratios, as Vega-Lite."""
+"""Stacked processes with data, uncertainty, variations and ratios, as Vega-Lite.
+
+Processes and variations are numbered in the rows, `p0` and `v0`: a name could not be a field.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-from hist.intervals import poisson_interval
-from numpy.typing import ArrayLike
-
+from analysis.plotting.content import Points, Stack, direction, source
 from analysis.plotting.style import RATIO_LIMITS
-from analysis.report.charts import SHOWN, VARIED
+from analysis.report.charts import SHOWN, VARIED, plain
 from analysis.report.vega import (
     GREY,
     INK,
@@ -26,65 +26,75 @@ from analysis.report.vega import (
 )
 
 
-class Bin(NamedTuple):
-    """A bin of one process: its events, and those of each variation."""
-
-    process: str
-    label: str
-    low: float
-    high: float
-    events: float
-    variance: float
-    varied: Mapping[str, float] = MappingProxyType({})
-
-
-def data_rows(edges: ArrayLike, values: ArrayLike) -> list[Spec]:
-    """Observed events with Garwood intervals of 68 %; bins without any are left out."""
-    lows, highs = np.asarray(edges)[:-1], np.asarray(edges)[1:]
-    counts = np.asarray(values, dtype=np.float64)
-    below, above = np.nan_to_num(poisson_interval(counts))
+def point_rows(points: Points) -> list[Spec]:
+    """Rows of the points that are drawn, with their intervals."""
     return [
         {"low": short(low), "high": short(high), "centre": short((low + high) / 2),
-         "events": short(count), "from": short(down), "to": short(up)}
-        for low, high, count, down, up in zip(lows, highs, counts, below, above, strict=True)
-        if count > 0
+         "events": short(events), "from": short(down), "to": short(up)}
+        for low, high, events, down, up, drawn in zip(
+            points.edges[:-1], points.edges[1:], points.values, points.low, points.high,
+            points.drawn, strict=True,
+        )
+        if drawn
     ]  # fmt: skip
 
 
-class Look(NamedTuple):
-    """How a stack is drawn, besides its numbers."""
-
-    limits: tuple[float, float]
-    """Of the horizontal axis."""
-    colours: Mapping[str, str]
-    """Of processes, from the bottom of the stack."""
-    axis: str
-    entries: str = "Events"
-    """What the vertical axis counts."""
-    points: str = "Data"
-    sources: Mapping[str, str] = MappingProxyType({})
-    """Colours of variations, by their names without direction."""
+def variations_of(stack: Stack) -> list[str]:
+    """List the variations that any process of the stack has."""
+    return list(dict.fromkeys(name for part in stack.parts for name in part.varied))
 
 
-def stack(bins: Sequence[Bin], data: list[Spec], look: Look) -> Spec:
-    """Stacked processes with the uncertainty of their sum, data, varied sums, and ratios below."""
-    varied = list(dict.fromkeys(name for b in bins for name in b.varied))
-    places = {name: i for i, name in enumerate(look.colours)}
+def vega_stack(stack: Stack, sources: Mapping[str, str] = MappingProxyType({})) -> Spec:
+    """Specify stacked processes with the uncertainty of their sum, data, varied sums, and ratios below.
+
+    `sources` are the colours of the variations, by their names without direction.
+    """
+    varied = variations_of(stack)
     rows = [
         {
-            "process": b.process, "label": b.label, "low": short(b.low), "high": short(b.high),
-            "events": short(b.events), "variance": short(b.variance), "place": places[b.process],
+            "process": f"p{place}", "label": plain(part.label), "place": place,
+            "low": short(low), "high": short(high), "events": short(part.values[i]),
+            "variance": short(part.variances[i]),
             # A process without the variation is as it is nominally.
-            **{name: short(b.varied.get(name, b.events)) for name in varied},
+            **{f"v{j}": short(part.varied.get(v, part.values)[i]) for j, v in enumerate(varied)},
         }
-        for b in bins
+        for place, part in enumerate(stack.parts)
+        for i, (low, high) in enumerate(zip(stack.edges[:-1], stack.edges[1:], strict=True))
     ]  # fmt: skip
-    datasets = {"prediction": rows, "data": data}
+    named = [
+        {"key": f"v{j}", "variation": v, "source": source(v), "direction": direction(v) or "up"}
+        for j, v in enumerate(varied)
+    ]
+    limits = (float(stack.edges[0]), float(stack.edges[-1]))
+    points = [] if stack.data is None else point_rows(stack.data)
+    datasets = {"prediction": rows, "data": points, "variations": named}
+    look = _Look(
+        limits,
+        {f"p{i}": part.colour for i, part in enumerate(stack.parts)},
+        plain(stack.axis_label),
+        plain(stack.per_bin),
+        "Data" if stack.data is None else plain(stack.data.label),
+        sources,
+    )
     return {
-        **above_each_other(datasets, _main(look, varied), _ratio(look, varied)),
-        "usermeta": {"limits": list(look.limits)},
+        **above_each_other(datasets, _main(look, len(varied)), _ratio(look, len(varied))),
+        "usermeta": {"limits": list(limits)},
         "params": [{"name": SHOWN, "value": list(look.colours)}, {"name": VARIED, "value": []}],
     }
+
+
+class _Look(NamedTuple):
+    """Words and colours of a specification."""
+
+    limits: tuple[float, float]
+    """Ends of the horizontal axis."""
+    colours: Mapping[str, str]
+    """Process -> colour, from the bottom of the stack."""
+    axis: str
+    entries: str
+    """What the vertical axis counts."""
+    points: str
+    sources: Mapping[str, str]
 
 
 # Of the prediction: what is shown, and its sum in each bin.
@@ -111,7 +121,7 @@ _ZOOM = {
 }
 
 
-def _main(look: Look, varied: list[str]) -> Spec:
+def _main(look: _Look, varied: int) -> Spec:
     bars: Spec = {
         "data": _PREDICTION,
         "transform": [_SELECTED],
@@ -133,7 +143,7 @@ def _main(look: Look, varied: list[str]) -> Spec:
     return _panel(MAIN_HEIGHT, [bars, band, *borders, *lines, *points])
 
 
-def _ratio(look: Look, varied: list[str]) -> Spec:
+def _ratio(look: _Look, varied: int) -> Spec:
     low, high = RATIO_LIMITS
     axis = _x(look.limits, look.axis)
     band = _band(axis, "1 - datum.error / datum.total", "1 + datum.error / datum.total")
@@ -199,29 +209,30 @@ def _band(x: Spec, low: str, high: str) -> Spec:
     }
 
 
-def _variation_lines(look: Look, varied: list[str], what: str, axis: str | None) -> list[Spec]:
+def _variation_lines(look: _Look, varied: int, what: str, axis: str | None) -> list[Spec]:
     """The sum under each variation that is chosen; `what` is `total` or `ratio`."""
     dashes = {"domain": ["up", "down"], "range": [[1, 0], [4, 3]]}
     x = _x(look.limits, axis)
     # As a bin, a rule would be drawn at its centre.
     del x["x"]["bin"]
+    fields = ["variation", "source", "direction"]
+    named = {"data": {"name": "variations"}, "key": "key", "fields": fields}
     line: Spec = {
         "data": _PREDICTION,
         "transform": [
             _SELECTED,
-            {"fold": varied, "as": ["variation", "varied"]},
-            {"filter": f"indexof({VARIED}, datum.variation) >= 0"},
+            {"fold": [f"v{i}" for i in range(varied)], "as": ["key", "varied"]},
+            {"filter": f"indexof({VARIED}, datum.key) >= 0"},
             {
                 "aggregate": [
                     {"op": "sum", "field": "varied", "as": "total"},
                     {"op": "sum", "field": "events", "as": "nominal"},
                 ],
-                "groupby": ["low", "high", "variation"],
+                "groupby": ["low", "high", "key"],
             },
             {"filter": "datum.nominal > 0"},
             {"calculate": "datum.total / datum.nominal", "as": "ratio"},
-            {"calculate": "replace(datum.variation, /_?(up|down)$/, '')", "as": "source"},
-            {"calculate": "test(/down$/, datum.variation) ? 'down' : 'up'", "as": "direction"},
+            {"lookup": "key", "from": named},
         ],
         "mark": {"type": "rule", "strokeWidth": 2.5, "clip": True},
         "encoding": {
@@ -249,7 +260,7 @@ def _border(line: Spec) -> Spec:
 
 
 def _points(
-    look: Look, source: str, transform: list[Spec], fields: tuple[str, str, str]
+    look: _Look, source: str, transform: list[Spec], fields: tuple[str, str, str]
 ) -> list[Spec]:
     """Points with their intervals; `fields` are the lower end, the middle and the upper end."""
     below, middle, above = fields

@@ -48,6 +48,6 @@ def above_each_other(datasets: dict[str, list[Spec]], *panels: Spec) -> Spec:
     }
 
 
-def short(value: float) -> float | None:
+def short(value: float | None) -> float | None:
     """Six digits: what a screen can show, and no more bytes; None, which is not drawn, for no number."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

@@ -347,8 +347,8 @@ def test_figures_name_no_energy_that_was_not_given(
     """The lesson's collisions are of 8 TeV, the analysis' of 13 TeV: a file does not say."""
     drawn = []
     monkeypatch.setattr(
-        "analysis.plotting.resonances.make_figures", lambda *arguments: drawn.append(arguments[2])
+        "analysis.plotting.peaks.resonance_figures", lambda *arguments: drawn.append(arguments[2])
     )
     for given in ([], ["--energy", "8 TeV"]):
         assert main(["sideband", "--output", str(tmp_path), "--quiet", *given]) == 0
-    assert [caption.centre_of_mass for caption in drawn] == ["", "8 TeV"]
+    assert [caption.above.centre_of_mass for caption in drawn] == ["", "8 TeV"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from analysis.common.errors import WorkspaceError
 from analysis.inference import compiled
 from analysis.inference.likelihood import Likelihood
+from tests.inference.conftest import value_of_pyhf
 from tests.inference.models import modifier, sample, shapes
 
 
@@ -54,7 +55,7 @@ def test_it_is_pyhfs(seed: int, scale: float) -> None:
     data = rng.poisson(80, likelihood.main.size)
     likelihood = likelihood.with_data([*data, *rng.poisson(1.5, likelihood.auxiliary.size)])
     with np.errstate(invalid="ignore", divide="ignore"):
-        expected = likelihood.value_of_pyhf(point)
+        expected = value_of_pyhf(likelihood, point)
     assert_same_or_finite(likelihood, point, expected)
 
 
@@ -90,6 +91,44 @@ def test_the_curve_of_a_bin_goes_on_below_zero_smoothly_and_upwards() -> None:
         assert math.isfinite(heights[-1])
 
 
+def test_the_curve_of_an_empty_bin_is_the_rate_and_ends_smoothly_at_none() -> None:
+    edge = compiled.LEAST_RATE
+    assert [compiled._poisson(0.0, rate) for rate in (-1.0, -edge, edge, 2.0)] == [0, 0, edge, 2]
+    for rate in (-0.5 * edge, 0.0, 0.9 * edge):
+        step = 1e-3 * edge
+        rise = compiled._poisson(0.0, rate + step) - compiled._poisson(0.0, rate - step)
+        assert compiled._poisson_slope(0.0, rate)[0] == pytest.approx(rise / (2 * step), rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.0, 1.0))
+def test_the_gradient_is_that_of_the_value(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    reach = np.where(LIKELIHOOD.initial == 1.0, 0.4, 3.0)
+    point = LIKELIHOOD.initial + scale * reach * rng.normal(size=LIKELIHOOD.initial.size)
+    # A factor of zero hides nothing.
+    point[rng.integers(point.size)] = 0.0
+    data = rng.poisson(80, LIKELIHOOD.main.size)
+    likelihood = LIKELIHOOD.with_data([*data, *rng.poisson(1.5, LIKELIHOOD.auxiliary.size)])
+    gradient, information = likelihood.derivatives(point)
+    for index, step in enumerate(1e-5 * np.eye(point.size)):
+        rise = likelihood.value(point + step) - likelihood.value(point - step)
+        size = abs(gradient[index]) + 1e-3 * likelihood.value(point)
+        assert gradient[index] == pytest.approx(rise / 2e-5, abs=1e-4 * size)
+    assert np.min(np.linalg.eigvalsh(information)) > -1e-9 * np.max(information)
+
+
+def test_second_derivatives_are_those_expected_where_data_are_as_predicted() -> None:
+    """Products of a strength and a normalisation have none besides."""
+    point = LIKELIHOOD.initial
+    asimov = LIKELIHOOD.with_data(LIKELIHOOD.model.expected_data(point))
+    _, expected = asimov.derivatives(point)
+    free = np.flatnonzero(~asimov.constant)
+    expected = expected[np.ix_(free, free)]
+    found = asimov.curvature(point, free, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_it_has_every_kind_of_modifier() -> None:
     kinds = {kind for _, kind in LIKELIHOOD.model.config.modifiers}
     assert kinds == {
@@ -113,7 +152,7 @@ def test_a_normalisation_is_interpolated_as_histfactory_says(alpha: float) -> No
                 n, rate = scale * (s + b), scale * (s + factor * b)
                 change += 2 * (rate - n - n * math.log(rate / n))
         assert moved - likelihood.value(likelihood.initial) == pytest.approx(change + alpha**2)
-    assert moved == pytest.approx(likelihood.value_of_pyhf(point), rel=1e-12)
+    assert moved == pytest.approx(value_of_pyhf(likelihood, point), rel=1e-12)
 
 
 def test_small_steps_are_not_lost_in_rounding() -> None:
@@ -152,5 +191,5 @@ def test_it_is_pyhfs_for_the_published_workspace(shared: Path) -> None:
         reach = np.where(likelihood.initial == 1.0, 0.05, 1.0)
         point = likelihood.initial + reach * rng.normal(size=likelihood.initial.size)
         with np.errstate(invalid="ignore"):
-            expected = likelihood.value_of_pyhf(point)
+            expected = value_of_pyhf(likelihood, point)
         assert_same_or_finite(likelihood, point, expected)

@@ -120,7 +120,7 @@ def test_a_model_that_contradicts_the_run_is_refused(run: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"is 900, .* ttbar was scaled to 831\.76 pb") as said:
         from_results(normalised, other)
     assert "\n" not in str(said.value)
-    with pytest.raises(WorkspaceError, match=r"histograms\.root ttbar was scaled to 831\.76 pb"):
+    with pytest.raises(WorkspaceError, match=r"scaled\.root ttbar was scaled to 831\.76 pb"):
         from_root(run / "scaled.root", other)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.inference.likelihood import Likelihood
-from analysis.inference.toys import pulls, toy_data
+from analysis.inference.toys import drawn
+from benchmarks.fit_toys import pulls
+from tests.inference.models import modifier as modifier_of
 from tests.inference.models import sample, shapes
 
 
@@ -16,7 +18,8 @@ def test_a_toy_fluctuates_events_and_auxiliary_measurements_around_the_truth() -
     truth[likelihood.poi] = 2.0
     truth[likelihood.names.index("Luminosity")] = 0.5
     rng = np.random.default_rng(1)
-    toys = np.array([toy_data(likelihood, truth, rng) for _ in range(2000)])
+    found = [drawn(likelihood, truth, rng) for _ in range(2000)]
+    toys = np.array([[*toy.main, *toy.auxiliary] for toy in found])
     expected = np.asarray(likelihood.model.expected_data(truth))
     main = likelihood.main.size
     # Three parameters of width 1, and six bins: √(1² + 2²) of 220 events, and so on.
@@ -32,6 +35,23 @@ def test_a_toy_fluctuates_events_and_auxiliary_measurements_around_the_truth() -
     spread = np.concatenate([np.sqrt(expected[:main]), widths])
     assert np.mean(toys, axis=0) == pytest.approx(expected, abs=5 * np.max(spread) / 2000**0.5)
     assert np.std(toys, axis=0) == pytest.approx(spread, rel=5 / 4000**0.5)
+
+
+def test_auxiliary_counts_of_a_toy_are_counts() -> None:
+    spec = shapes()
+    modifier_of(spec, "staterror").update(type="shapesys", name="fakes", data=[4.0, 6.0, 15.0])
+    likelihood = Likelihood(spec)
+    place = likelihood.model.config.par_slice("fakes")
+    counts = np.isin(likelihood.constraints.parameters, range(place.start, place.stop))
+    rng = np.random.default_rng(1)
+    toys = np.array(
+        [drawn(likelihood, likelihood.initial, rng).auxiliary[counts] for _ in range(2000)]
+    )
+    # (events / error)²: 25, 100 and 4 of each.
+    expected = np.array([25.0, 100.0, 4.0])
+    assert np.all(toys == np.round(toys))
+    assert np.mean(toys, axis=0) == pytest.approx(expected, abs=5 * 10 / 2000**0.5)
+    assert np.var(toys, axis=0) == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.full
@@ -55,4 +75,6 @@ def test_the_fit_closes() -> None:
     width, width_error = found.width
     assert abs(mean) < 3 * mean_error
     assert abs(width - 1) < 3 * width_error
+    coverage, coverage_error = found.coverage
+    assert abs(coverage - 0.683) < 3 * coverage_error
     assert width_error < 0.06

@@ -89,7 +89,7 @@ def test_every_chart_is_drawn_without_an_error(opened: Any) -> None:
 
 
 def test_a_variation_is_switched_on_and_off(opened: Any) -> None:
-    ask = draw(opened, "4j2b")
+    ask = draw(opened, "region_4j2b")
     assert ask(LINES) == 0
     click = "figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').click()"
     ask(click)
@@ -100,7 +100,7 @@ def test_a_variation_is_switched_on_and_off(opened: Any) -> None:
 
 
 def test_a_process_is_left_out(opened: Any) -> None:
-    ask = draw(opened, "4j1b")
+    ask = draw(opened, "region_4j1b")
     bars = "return figure.querySelectorAll('.mark-rect.role-mark path[fill=\"%s\"]').length"
     box = "figure.querySelector('[data-signal=shown] input[value=ttbar]')"
     colour = "#bd1f01"
@@ -112,7 +112,7 @@ def test_a_process_is_left_out(opened: Any) -> None:
 
 
 def test_zooming_changes_the_axis_and_all_brings_it_back(opened: Any) -> None:
-    ask = draw(opened, "4j2b")
+    ask = draw(opened, "region_4j2b")
     ticks = "return [...figure.querySelectorAll('.role-axis-label text')].map((t) => t.textContent)"
     whole = set(ask(ticks))
     assert {"50", "550"} <= whole
@@ -218,7 +218,7 @@ def test_keys_sort_a_table(opened: Any) -> None:
 
 
 def test_keys_switch_choose_move_and_open(opened: Any) -> None:
-    ask = draw(opened, "4j2b")
+    ask = draw(opened, "region_4j2b")
     ask("figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').focus()")
     press(opened, SPACE)
     until(lambda: ask(LINES) > 40)
@@ -264,7 +264,7 @@ def test_a_link_of_the_keyboard_goes_to_its_section(opened: Any) -> None:
 def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    ask = draw(opened, "4j2b")
+    ask = draw(opened, "region_4j2b")
     until(lambda: ask("return figure.querySelector('svg').clientWidth") <= 390)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

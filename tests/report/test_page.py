@@ -20,12 +20,13 @@ from analysis.cli import main
 from analysis.config import AnalysisConfig, Binning
 from analysis.dimuon.resonances import PRESETS, analyse
 from analysis.inference.measurement import Measurement
+from analysis.plotting.captions import FitCaption
 from analysis.postprocess.normalisation import Scaling, summed
-from analysis.report.configuration import Difference, differences, toml
-from analysis.report.distributions import fit_chart
+from analysis.report.charts import plain
+from analysis.report.distributions import fit_charts
 from analysis.report.loaded import Run, load
 from analysis.report.page import render, write
-from analysis.report.text import plain
+from analysis.report.sections import Difference, differences, public, toml
 from analysis.report.vega import short
 from tests.ntuples import write_random
 
@@ -82,7 +83,9 @@ def test_nothing_is_fetched(outline: _Outline, page: str) -> None:
 def test_every_figure_has_a_text_alternative_and_its_numbers(outline: _Outline, page: str) -> None:
     figures = outline.of("figure")
     assert [f["data-chart"] for f in figures] == list(specs(page))
-    assert {"4j1b", "4j2b", "control", "fit-A", "fit-B", "pulls", "ranking"} <= set(specs(page))
+    assert {"region_4j1b", "region_4j2b", "control", "fit_A", "fit_B", "pulls", "ranking"} <= set(
+        specs(page)
+    )
     pictures = [div for div in outline.of("div") if div.get("role") == "img"]
     assert len(pictures) == len(figures)
     assert all(len(picture["aria-label"] or "") > 40 for picture in pictures)
@@ -104,37 +107,43 @@ def test_the_charts_are_valid_and_show_the_histograms(page: str, run: Run) -> No
         spec = next(iter(chart.values()))
         assert "<svg" in vl_convert.vegalite_to_svg(spec)
     observable = summed(run.normalised.histograms["observable"])
-    data = specs(page)["4j2b"][""]["datasets"]
+    data = specs(page)["region_4j2b"][""]["datasets"]
+    keys = {row["variation"]: row["key"] for row in data["variations"]}
     for process, variation in (
         ("ttbar", "nominal"),
         ("ttbar", "pt_scale_up"),
         ("wjets", "nominal"),
     ):
         where = {"region": "4j2b", "process": process, "variation": variation}
-        field = "events" if variation == "nominal" else variation
-        drawn = [row[field] for row in data["prediction"] if row["process"] == process]
+        field = keys.get(variation, "events")
+        label = plain(run.labels[process])
+        drawn = [row[field] for row in data["prediction"] if row["label"] == label]
         np.testing.assert_allclose(drawn, observable[where].values(), rtol=1e-5)
     # wjets has no alternative sample: its part of that variation is the nominal one.
-    rows = [row for row in data["prediction"] if row["process"] == "wjets"]
-    assert [row["scaleup"] for row in rows] == [row["events"] for row in rows]
+    rows = [row for row in data["prediction"] if row["label"] == "W+jets"]
+    assert [row[keys["scaleup"]] for row in rows] == [row["events"] for row in rows]
     counts = observable[{"region": "4j2b", "process": "data", "variation": "nominal"}].values()
-    assert [row["events"] for row in data["data"]] == [n for n in counts if n > 0]
+    places = {row["low"] for row in data["prediction"] if row["events"] > 0}
+    lows = observable.axes["observable"].edges[:-1]
+    assert [row["events"] for row in data["data"]] == [
+        n for n, low in zip(counts, lows, strict=True) if n > 0 or low in places
+    ]
 
 
 def test_fitted_bins_are_those_of_the_fit(run: Run) -> None:
-    """Not those of the default model; without any, or in a region that nobody knows, bins are numbered."""
+    """Not those of the default model; without any, bins are numbered."""
     assert run.measurement is not None
     (bins,) = {len(yields.data) for yields in run.measurement.fit.yields}
     known, numbered = Binning(bins=bins, low=130, high=530), (0.5, bins + 0.5)
     for channel, binning, edges in (
         ("4j2b", known, (130, 530)),
         ("4j2b", None, numbered),
-        ("4j2b_tight", known, numbered),
+        ("4j2b_tight", known, (130, 530)),
     ):
         yields = run.measurement.fit.yields[0].model_copy(update={"channel": channel})
-        points = fit_chart(yields, run.labels, binning, run.regions).specs["after the fit"][
-            "datasets"
-        ]["prediction"]
+        caption = FitCaption.of_file("a.json", binning)
+        (chart,) = fit_charts([yields], caption)
+        points = chart.specs["after the fit"]["datasets"]["prediction"]
         assert (points[0]["low"], points[bins - 1]["high"]) == edges
     stored = run.measurement.model_copy(update={"binning": Binning(bins=bins, low=130, high=530)})
     assert Measurement.model_validate_json(stored.model_dump_json()).binning == stored.binning
@@ -278,7 +287,7 @@ def test_text_is_flush_left_and_numbers_right(page: str) -> None:
 
 def test_lines_of_variations_have_a_border_dashed_alike(page: str) -> None:
     """Else the gaps of a dashed line are filled, and up and down look the same."""
-    layers = specs(page)["4j2b"][""]["vconcat"][0]["layer"]
+    layers = specs(page)["region_4j2b"][""]["vconcat"][0]["layer"]
     rules = [layer for layer in layers if "variation" in json.dumps(layer.get("transform", ""))]
     assert [rule["mark"]["strokeWidth"] for rule in rules] == [4.5, 2.5]
     assert rules[0]["encoding"]["strokeDash"] == rules[1]["encoding"]["strokeDash"]
@@ -289,6 +298,32 @@ def test_latex_becomes_unicode() -> None:
     assert plain(r"$m_{bjj}$ [GeV]") == "m_bjj [GeV]"
     assert plain(r"$\geq$ 2 b tags") == "≥ 2 b tags"
     assert plain("W+jets") == "W+jets"
+
+
+@pytest.mark.parametrize("text", ["V$_{$+jets", r"a {b} \alpha_c", "5 $", "#1 100%", "<b>"])
+def test_a_label_without_a_formula_stays_as_it_is(text: str) -> None:
+    assert plain(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/home/me/data/ttbar__nominal/b.root", "b.root"),
+        ("--output=/scratch/me/results", "--output=results"),
+        (
+            "/tmp/x/results has no measurement.json: run 'fit'",
+            "results has no measurement.json: run 'fit'",
+        ),
+        (
+            "root://eospublic.cern.ch//eos/opendata/a.root",
+            "root://eospublic.cern.ch//eos/opendata/a.root",
+        ),
+        ("χ²/ndf = 1/2, 4 /pb", "χ²/ndf = 1/2, 4 /pb"),
+        ("data/a.root", "data/a.root"),
+    ],
+)
+def test_no_folder_of_a_machine_is_in_a_public_record(text: str, said: str) -> None:
+    assert public(text) == said
 
 
 def test_what_is_no_number_is_not_drawn() -> None:
