@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import results
+from analysis import results, stages
 from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.postprocess.normalisation import Normalised
@@ -16,4 +16,4 @@ def normalised(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -
     folder = tmp_path_factory.mktemp("figures")
     result = run(TtbarAnalysis(), catalogue)
     results.save_run(folder, result.output, result.ledger)
-    return results.normalise(folder)
+    return stages.normalise(folder)

@@ -294,7 +294,7 @@ def test_the_same_results_give_the_same_files_whoever_draws(
     """Of one process and one control plot: the others are drawn alike."""
     result = run(TtbarAnalysis(), catalogue.select(["ttbar__nominal"]))
     results.save_run(tmp_path, result.output, result.ledger)
-    normalised = results.normalise(tmp_path)
+    normalised = stages.normalise(tmp_path)
     kept = {name: normalised.histograms[name] for name in ("observable", "control/met")}
     few = normalised._replace(histograms=kept)
     one = make_figures(few, tmp_path / "one")
