@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     catalogue = options.selected_catalogue(arguments)
 
     from analysis.config import load_config
+    from analysis.processor import TtbarAnalysis
     from analysis.skim import make_skim
 
     config = load_config(arguments.config)
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
             skimmed = make_skim(
                 catalogue,
                 arguments.output,
-                config,
+                TtbarAnalysis(config),
                 execution=options.execution(arguments),
                 source=str(options.catalogue_path(arguments)),
                 rntuple=arguments.rntuple,
