@@ -14,8 +14,9 @@ from analysis import histograms
 from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, did_you_mean
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
-from analysis.datasets.coverage import require_covered, require_preselected
+from analysis.datasets.coverage import Skim, require_covered, require_preselected
 from analysis.datasets.sample import SampleInfo
+from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
 from analysis.presets.lesson import LESSON
@@ -257,6 +258,7 @@ class TtbarAnalysis(CatalogueProcessor):
         """
         require_preselected(catalogue.preselection, self.config)
         require_covered(catalogue.skim, self.config)
+        self._require_parts(catalogue.skim)
         self._require_processes(list(catalogue.labels))
         own = {name for part in self._all_varied for name in part.variations}
         for name, dataset in catalogue.datasets.items():
@@ -283,12 +285,33 @@ class TtbarAnalysis(CatalogueProcessor):
                 msg = f"{owner}: unknown process, {did_you_mean(process, known)}"
                 raise ConfigError(msg)
 
-    def parts(self) -> Mapping[str, Any]:
-        """Return the configuration and every part by its kind and name."""
+    def _require_parts(self, skim: Skim | None) -> None:
+        """Raise ConfigError for a part that selects events that the skim may lack."""
+        if skim is None or not skim.parts:
+            return
+        for words, part in self.selecting().items():
+            if (made := skim.parts.get(words)) != definition(part).digest:
+                how = "without" if made is None else "with another"
+                msg = (
+                    f"the skim was made {how} {words} and may lack its events: make one with this "
+                    f"analysis, or process {skim.source}"
+                )
+                raise ConfigError(msg)
+
+    def selecting(self) -> dict[str, Any]:
+        """Return what says which events are used and what is read of them, by words for it."""
         return {
-            "config": self.config,
-            **{f"{part}.{value.name}": value for part in PARTS for value in getattr(self, part)},
+            **{f"region {r.name!r}": (r.where, r.uses) for r in self.regions},
+            **{
+                f"channel {c.name!r}": (c.lepton, c.triggers, c.stream, c.where, c.uses)
+                for c in self.channels
+            },
+            **{f"shift {s.name!r}": s for s in self.shifts},
         }
+
+    def parts(self) -> Mapping[str, Any]:
+        """Return the configuration and every kind of parts."""
+        return {"configuration": self.config, **{part: getattr(self, part) for part in PARTS}}
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:
         """Name the columns of the event model that `process` reads for a dataset with these metadata."""

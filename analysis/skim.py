@@ -20,6 +20,7 @@ from analysis.common.files import short_digest, writable_folder
 from analysis.datasets import ntuples
 from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
+from analysis.execution.checkpoints.definition import definition
 from analysis.execution.checkpoints.provenance import selecting_code
 from analysis.execution.ledger import Ledger
 from analysis.execution.processor import CatalogueProcessor
@@ -70,6 +71,9 @@ class SkimWriter(CatalogueProcessor):
     def require_events(self, catalogue: Catalogue) -> None:
         self._analysis.require_events(catalogue)
 
+    def parts(self) -> Mapping[str, Any]:
+        return self._analysis.parts()
+
     def columns(self, told: Mapping[str, Any]) -> frozenset[str]:
         return self._analysis.columns(told)
 
@@ -85,13 +89,15 @@ def make_skim(
 ) -> Skimmed:
     """Write the skim of a catalogue into `folder`, its catalogue as `ntuples.json`.
 
-    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim,
-    OutputError for a folder with files that no skim made.
+    Raises IncompleteError where a file could not be read, CatalogueError for a catalogue of a skim and
+    for a dataset without events or a sum of weights, OutputError for a folder with files that no skim
+    made.
     """
     analysis = analysis or TtbarAnalysis()
     if catalogue.skim is not None:
         msg = f"the catalogue is a skim already, made of {catalogue.skim.source}"
         raise CatalogueError(msg)
+    _require_weights(catalogue)
     _require_apart(catalogue, folder)
     path = writable_folder(folder) / CATALOGUE
     parts = folder / _PARTS
@@ -120,12 +126,21 @@ def make_skim(
             "skim": Skim(
                 source=source,
                 config=analysis.config.model_dump(mode="json"),
+                parts={name: definition(p).digest for name, p in analysis.selecting().items()},
                 code=selecting_code(TtbarAnalysis, AGCSchema),
             ),
         }
     )
     made.write(path)
     return Skimmed(Catalogue.load(path), path, result.ledger)
+
+
+def _require_weights(catalogue: Catalogue) -> None:
+    """Raise CatalogueError for simulation whose sum of weights nothing can tell."""
+    for name, dataset in catalogue.datasets.items():
+        if dataset.is_simulation and dataset.sum_of_weights is None and not dataset.events:
+            msg = f"{name} has no events and no 'sum_of_weights': name its sum, or leave it out"
+            raise CatalogueError(msg)
 
 
 def _require_apart(catalogue: Catalogue, folder: Path) -> None:
@@ -215,7 +230,13 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
     known = dataset.sum_of_weights
     if known is None and dataset.is_simulation:
         known = before.sum_of_weights
-    update = {"path": name, "files": files, "sum_of_weights": known, "skim": before}
+    update = {
+        "path": name,
+        "files": files,
+        "checksums": {},  # of the files before
+        "sum_of_weights": known,
+        "skim": before,
+    }
     return dataset.model_copy(update=update)
 
 

@@ -3,5 +3,11 @@
 from schemas.agc import AGCSchema
 from schemas.missing import MissingBranchError
 from schemas.muons import MuonTreeSchema
+from schemas.nanoaod import NanoDeepJetSchema, NanoSchema
 
-__all__ = ["AGCSchema", "MissingBranchError", "MuonTreeSchema"]
+FORMATS = {"poet": AGCSchema, "nanoaod": NanoSchema, "nanoaod-deepjet": NanoDeepJetSchema}
+"""Format of files, as a catalogue names it -> their schema."""
+
+__all__ = [
+    "FORMATS", "AGCSchema", "MissingBranchError", "MuonTreeSchema", "NanoDeepJetSchema", "NanoSchema",
+]  # fmt: skip

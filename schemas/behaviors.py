@@ -6,7 +6,8 @@ computed from them (`px`, `mass` of a sum, `delta_r`) is computed in double prec
 methods are there: `nearest`, `sum`, `add_systematic`, ...
 
 A schema says of each collection which of its fields the file lacks, and for want of which branch: the
-parameter `lacks`, field -> branch. What needs such a field is answered with the name of the branch.
+parameter `lacks`, field -> branch; where any field is a branch, `prefix` is how their names begin. What
+needs such a field is answered with the name of the branch.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class _Answering:
         fields = ak.fields(self)
         collection = self.layout.purelist_parameter("collection_name") or "events"
         branch = (self.layout.purelist_parameter("lacks") or {}).get(name)
+        prefix = self.layout.purelist_parameter("prefix")
+        if branch is None and prefix is not None:
+            branch = prefix + name
         if branch is not None:
             return MissingFieldError(missing_branch_message(branch, *_file(self.attrs)))
         close = difflib.get_close_matches(name, fields, n=3) or [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from analysis.common.errors import (
 )
 from analysis.config import AnalysisConfig
 from analysis.datasets import ntuples
-from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue, Checksum
 from analysis.datasets.coverage import CATALOGUE, require_preselected
 from analysis.dimuon.processor import DimuonAnalysis
 from analysis.execution import loop
@@ -28,6 +29,8 @@ from analysis.execution.runner import run
 from analysis.execution.settings import Execution, Limits
 from analysis.postprocess.normalisation import Normalised
 from analysis.processor import TtbarAnalysis
+from analysis.selection.regions import Region
+from analysis.selection.variations import Shift
 from analysis.skim import Skimmed, make_skim, restore_cutflow
 from tests.conftest import PROJECT
 
@@ -220,6 +223,45 @@ def test_a_skim_has_the_preselection_of_its_ntuples(catalogue: Catalogue, tmp_pa
 def test_another_analysis_is_refused(skimmed: Skimmed) -> None:
     with pytest.raises(ConfigError, match="a skim for the ttbar analysis"):
         run(DimuonAnalysis(), skimmed.catalogue)
+
+
+def test_regions_channels_and_shifts_beyond_a_skim_are_refused(skimmed: Skimmed) -> None:
+    """By what they select, whatever they are called for figures; fewer are no harm."""
+    lesson = TtbarAnalysis()
+    first, *others = lesson.regions
+
+    def taken(*regions: Region) -> None:
+        TtbarAnalysis(regions=regions).require_events(skimmed.catalogue)
+
+    taken(first)
+    taken(dataclasses.replace(first, label="other words"), *others)
+    with pytest.raises(ConfigError, match="with another region '4j1b' and may lack its events"):
+        taken(dataclasses.replace(first, where=lambda s: s.n_jets >= 2), *others)
+    with pytest.raises(ConfigError, match="without region 'mine'"):
+        taken(dataclasses.replace(first, name="mine"))
+    more = lesson.adding(shifts=[Shift("mine", up=lambda jets: 1.1 * jets.pt)])
+    with pytest.raises(ConfigError, match="without shift 'mine'"):
+        more.require_events(skimmed.catalogue)
+
+
+def test_checksums_of_the_files_before_are_not_kept(catalogue: Catalogue, tmp_path: Path) -> None:
+    one = catalogue.select(["ttbar__nominal"])
+    dataset = one.datasets["ttbar__nominal"]
+    sums = {name: Checksum(size=1, adler32="00000001") for name in dataset.files}
+    known = {"ttbar__nominal": dataset.model_copy(update={"checksums": sums})}
+    made = make_skim(one.model_copy(update={"datasets": known}), tmp_path).catalogue
+    assert made.datasets["ttbar__nominal"].checksums == {}
+
+
+def test_a_dataset_without_events_and_weights_is_refused_at_once(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    files = {"files": {"none.root": 0}, "sum_of_weights": None}
+    empty = catalogue.datasets["wjets__nominal"].model_copy(update=files)
+    datasets = catalogue.datasets | {"wjets__nominal": empty}
+    with pytest.raises(CatalogueError, match="wjets__nominal has no events"):
+        make_skim(catalogue.model_copy(update={"datasets": datasets}), tmp_path / "skim")
+    assert not (tmp_path / "skim").exists()
 
 
 def test_a_skim_of_a_skim_is_refused(skimmed: Skimmed, tmp_path: Path) -> None:

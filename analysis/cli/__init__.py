@@ -7,6 +7,7 @@ the heavy libraries stay inside `run`, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import signal
@@ -97,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.flush()
         if isinstance(output.error, BrokenPipeError):
             return status or 128 + signal.SIGPIPE
-        if output.error is not None:
+        # A terminal that was closed has nobody who would miss the words.
+        if output.error is not None and output.error.errno != errno.EIO:
             why = output.error.strerror or output.error
             sys.stderr.write(f"error: cannot write to standard output: {why}\n")
             return status or OutputError.exit_status

@@ -29,7 +29,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -51,6 +51,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder if needed; where it is a link, the one that the link leads to."""
+    Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
+
+
 def writable_folder(path: Path) -> Path:
     """Make the folder if needed, and make sure that files can be written there.
 
@@ -58,7 +63,7 @@ def writable_folder(path: Path) -> Path:
     """
     probe = path / f".probe.{os.getpid()}"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -77,7 +82,7 @@ def sole_run(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     made = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = _locked(path)
     except BlockingIOError as error:
         msg = f"{folder}: another run writes there ({_holder(path)}): wait for it, or name another folder"

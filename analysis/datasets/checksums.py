@@ -47,12 +47,15 @@ def difference(found: Checksum, wanted: Checksum) -> str | None:
 class Identities:
     """Checksums of files that were read before, for as long as size, time and inode are the same.
 
-    Kept in the user's cache folder; lost or damaged, the files are read again.
+    Kept in the user's cache folder; lost or damaged, or for a user without one, the files are read again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or _cache_folder() / "checksums.json"
+        folder = _cache_folder()
+        self._path = path if folder is None or path is not None else folder / "checksums.json"
         self._known: dict[str, Any] = {}
+        if self._path is None:
+            return
         try:
             known = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -72,15 +75,21 @@ class Identities:
         return found
 
     def save(self) -> None:
+        if self._path is None:
+            return
         try:
             write_json(self._path, self._known)
         except OutputError as error:
             logger.debug("checksums are not remembered: %s", error)
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ttbar-opendata"
+def _cache_folder() -> Path | None:
+    """The user's; None for a user without a home, as in a container."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(base or Path.home() / ".cache") / "ttbar-opendata"
+    except RuntimeError:
+        return None
 
 
 def damaged(files: Iterable[NtupleFile], identities: Identities | None = None) -> dict[str, str]:

@@ -58,6 +58,8 @@ class Skim(Strict):
     source: str
     """The catalogue of the full ntuples."""
     config: dict[str, Any]
+    parts: dict[str, str] = Field(default_factory=dict)
+    """Region, channel or shift of an object, in words -> digest of what it selects."""
     code: dict[str, str] = Field(default_factory=dict)
     """Module -> digest of its source, of those that selected the events; empty if not known."""
 

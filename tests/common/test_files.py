@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.common.errors import OutputError
-from analysis.common.files import LOCK, sole_run
+from analysis.common.files import LOCK, sole_run, writable_folder, write_text
 from tests.conftest import PROJECT
 
 HOLD = """
@@ -96,3 +97,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to"), sole_run(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_link_to_a_folder_that_was_removed_is_followed(tmp_path: Path) -> None:
+    """As `results` is on clusters, to a scratch disk that is cleaned."""
+    link = tmp_path / "results"
+    link.symlink_to(tmp_path / "scratch" / "cleaned")
+    write_text(link / "deeper" / "a.txt", "a")
+    shutil.rmtree(tmp_path / "scratch")
+    assert writable_folder(link) == link
+    shutil.rmtree(tmp_path / "scratch")
+    with sole_run(link):
+        assert (tmp_path / "scratch" / "cleaned" / LOCK).exists()

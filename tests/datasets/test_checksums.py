@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from analysis.cli import main
 from analysis.common.errors import CatalogueError
 from analysis.datasets import checksums
-from analysis.datasets.catalogue import Catalogue, Checksum
+from analysis.datasets.catalogue import Catalogue, Checksum, NtupleFile
 from analysis.datasets.checksums import Identities, checksum, damaged
 from analysis.datasets.inventory import build, check
 from analysis.execution.runner import run
@@ -239,3 +239,20 @@ def test_checksums_that_are_wrong(
 def test_the_portal_s_way_to_write_a_checksum() -> None:
     assert Checksum(size=1, adler32="adler32:9719ED04").adler32 == "9719ed04"
     assert Checksum(size=1, adler32="abc").adler32 == "00000abc"
+
+
+def test_without_a_home_nothing_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a number for a user in a container."""
+
+    def no_home() -> Path:
+        msg = "Could not determine home directory."
+        raise RuntimeError(msg)
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    (tmp_path / "a.root").write_bytes(b"content")
+    found = checksum(tmp_path / "a.root")
+    file = NtupleFile("ttbar", str(tmp_path / "a.root"), 1, found)
+    assert damaged([file]) == {}

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,6 +37,8 @@ from analysis.execution.workers.cluster_settings import (
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 5.0
+"""How long to wait for a worker before looking why there is none."""
 CLOSING_S = 10
 """How long a cluster may take to close, before its processes are killed."""
 PLUGIN = "ttbar-opendata"
@@ -383,11 +386,33 @@ def _scale(cluster: Any, workers: int, max_workers: int | None, **adaptive: Any)
 
 def _wait_for_worker(client: Any, wait_s: float) -> None:
     logger.debug("waiting for a worker of %s", client.scheduler.address)
-    try:
-        client.wait_for_workers(1, timeout=wait_s)
-    except TimeoutError as error:
-        msg = f"{client.scheduler.address}: no worker within {wait_s:g} s"
-        raise ExecutionError(msg) from error
+    end = time.monotonic() + wait_s
+    why = ""
+    while True:
+        try:
+            client.wait_for_workers(1, timeout=max(0.1, min(_LOOK_S, end - time.monotonic())))
+        except TimeoutError as error:
+            before, why = why, paused(client)
+            if why != before:
+                logger.warning("%s", why)
+            if time.monotonic() >= end:
+                msg = f"{client.scheduler.address}: no worker within {wait_s:g} s"
+                raise ExecutionError(f"{msg}: {why}" if why else msg) from error
+        else:
+            return
+
+
+def paused(client: Any) -> str:
+    """Say, where there are workers and each one is paused, that and why; else an empty text."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers or any(worker["status"] != "paused" for worker in workers):
+        return ""
+    fullest = max(workers, key=lambda worker: worker["metrics"].get("memory", 0))
+    return (
+        f"all workers ({len(workers)}) are paused by Dask for their memory: one has "
+        f"{fullest['metrics'].get('memory', 0) / 1e6:.0f} MB of {fullest['memory_limit'] / 1e6:.0f} MB "
+        "(--memory-limit of the workers, memory of batch jobs)"
+    )
 
 
 @contextmanager

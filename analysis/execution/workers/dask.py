@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 import uuid
@@ -13,7 +14,10 @@ from distributed import Client, Future, KilledWorker
 from analysis.datasets.read_errors import describe, is_transient
 from analysis.execution.account import Answer, Fault, attempt_packed, merge
 from analysis.execution.workers import shipping
+from analysis.execution.workers.clusters import paused
 from analysis.execution.workers.local import Function, WorkersLost
+
+logger = logging.getLogger(__name__)
 from analysis.execution.workers.usage import keep_what_is_loaded
 
 FAN_IN = 16
@@ -22,6 +26,10 @@ FAN_IN = 16
 _PER_THREAD = 3
 _AT_LEAST = 2 * FAN_IN
 """Chunks under way; enough to make an adaptive cluster grow, few enough for any scheduler."""
+_LOOK_S = 10.0
+"""How long nothing may come before the workers are looked at."""
+_PAUSED_S = 300.0
+"""How long all workers may be paused before the run gives them up."""
 _PATIENCE_S = 2.0
 """How long a finished chunk waits for others to be merged with."""
 
@@ -44,6 +52,7 @@ class DaskWorkers:
         self._merges: dict[Future[Any], dict[Future[Any], int]] = {}
         self._most = _AT_LEAST
         self._most_known_at = -float("inf")
+        self._waiting_since = self._looked_at = time.monotonic()
 
     def start(self, function: Function) -> None:
         # A task of its own, so that it goes to each worker once and survives any of them.
@@ -73,7 +82,9 @@ class DaskWorkers:
 
     def collect(self, timeout: float) -> list[Answer]:
         answers = []
-        for future in self._arrivals(timeout):
+        arrived = self._arrivals(timeout)
+        self._look_for_paused(waiting=not arrived)
+        for future in arrived:
             if future.status == "cancelled":
                 raise self._lost()
             if future in self._merges:
@@ -99,6 +110,22 @@ class DaskWorkers:
                 found.append(self._arrived.get_nowait())
         except queue.Empty:
             return found
+
+    def _look_for_paused(self, *, waiting: bool) -> None:
+        """Say that all workers are paused; raises WorkersLost where that does not pass."""
+        now = time.monotonic()
+        if not waiting:
+            self._waiting_since, self._looked_at = now, now
+        elif now - self._looked_at > _LOOK_S:
+            self._looked_at = now
+            self._require_scheduler()
+            why = paused(self._client)
+            if not why:
+                self._waiting_since = now
+            elif now - self._waiting_since > _PAUSED_S:
+                raise WorkersLost(why)
+            elif now - self._waiting_since < 2 * _LOOK_S:
+                logger.warning("%s", why)
 
     def _start_merges(self) -> None:
         waited = time.monotonic() - self._finished_since > _PATIENCE_S
