@@ -7,7 +7,7 @@ import logging
 
 from analysis.cli import options, process, toppeak
 from analysis.cli.abcd import abcd_if_possible
-from analysis.cli.fit import fit_if_possible
+from analysis.cli.fit import add_model, fit_if_possible, model_config
 from analysis.cli.plot import plot
 from analysis.cli.report import report
 from analysis.cli.show import show_results
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     process.add_arguments(parser)
+    add_model(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def run_all(arguments: argparse.Namespace) -> None:
     folder = arguments.output
+    model = model_config(arguments.model)
     logger.info("processing %s ...", options.catalogue_path(arguments))
     process.process(arguments, tables=False)
     logger.info("drawing the regions, their variations, control plots ...")
@@ -39,7 +41,7 @@ def run_all(arguments: argparse.Namespace) -> None:
     logger.info("estimating the multijet background ...")
     abcd_if_possible(folder, tables=False)
     logger.info("fitting the cross section ...")
-    fit_if_possible(folder)
+    fit_if_possible(folder, model)
     logger.info("writing the report ...")
     report(folder)
     if logger.isEnabledFor(logging.INFO):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what templates are fitted to (default: %(default)s)",
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="TOML file with other numbers of the model"
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of what the model has besides, or otherwise",
+    )
+    parser.add_argument(
+        "--print-model", action="store_true", help="print the whole model as such a file, and end"
     )
     parser.add_argument(
         "--luminosity-fraction",
@@ -63,13 +70,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_verbosity(parser)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of what the model of the fit has besides, or otherwise",
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
+    config = model_config(arguments.model)
+    if arguments.luminosity_fraction is not None:
+        fraction = _fraction(arguments.luminosity_fraction)
+        config = config.model_copy(update={"luminosity_fraction": fraction})
+    if arguments.print_model:
+        import tomli_w
+
+        sys.stdout.write(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+        return
     fit_source(arguments.source)
 
     from analysis.common.tables import show
     from analysis.inference import tables
 
-    config = _config(arguments)
     measurement, files = fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
@@ -129,13 +153,12 @@ def fit(
     return measurement, figures
 
 
-def fit_if_possible(folder: Path) -> None:
+def fit_if_possible(folder: Path, config: InferenceConfig) -> None:
     """The same as the last of all stages, in one line: a run of a few processes has no such fit."""
     from analysis.common.errors import AnalysisError
-    from analysis.inference.config import InferenceConfig
 
     try:
-        measurement, _ = fit(folder, folder, InferenceConfig())
+        measurement, _ = fit(folder, folder, config)
     except AnalysisError as error:
         logger.warning("no cross section: %s", error)
         return
@@ -147,19 +170,12 @@ def fit_if_possible(folder: Path) -> None:
     )  # fmt: skip
 
 
-def _config(arguments: argparse.Namespace) -> InferenceConfig:
+def model_config(file: Path | None) -> InferenceConfig:
+    """Read the model of the fit; the default one without a file."""
     from analysis.config import load_toml
     from analysis.inference.config import InferenceConfig
 
-    config = (
-        InferenceConfig()
-        if arguments.model is None
-        else load_toml(arguments.model, InferenceConfig)
-    )
-    given = arguments.luminosity_fraction
-    if given is None:
-        return config
-    return config.model_copy(update={"luminosity_fraction": _fraction(given)})
+    return InferenceConfig() if file is None else load_toml(file, InferenceConfig)
 
 
 def _fraction(text: str) -> float | str:
@@ -196,8 +212,9 @@ def _built(
         built = workspace.Built(workspace.load(source), [])
         before = tables.beside(source, built.spec)
         if before is None:
-            return built, FitCaption.of_file(source.name), config.signal_cross_section_pb, ""
-        reference = config.stated_pb or before.cross_section.reference
+            reference = config.reference_pb(None, source.name)
+            return built, FitCaption.of_file(source.name), reference, ""
+        reference = config.signal_cross_section_pb or before.cross_section.reference
         return built, FitCaption.of_file(source.name, before.binning), reference, ""
     if source.suffix == ".root":
         made, made_of = templates.from_root(source, config), ""

@@ -18,6 +18,7 @@ from analysis.cli import main
 from analysis.cli.fit import fit_if_possible
 from analysis.cli.options import DEFAULT_CATALOGUE
 from analysis.histograms import SCALED_TO, load, save
+from analysis.inference.config import InferenceConfig
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
 
@@ -57,7 +58,7 @@ def test_everything_is_written(results: Path) -> None:
 def test_a_run_without_the_processes_of_the_model_says_why_it_has_no_cross_section(
     results: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fit_if_possible(results)
+    fit_if_possible(results, InferenceConfig())
     (record,) = caplog.records
     assert "no cross section: " in record.message
     assert "single_top_t_chan: missing; there are ttbar, " in record.message
