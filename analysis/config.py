@@ -10,25 +10,20 @@ The defaults are those of the CMS Open Data workshop's ttbar lesson, which follo
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from analysis.common.errors import ConfigError
 from analysis.common.files import short_digest
-from analysis.common.strict import Strict, faults
-
-_Model = TypeVar("_Model", bound=Strict)
+from analysis.common.strict import Strict, read_toml
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -218,27 +213,7 @@ def load_config(path: Path | str | None = None) -> AnalysisConfig:
 
     Raises ConfigError, with every fault of the file and its place.
     """
-    return AnalysisConfig() if path is None else load_toml(path, AnalysisConfig)
-
-
-def load_toml(path: Path | str, model: type[_Model]) -> _Model:
-    """A typed configuration from a TOML file.
-
-    Raises ConfigError, with every fault of the file and its place.
-    """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"configuration {path}: {error.strerror or error}"
-        raise ConfigError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"configuration {path}: not TOML: {error}"
-        raise ConfigError(msg) from error
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = [f"configuration {path}: {fault}" for fault in faults(error, model)]
-        raise ConfigError("\n".join(lines)) from error
+    return AnalysisConfig() if path is None else read_toml(path, AnalysisConfig)
 
 
 def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:

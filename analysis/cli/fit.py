@@ -172,10 +172,10 @@ def fit_if_possible(folder: Path, config: InferenceConfig) -> None:
 
 def model_config(file: Path | None) -> InferenceConfig:
     """Read the model of the fit; the default one without a file."""
-    from analysis.config import load_toml
+    from analysis.common.strict import read_toml
     from analysis.inference.config import InferenceConfig
 
-    return InferenceConfig() if file is None else load_toml(file, InferenceConfig)
+    return InferenceConfig() if file is None else read_toml(file, InferenceConfig)
 
 
 def _fraction(text: str) -> float | str:

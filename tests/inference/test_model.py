@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from analysis.cli import main
 from analysis.common.errors import WorkspaceError
-from analysis.config import load_toml
+from analysis.common.strict import read_toml
 from analysis.inference.config import InferenceConfig
 from analysis.inference.templates import from_root
 from analysis.inference.workspace import Built, build
@@ -28,7 +28,7 @@ TWO_LINES = '[variations."hard jet"]\nup = "hard_jet_up"\ndown = "hard_jet_down"
 
 def _model(text: str, folder: Path) -> InferenceConfig:
     (folder / "model.toml").write_text(f'processes = ["ttbar", "wjets"]\n{text}')
-    return load_toml(folder / "model.toml", InferenceConfig)
+    return read_toml(folder / "model.toml", InferenceConfig)
 
 
 def _built(text: str, folder: Path, **more: object) -> Built:
