@@ -10,25 +10,20 @@ The defaults are those of the CMS Open Data workshop's ttbar lesson, which follo
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from analysis.common.errors import ConfigError
 from analysis.common.files import short_digest
-from analysis.common.strict import Strict, faults
-
-_Model = TypeVar("_Model", bound=Strict)
+from analysis.common.strict import Strict, read_toml
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -221,36 +216,7 @@ def load_config(
     Raises ConfigError, with every fault of the file and its place.
     """
     base = base or AnalysisConfig()
-    return base if path is None else load_toml(path, AnalysisConfig, base)
-
-
-def load_toml(path: Path | str, model: type[_Model], base: _Model | None = None) -> _Model:
-    """Read a typed configuration from a TOML file, whose values take the place of those of `base`.
-
-    Raises ConfigError, with every fault of the file and its place.
-    """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"configuration {path}: {error.strerror or error}"
-        raise ConfigError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"configuration {path}: not TOML: {error}"
-        raise ConfigError(msg) from error
-    try:
-        return model.model_validate(values if base is None else _over(base.model_dump(), values))
-    except ValidationError as error:
-        lines = [f"configuration {path}: {fault}" for fault in faults(error, model)]
-        raise ConfigError("\n".join(lines)) from error
-
-
-def _over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values of nested sections in the place of those of `base`."""
-    both = dict(base)
-    for key, value in values.items():
-        sections = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-        both[key] = _over(base[key], value) if sections else value
-    return both
+    return base if path is None else read_toml(path, AnalysisConfig, base)
 
 
 def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:

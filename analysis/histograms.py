@@ -21,7 +21,7 @@ from hist import Hist
 from analysis.common.errors import OutputError
 from analysis.common.files import atomic
 from analysis.config import Binning
-from analysis.datasets.sample import NOMINAL
+from analysis.datasets.sample import template_name
 
 Histograms = dict[str, Hist]
 """Name -> histogram; a `/` in a name makes folders in a saved file."""
@@ -172,8 +172,7 @@ def export_root(
         for region, observable in regions.items():
             for process, names in variations.items():
                 for variation in names:
-                    suffix = "" if variation == NOMINAL else f"_{variation}"
-                    file[f"{region}_{process}{suffix}"] = observable[
+                    file[template_name(region, process, variation)] = observable[
                         {"process": process, "variation": variation}
                     ]
         if note:

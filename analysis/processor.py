@@ -11,7 +11,7 @@ import numpy as np
 from hist import Hist
 
 from analysis import histograms
-from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, did_you_mean
+from analysis.common.errors import ConfigError, DefinitionError, did_you_mean
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.coverage import Skim, require_covered, require_preselected
@@ -260,14 +260,13 @@ class TtbarAnalysis(CatalogueProcessor):
         require_covered(catalogue.skim, self.config)
         self._require_parts(catalogue.skim)
         self._require_processes(list(catalogue.labels))
-        own = {name for part in self._all_varied for name in part.variations}
-        for name, dataset in catalogue.datasets.items():
-            if dataset.variation in own:
-                msg = (
-                    f"dataset {name!r} is the variation {dataset.variation!r}, which the analysis "
-                    "makes itself: call one of them otherwise"
-                )
-                raise CatalogueError(msg)
+        catalogue.require_counts()
+        filled = {}
+        for dataset in catalogue.datasets.values():
+            sample = SampleInfo(dataset.process, is_simulation=dataset.is_simulation)
+            varied: list[Shift | Weight] = [*self._shifts_of(sample), *self._weights_of(sample)]
+            filled[dataset.process] = [name for part in varied for name in part.variations]
+        catalogue.require_distinct([region.name for region in self.regions], filled)
 
     def _require_processes(self, known: list[str]) -> None:
         """Raise ConfigError, with the nearest name, for a process that is not `known`."""

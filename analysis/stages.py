@@ -228,6 +228,7 @@ def model_of(
         caption = FitCaption.of_file(source.name, config.binning, observed)
     else:
         run = results.load_normalised(source) if isinstance(source, Path) else source
+        config = config.with_parts_of(run.normalisation.variations, run.description.variations)
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
         caption = FitCaption.of(run, config.binning, observed)
     return Model(
@@ -247,10 +248,12 @@ def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
 
     built = workspace.Built(workspace.load(source), [])
     before = tables.beside(source, built.spec)
-    caption, reference = FitCaption.of_file(source.name), config.signal_cross_section_pb
-    if before is not None:
+    if before is None:
+        caption = FitCaption.of_file(source.name)
+        reference = config.reference_pb(None, source.name)
+    else:
         caption = FitCaption.of_file(source.name, before.binning)
-        reference = config.stated_pb or before.cross_section.reference
+        reference = config.signal_cross_section_pb or before.cross_section.reference
     return Model(built, caption, reference, str(source), "workspace", None)
 
 
@@ -315,8 +318,8 @@ class Stage(NamedTuple):
     """What it gives, in words."""
     doing: str
     """What is said when it begins."""
-    run: Callable[[Path], Any]
-    obstacle: Callable[[Normalised], str]
+    run: Callable[[Path, InferenceConfig], Any]
+    obstacle: Callable[[Normalised, InferenceConfig], str]
     """Why a run has no such result, known from what it is; empty if it can have one."""
 
 
@@ -329,11 +332,11 @@ class Ended(NamedTuple):
     """False for a stage that the run cannot have."""
 
 
-def _never(normalised: Normalised) -> str:  # noqa: ARG001
+def _never(normalised: Normalised, model: InferenceConfig) -> str:  # noqa: ARG001
     return ""
 
 
-def _no_top_peak(normalised: Normalised) -> str:
+def _no_top_peak(normalised: Normalised, model: InferenceConfig) -> str:  # noqa: ARG001
     from analysis.postprocess import feasible
     from analysis.postprocess.top_peak import REGION
 
@@ -342,7 +345,7 @@ def _no_top_peak(normalised: Normalised) -> str:
     return feasible.obstacles(normalised.config).get(feasible.TOP_PEAK, "")
 
 
-def _no_multijet(normalised: Normalised) -> str:
+def _no_multijet(normalised: Normalised, model: InferenceConfig) -> str:  # noqa: ARG001
     from analysis.postprocess import feasible
 
     try:
@@ -354,42 +357,66 @@ def _no_multijet(normalised: Normalised) -> str:
     return feasible.obstacles(normalised.config).get(feasible.MULTIJET, "")
 
 
-def _no_fit(normalised: Normalised) -> str:
-    from analysis.inference.config import InferenceConfig
-
-    model = InferenceConfig()
+def _no_fit(normalised: Normalised, model: InferenceConfig) -> str:
     missing = [name for name in model.regions if name not in normalised.regions]
     if missing:
-        return f"the run has no region {missing[0]!r}, of which the default model is"
+        return f"the run has no region {missing[0]!r}, which the model has"
     if DATA not in normalised.labels:
         return "the run has no data"
     variations = normalised.normalisation.variations
     absent = [name for name in model.processes if NOMINAL not in variations.get(name, [])]
     if absent:
-        return f"the run has no nominal {absent[0]}, which the default model needs"
+        return f"the run has no nominal {absent[0]}, which the model needs"
     return ""
 
 
 AFTER_PROCESSING = (
-    Stage("plot", "figures", "drawing the regions, their variations, control plots", plot, _never),
-    Stage("toppeak", "top peak", "fitting the top peak", top_peak, _no_top_peak),
-    Stage("abcd", "multijet estimate", "estimating the multijet background", abcd, _no_multijet),
-    Stage("fit", "cross section", "fitting the cross section", fit, _no_fit),
-    Stage("report", "report", "writing the report", report, _never),
+    Stage(
+        "plot",
+        "figures",
+        "drawing the regions, their variations, control plots",
+        lambda folder, _: plot(folder),
+        _never,
+    ),
+    Stage(
+        "toppeak",
+        "top peak",
+        "fitting the top peak",
+        lambda folder, _: top_peak(folder),
+        _no_top_peak,
+    ),
+    Stage(
+        "abcd",
+        "multijet estimate",
+        "estimating the multijet background",
+        lambda folder, _: abcd(folder),
+        _no_multijet,
+    ),
+    Stage(
+        "fit",
+        "cross section",
+        "fitting the cross section",
+        lambda folder, model: fit(folder, config=model),
+        _no_fit,
+    ),
+    Stage("report", "report", "writing the report", lambda folder, _: report(folder), _never),
 )
 
 
-def run_all(folder: Path) -> list[Ended]:
-    """Do every stage after processing; return those that ended without a result."""
+def run_all(folder: Path, model: InferenceConfig) -> list[Ended]:
+    """Do every stage after processing; return those that ended without a result.
+
+    `model` is that of the fit.
+    """
     normalised = results.load_normalised(folder)
     ended = []
     for stage in AFTER_PROCESSING:
-        if reason := stage.obstacle(normalised):
+        if reason := stage.obstacle(normalised, model):
             ended.append(Ended(stage, reason, failed=False))
             continue
         logger.info("%s ...", stage.doing)
         try:
-            stage.run(folder)
+            stage.run(folder, model)
         except AnalysisError as error:
             ended.append(Ended(stage, str(error), failed=True))
     return ended

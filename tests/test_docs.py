@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ def test_regions_of_ones_own_are_filled(catalogue: Catalogue) -> None:
     masses = output["observables"]["2b_mlb"]
     assert masses.axes["observable"].extent == 32
     assert masses[{"variation": "nominal"}].sum(flow=True).value > 0
+
+
+def test_the_model_of_the_page_is_valid() -> None:
+    model = InferenceConfig.model_validate(tomllib.loads(marked("model")))
+    assert set(model.variations) - set(InferenceConfig().variations) == {"no jet corrections"}
 
 
 @pytest.mark.full

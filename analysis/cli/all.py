@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from analysis.cli import options, process
+from analysis.cli.fit import add_model, model_config
 from analysis.cli.show import show_results
 from analysis.common.files import sole_run
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     process.add_arguments(parser)
+    add_model(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,12 +28,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     folder = arguments.output
+    model = model_config(arguments.model)
     logger.info("processing %s ...", options.catalogue_path(arguments))
     process.process(arguments, tables=False)
 
     from analysis import stages
 
-    ended = stages.run_all(folder)
+    ended = stages.run_all(folder, model)
     if logger.isEnabledFor(logging.INFO):
         show_results(folder)
     for end in ended:

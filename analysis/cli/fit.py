@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what templates are fitted to (default: %(default)s)",
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="TOML file with other numbers of the model"
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of what the model has besides, or otherwise",
+    )
+    parser.add_argument(
+        "--print-model", action="store_true", help="print the whole model as such a file, and end"
     )
     parser.add_argument(
         "--luminosity-fraction",
@@ -60,14 +67,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_verbosity(parser)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of what the model of the fit has besides, or otherwise",
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
+    config = model_config(arguments.model)
+    if arguments.luminosity_fraction is not None:
+        fraction = _fraction(arguments.luminosity_fraction)
+        config = config.model_copy(update={"luminosity_fraction": fraction})
+    if arguments.print_model:
+        import tomli_w
+
+        sys.stdout.write(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+        return
     fit_source(arguments.source)
 
     from analysis import stages
     from analysis.common.tables import show
     from analysis.inference import tables
 
-    config = _config(arguments)
     measurement, files = stages.fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
@@ -91,19 +115,12 @@ def run(arguments: argparse.Namespace) -> None:
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 
-def _config(arguments: argparse.Namespace) -> InferenceConfig:
-    from analysis.config import load_toml
+def model_config(file: Path | None) -> InferenceConfig:
+    """Read the model of the fit; the default one without a file."""
+    from analysis.common.strict import read_toml
     from analysis.inference.config import InferenceConfig
 
-    config = (
-        InferenceConfig()
-        if arguments.model is None
-        else load_toml(arguments.model, InferenceConfig)
-    )
-    given = arguments.luminosity_fraction
-    if given is None:
-        return config
-    return config.model_copy(update={"luminosity_fraction": _fraction(given)})
+    return InferenceConfig() if file is None else read_toml(file, InferenceConfig)
 
 
 def _fraction(text: str) -> float | str:

@@ -104,10 +104,8 @@ def report(normalised: Normalised, tables: bool = True) -> None:
     from analysis.postprocess.yields import yield_table
 
     scaling = normalised.normalisation
-    if not scaling.complete:
-        logger.warning("incomplete: %s", scaling.missing)
-    for remark in scaling.remarks:
-        logger.warning("%s", remark)
+    for note in scaling.notes:
+        logger.warning("%s", note)
     for name, scale in scaling.datasets.items():
         factors = ", ".join(f"{channel} {value:.6g}" for channel, value in scale.factors.items())
         logger.debug("%s: %.4g of its events, factor: %s", name, scale.fraction, factors)

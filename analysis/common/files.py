@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import logging
@@ -38,6 +39,16 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def read_text(path: Path | str) -> str:
+    """Read a text in UTF-8, or as its byte order mark says, without the mark.
+
+    Raises OSError, and UnicodeDecodeError for another encoding.
+    """
+    raw = Path(path).read_bytes()
+    is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, Self, cast, get_args
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from analysis.common.errors import ConfigError, did_you_mean, nearest
+from analysis.common.errors import AnalysisError, ConfigError, did_you_mean, nearest
+from analysis.common.files import read_text
 
 ALIKE = 0.75
 """Likeness of keys that are taken for each other."""
@@ -59,6 +64,74 @@ def _frozen(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return Frozen({key: _frozen(content) for key, content in value.items()})
+
+
+_Model = TypeVar("_Model", bound=Strict)
+
+
+def read_toml(path: Path | str, model: type[_Model], base: _Model | None = None) -> _Model:
+    """Read a configuration from a TOML file, whose values take the place of those of `base`.
+
+    Raises ConfigError, with a line for each fault of the file and its place.
+    """
+
+    def parse(text: str) -> Any:
+        values = tomllib.loads(text)
+        return values if base is None else _over(base.model_dump(), values)
+
+    return _read(path, model, parse, "TOML", "configuration", ConfigError)
+
+
+def _over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values of nested sections in the place of those of `base`."""
+    both = dict(base)
+    for key, value in values.items():
+        sections = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        both[key] = _over(base[key], value) if sections else value
+    return both
+
+
+def read_json(
+    path: Path | str, model: type[_Model], what: str, kind: type[AnalysisError]
+) -> _Model:
+    """Read a typed input, `what` in words, from a JSON file.
+
+    Raises an error of this kind, with a line for each fault of the file and its place.
+    """
+
+    def parse(text: str) -> Any:
+        return json.loads(text, object_pairs_hook=_unique)
+
+    return _read(path, model, parse, "JSON", what, kind)
+
+
+def _read(
+    path: Path | str,
+    model: type[_Model],
+    parse: Callable[[str], Any],
+    form: str,
+    what: str,
+    kind: type[AnalysisError],
+) -> _Model:
+    cause: Exception
+    try:
+        return model.model_validate(parse(read_text(path)))
+    except OSError as error:
+        found, cause = [error.strerror or str(error)], error
+    except ValidationError as error:
+        found, cause = faults(error, model), error
+    except ValueError as error:
+        found, cause = [f"not {form}: {error}"], error
+    raise kind("\n".join(f"{what} {path}: {fault}" for fault in found)) from cause
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON; raises ValueError for a key that is given twice."""
+    counts = Counter(key for key, _ in pairs)
+    if twice := [key for key, n in counts.items() if n > 1]:
+        msg = f"{', '.join(twice)}: given twice"
+        raise ValueError(msg)
+    return dict(pairs)
 
 
 def faults(error: ValidationError, model: type[BaseModel], content: Any = None) -> list[str]:

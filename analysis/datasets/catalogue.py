@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import json
+import filecmp
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import unquote
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat
 
 from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.files import write_json
-from analysis.common.strict import Strict, faults
+from analysis.common.names import name_fault
+from analysis.common.strict import Strict, read_json
 from analysis.datasets.coverage import TIGHTER_BEFORE, Skim, SkimmedDataset
 from analysis.datasets.processes import DATA, PROCESS_LABELS
-from analysis.datasets.sample import SampleInfo
+from analysis.datasets.sample import NOMINAL, SampleInfo, template_name
 from analysis.datasets.units import cross_section_pb, luminosity_ipb
 
 Kind = Literal["collision", "signal", "background"]
 Channel = Literal["electron", "muon"]
 
-_URL = re.compile(r"^[a-z]+://")
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+SAMPLE = Path(__file__).parents[1] / "sample" / "ntuples.json"
+"""The bundled sample."""
+REAL_DATA = SAMPLE.parents[1] / "ntuples.json"
+"""The real data: within an installed package, beside the package of a checkout."""
+if not REAL_DATA.exists():
+    REAL_DATA = REAL_DATA.parents[1] / REAL_DATA.name
+
+_HEAD_BYTES = 1024
+"""Beginning of a ROOT file, with the identifier that no other file has."""
+_ROOT_OF_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*/{0,2}")
+"""Server, and the slashes that begin a path there: the path after `root://HOST//` is absolute."""
 
 
 def _adler32(given: Any) -> Any:
@@ -45,6 +56,15 @@ class Checksum(Strict):
     size: NonNegativeInt
     """Bytes."""
     adler32: Annotated[str, BeforeValidator(_adler32)]
+
+
+class LeftOut(Strict):
+    """A dataset of the whole catalogue that was not asked for."""
+
+    process: str
+    variation: str
+    channel: Channel | None = None
+    events: NonNegativeInt
 
 
 class Dataset(Strict):
@@ -78,6 +98,11 @@ class Dataset(Strict):
     @property
     def events(self) -> int:
         return sum(self.files.values())
+
+    @property
+    def events_in_source(self) -> int:
+        """Events of the dataset before it was skimmed."""
+        return self.events if self.skim is None else self.skim.events
 
     @property
     def is_simulation(self) -> bool:
@@ -116,6 +141,8 @@ class Catalogue(Strict):
     skim: Skim | None = None
     """How the files were made, if they are a skim."""
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    left_out: dict[str, LeftOut] = Field(default_factory=dict)
+    """Datasets that a selection of a larger catalogue has left out."""
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -123,30 +150,12 @@ class Catalogue(Strict):
 
         Raises CatalogueError, one line for each fault of the file with its place.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"catalogue {path}: {getattr(error, 'strerror', None) or error}"
-            raise CatalogueError(msg) from error
-        repeated: list[str] = []
-        try:
-            values = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, repeated))
-        except json.JSONDecodeError as error:
-            msg = f"catalogue {path}: line {error.lineno}: not JSON: {error.msg}"
-            raise CatalogueError(msg) from error
-        try:
-            catalogue = cls.model_validate(values)
-        except ValidationError as error:
-            found = [f"{key}: given twice" for key in repeated] + faults(error, cls)
-        else:
-            found = [f"{key}: given twice" for key in repeated] + list(catalogue.inconsistencies())
-        if found:
+        read = read_json(path, cls, "catalogue", CatalogueError)
+        base = joined(str(Path(path).parent.absolute()), read.base)
+        catalogue = read.model_copy(update={"base": base})
+        if found := list(catalogue.inconsistencies()):
             raise CatalogueError("\n".join(f"catalogue {path}: {fault}" for fault in found))
-        base = catalogue.base
-        if not _URL.match(base):
-            base = os.path.normpath(path.absolute().parent / base)
-        return catalogue.model_copy(update={"base": base})
+        return catalogue
 
     def write(self, path: Path) -> None:
         """Write the catalogue as `load` reads it, one file a line."""
@@ -160,10 +169,9 @@ class Catalogue(Strict):
 
     def files_of(self, dataset: str) -> list[NtupleFile]:
         record = self.datasets[dataset]
-        folder = record.path.strip("/")
-        prefix = self.base.rstrip("/") + "/" + (folder + "/" if folder else "")
+        folder = joined(self.base, record.path)
         return [
-            NtupleFile(dataset, prefix + name, n, record.checksums.get(name))
+            NtupleFile(dataset, joined(folder, name), n, record.checksums.get(name))
             for name, n in record.files.items()
         ]
 
@@ -186,7 +194,7 @@ class Catalogue(Strict):
     def select(
         self, datasets: Iterable[str] | None = None, processes: Iterable[str] | None = None
     ) -> Self:
-        """The catalogue with some of its datasets or processes only.
+        """Return the catalogue with some of its datasets or processes only; it knows what was left out.
 
         Raises CatalogueError for a name that is not there.
         """
@@ -200,7 +208,12 @@ class Catalogue(Strict):
         if not chosen:
             msg = "no dataset is left: the datasets and the processes asked for have none in common"
             raise CatalogueError(msg)
-        return self.model_copy(update={"datasets": chosen})
+        left_out = {
+            name: LeftOut(events=dataset.events_in_source, **dataset.model_dump(include=_KEPT))
+            for name, dataset in self.datasets.items()
+            if name not in chosen
+        }
+        return self.model_copy(update={"datasets": chosen, "left_out": self.left_out | left_out})
 
     def fileset(self) -> dict[str, dict[str, Any]]:
         """As `coffea.processor.Runner` takes it, with what the processor asks of the metadata."""
@@ -213,20 +226,25 @@ class Catalogue(Strict):
         }
 
     def inconsistencies(self) -> Iterator[str]:
-        """What is wrong between fields that are right by themselves: one line each, with its place."""
+        """Find what is wrong between fields that are right by themselves: one line each, with its place."""
         known = self.labels
         for cut in sorted(self.preselection.keys() - TIGHTER_BEFORE):
             yield f"preselection.{cut}: no cut to limit, {did_you_mean(cut, TIGHTER_BEFORE)}"
+        for process in self.processes:
+            if fault := _process_fault(process):
+                yield f"processes.{process}: {fault}"
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
-            if not _NAME.match(name):
-                yield f"{place}: a name has letters, digits, '_', '-' and '.' only"
+            if fault := name_fault(name):
+                yield f"{place}: {fault}"
             if dataset.process not in known:
                 hint = did_you_mean(dataset.process, known)
                 yield (
                     f"{place}.process: unknown process {dataset.process!r}, {hint} "
                     "(a new one is declared under 'processes')"
                 )
+            if fault := name_fault(dataset.variation):
+                yield f"{place}.variation: {dataset.variation!r}: {fault}"
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
             for file in sorted(dataset.checksums.keys() - dataset.files.keys()):
                 hint = did_you_mean(file, dataset.files)
@@ -237,24 +255,119 @@ class Catalogue(Strict):
                 "datasets: collision data in several datasets need a 'channel' each, or events that "
                 "are in two count twice"
             )
+        yield from self._files_at_fault()
+        yield from clashes((d.process, d.variation) for d in self.datasets.values())
+
+    def _files_at_fault(self) -> Iterator[str]:
+        """Find files that are listed twice, by name or by content, or that cannot be read by their name."""
         listed = defaultdict(list)
-        for ntuple in self.files:
-            listed[_plain(ntuple.url)].append(ntuple.url)
+        alike: dict[Any, list[str]] = defaultdict(list)
+        for file in self.files:
+            dataset = self.datasets[file.dataset]
+            listed[_plain(file.url)].append(file.url)
+            alike[dataset.process, dataset.variation, dataset.channel, file.checksum].append(
+                file.url
+            )
+            if fault := address_fault(file.url):
+                yield f"{file.url}: {fault}"
         yield from (f"{urls[0]}: listed {len(urls)} times" for urls in listed.values() if urls[1:])
+        for (*_, checksum), urls in alike.items():
+            if checksum is not None and checksum.size and urls[1:]:
+                yield (
+                    f"{urls[1]}: size and Adler-32 of {urls[0]}: a copy, whose events would count twice"
+                )
+
+    def require_counts(self) -> None:
+        """Raise CatalogueError for a sum of generator weights, where each event counts one."""
+        for name, dataset in self.datasets.items():
+            if dataset.sum_of_weights is not None and dataset.sum_of_weights_is == "weights":
+                msg = (
+                    f"datasets.{name}.sum_of_weights_is: 'weights', but the ntuples have no generator "
+                    "weights and each event counts one: give the number of generated events"
+                )
+                raise CatalogueError(msg)
+
+    def require_distinct(self, regions: Iterable[str], filled: Mapping[str, Iterable[str]]) -> None:
+        """Raise CatalogueError where two things would fill one template.
+
+        `filled`: process -> variations that its nominal datasets fill besides nominal.
+        """
+        own = {name: (d.process, d.variation) for name, d in self.datasets.items()}
+        faults = [
+            f"datasets.{name}.variation: {variation!r} is a variation that the nominal datasets of "
+            f"{process!r} fill: call the sample otherwise, or turn that variation off"
+            for name, (process, variation) in own.items()
+            if variation != NOMINAL and variation in filled.get(process, ())
+        ]
+        every = [*own.values(), *((p, v) for p, names in filled.items() for v in names)]
+        faults += list(clashes(every)) or clashes(every, regions)
+        if faults:
+            raise CatalogueError("\n".join(dict.fromkeys(faults)))
+
+
+_KEPT = {"process", "variation", "channel"}
+
+
+def clashes(samples: Iterable[tuple[str, str]], regions: Iterable[str] = ("",)) -> Iterator[str]:
+    """Find pairs of (process, variation) whose templates have one name, in these regions."""
+    users: dict[str, dict[tuple[str, str, str], None]] = defaultdict(dict)
+    places = list(regions)
+    for process, variation in samples:
+        for region in places:
+            name = template_name(region, process, variation).lstrip("_")
+            users[name][region, process, variation] = None
+    for name, found in users.items():
+        if len(found) > 1:
+            words = " and ".join(" ".join(part for part in user if part) for user in found)
+            yield f"processes: the templates of {words} would both be called {name!r}: rename one"
+
+
+def address_fault(url: str) -> str | None:
+    """Say why no file can be read by this address; None if it may be."""
+    if "::" in url:
+        return "a name with '::' cannot be read, as it stands for a file within another: rename it"
+    return None
+
+
+def joined(base: str, name: str) -> str:
+    """Join a name to the folder or address below which it stands; a whole address stands for itself.
+
+    `..` goes up from the folder that a link leads to, as in the file system.
+    """
+    if name.startswith("file://"):
+        name = unquote(name.removeprefix("file://").removeprefix("localhost"))
+    if _ROOT_OF_URL.match(name):
+        return name
+    if server := _ROOT_OF_URL.match(base):
+        parts = [part.strip("/") for part in (base[server.end() :], name)]
+        start = server[0] if server[0].count("/") > 2 else f"{server[0]}/"
+        return start + "/".join(part for part in parts if part not in ("", "."))
+    here = Path(base)
+    for part in Path(os.path.expanduser(name) if name.startswith("~/") else name).parts:  # noqa: PTH111
+        here = here.resolve().parent if part == ".." else here / part
+    return str(here)
 
 
 def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
-    """Local files that are, by links, one that is before them: its events would count twice.
+    """Find local files that are one that is before them, by links, or byte for byte in the same dataset:
+    its events would count twice.
 
     What is not there, and files on servers, are nobody's double.
     """
-    known: dict[tuple[int, int], str] = {}
+    known: dict[Any, str] = {}
     for file in files:
         if not file.is_local:
             continue
         with suppress(OSError):
-            status = Path(file.url).stat()
+            path = Path(file.url)
+            status = path.stat()
             first = known.setdefault((status.st_dev, status.st_ino), file.url)
+            if first == file.url:
+                with path.open("rb") as content:
+                    head = content.read(_HEAD_BYTES)
+                other = known.setdefault((file.dataset, status.st_size, head), file.url)
+                if other != file.url and filecmp.cmp(other, path, shallow=False):
+                    first = other
             if first != file.url:
                 yield file, first
 
@@ -266,13 +379,40 @@ def metadata(dataset: Dataset) -> dict[str, Any]:
     )._asdict()
 
 
+def _process_fault(process: str) -> str | None:
+    """Say why a process may not be called so; None if it may."""
+    if process != DATA and process.casefold() == DATA:
+        return f"did you mean {DATA!r}?"
+    return name_fault(process)
+
+
 def _data_or_simulation(dataset: Dataset) -> Iterator[str]:
     if (dataset.process == DATA) != (dataset.kind == "collision"):
         yield f"kind: process {DATA!r} and kind 'collision' go together, got {dataset.kind!r}"
-    if dataset.is_simulation and dataset.channel is not None:
+    if dataset.is_simulation:
+        yield from _simulation_faults(dataset)
+        return
+    if dataset.variation != NOMINAL:
+        yield f"variation: collision data are {NOMINAL!r}, got {dataset.variation!r}"
+    for field in ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights"):
+        if getattr(dataset, field) != Dataset.model_fields[field].default:
+            yield f"{field}: collision data have none"
+
+
+def _simulation_faults(dataset: Dataset) -> Iterator[str]:
+    if dataset.channel is not None:
         yield "channel: only collision data have one"
-    if not dataset.is_simulation and dataset.cross_section is not None:
-        yield "cross_section: collision data have none"
+    generated, kept = dataset.sum_of_weights, max(dataset.events, dataset.events_in_source)
+    if generated is None:
+        if not kept and dataset.cross_section is not None:
+            yield "files: no events, and no sum_of_weights: there is nothing to scale"
+    elif dataset.sum_of_weights_is == "count" and generated < kept:
+        yield f"sum_of_weights: {generated:.12g} generated events, but the files have {kept}"
+    elif dataset.sum_of_weights_is == "count" and not generated.is_integer():
+        yield (
+            f"sum_of_weights: {generated:.12g} is no number of events: a sum of generator weights "
+            "needs sum_of_weights_is = 'weights'"
+        )
 
 
 def _plain(url: str) -> str:
@@ -290,9 +430,3 @@ def _known(what: str, asked: Iterable[str] | None, valid: Iterable[str]) -> set[
         msg = f"unknown {what} {name!r}: {did_you_mean(name, sorted(names))}"
         raise CatalogueError(msg)
     return wanted
-
-
-def _unique(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]:
-    counts = Counter(key for key, _ in pairs)
-    repeated.extend(key for key, n in counts.items() if n > 1)
-    return dict(pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,9 +15,10 @@ import uproot
 from pydantic import ValidationError
 
 from analysis.common.errors import CatalogueError, did_you_mean
+from analysis.common.files import read_text
 from analysis.common.strict import faults
 from analysis.datasets import remote
-from analysis.datasets.catalogue import Catalogue, Dataset, NtupleFile, same_files
+from analysis.datasets.catalogue import Catalogue, Dataset, NtupleFile, address_fault, same_files
 from analysis.datasets.checksums import THREADS, checksum, difference
 from analysis.datasets.coverage import CATALOGUE as SKIM_CATALOGUE
 from analysis.datasets.processes import DATA, PROCESS_LABELS
@@ -93,7 +95,9 @@ def _difference(file: NtupleFile) -> str | None:
 
 
 def count_events(url: str, tree: str) -> int:
-    """Number of entries of the tree; raises whatever uproot raises if there is none."""
+    """Count the entries of the tree; raises whatever uproot raises if there is none."""
+    if fault := address_fault(url):
+        raise CatalogueError(fault)
     with uproot.open({url: None}, **remote.Access().options()) as file:
         return int(file[tree].num_entries)
 
@@ -128,7 +132,7 @@ def build(
     values = {
         "luminosity": luminosity,
         "tree": tree,
-        "base": os.path.relpath(folder, output.parent),
+        "base": _beside(folder, output.parent),
         "processes": {name: name for name in sorted(processes - PROCESS_LABELS.keys())},
         "datasets": datasets,
     }
@@ -141,6 +145,13 @@ def build(
     if problems:
         raise CatalogueError("\n".join(problems))
     return _with_checksums(catalogue, folder) if checksums else catalogue
+
+
+def _beside(folder: Path, other: Path) -> str:
+    """Write the folder relative to the other one, whichever way a link leads to either."""
+    if folder.absolute().is_relative_to(other.absolute()):
+        return os.path.relpath(folder, other)
+    return os.path.relpath(folder.resolve(), other.resolve())
 
 
 def _with_checksums(catalogue: Catalogue, folder: Path) -> Catalogue:
@@ -161,8 +172,7 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
     Raises CatalogueError for another column, or if the file cannot be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            columns, *rows = list(csv.reader(file)) or [[]]
+        columns, *rows = _cells(read_text(path)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"table {path}: {getattr(error, 'strerror', None) or error}"
         raise CatalogueError(msg) from error
@@ -171,21 +181,42 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
         msg = f"table {path}: no column 'name', there: {', '.join(columns) or 'nothing'}"
         raise CatalogueError(msg)
     for column in columns:
-        if column not in valid:
-            msg = f"table {path}: unknown column {column!r}, {did_you_mean(column, valid)}"
+        if column not in valid or columns.count(column) > 1:
+            what = "unknown column" if column not in valid else "two columns"
+            msg = f"table {path}: {what} {column!r}, {did_you_mean(column, valid)}"
             raise CatalogueError(msg)
     table: dict[str, dict[str, str]] = {}
     for line, cells in enumerate(rows, start=2):
-        if len(cells) != len(columns):
+        if not cells:
+            continue
+        if len(cells) > len(columns):
             msg = f"table {path}: line {line}: {len(cells)} cells under {len(columns)} columns"
             raise CatalogueError(msg)
-        row = dict(zip(columns, cells, strict=True))
+        row = dict(itertools.zip_longest(columns, cells, fillvalue=""))
         name = row.pop("name")
+        if not name:
+            msg = f"table {path}: line {line}: numbers without a name"
+            raise CatalogueError(msg)
         if name in table:
             msg = f"table {path}: line {line}: {name!r} is given twice"
             raise CatalogueError(msg)
         table[name] = {key: value for key, value in row.items() if value}
     return table
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Read the rows of a table as spreadsheets save them, without spaces and empty cells at their end.
+
+    Cells stand between commas; in countries with a decimal comma between semicolons, or tabs.
+    """
+    header = text.partition("\n")[0]
+    delimiter = next((sign for sign in ";\t" if sign in header), ",")
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    found = [[cell.strip() for cell in row] for row in rows]
+    for row in found:
+        while row and not row[-1]:
+            row.pop()
+    return found
 
 
 def unknowns(catalogue: Catalogue) -> Iterable[str]:

@@ -17,6 +17,11 @@ _MISSPELLED = 0.8
 """Likeness from which a key is a field misspelled."""
 
 
+def template_name(region: str, process: str, variation: str) -> str:
+    """Name a template: `{region}_{process}`, and `{region}_{process}_{variation}` where it is varied."""
+    return "_".join([region, process] if variation == NOMINAL else [region, process, variation])
+
+
 class SampleInfo(NamedTuple):
     """The part of `events.metadata` that physics depends on."""
 

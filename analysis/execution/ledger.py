@@ -15,7 +15,7 @@ from analysis.common.files import write_json
 from analysis.common.folders import LEDGER, run_folder
 from analysis.common.strict import Strict, faults
 from analysis.config import Configuration
-from analysis.datasets.catalogue import Catalogue, Dataset
+from analysis.datasets.catalogue import Catalogue, Dataset, LeftOut
 from analysis.datasets.processes import DATA
 from analysis.execution.account import Account
 from analysis.execution.plan import Chunk
@@ -72,6 +72,8 @@ class DatasetRecord(Strict):
     sum_of_weights_is: str
     comment: str | None
     events_in_catalogue: NonNegativeInt
+    events_in_source: NonNegativeInt
+    """Events before a skim; as many as in the catalogue where there was none."""
     sum_of_weights_processed: float
     """Of the events that were read, as the processor counted them."""
     files: list[FileRecord]
@@ -83,6 +85,13 @@ class DatasetRecord(Strict):
     @property
     def events_processed(self) -> int:
         return sum(file.events_processed for file in self.files)
+
+    @property
+    def source_events_processed(self) -> float:
+        """Events before a skim that the processed ones stand for."""
+        if self.events_in_catalogue == 0:
+            return self.events_in_source
+        return self.events_processed * self.events_in_source / self.events_in_catalogue
 
     @property
     def fraction(self) -> float:
@@ -119,6 +128,8 @@ class Ledger(Strict):
     peak_memory_mb: NonNegativeFloat = 0.0
     """The most that a worker had in this run; 0 if all chunks are from checkpoints."""
     datasets: dict[str, DatasetRecord]
+    left_out: dict[str, LeftOut] = Field(default_factory=dict)
+    """Datasets of the catalogue that were not asked for."""
     failures: list[Failure]
     stopped: str = ""
     """Why chunks were not reached; empty if the run was not stopped."""
@@ -140,6 +151,19 @@ class Ledger(Strict):
     @property
     def events_processed(self) -> int:
         return sum(dataset.events_processed for dataset in self.datasets.values())
+
+    @property
+    def missing(self) -> list[str]:
+        """A line for each process of which some datasets were processed and others left out, and for
+        events that were not processed.
+        """
+        here = {(record.process, record.variation) for record in self.datasets.values()}
+        lost: dict[str, list[str]] = defaultdict(list)
+        for name, dataset in self.left_out.items():
+            if (dataset.process, dataset.variation) in here:
+                lost[dataset.process].append(name)
+        lines = [f"{process} lacks {', '.join(names)}" for process, names in lost.items()]
+        return lines if self.complete else [*lines, self.what_is_missing()]
 
     @property
     def complete(self) -> bool:
@@ -197,6 +221,7 @@ def dataset_record(
     return DatasetRecord(
         **dataset.model_dump(include=kept),
         events_in_catalogue=dataset.events,
+        events_in_source=dataset.events_in_source,
         sum_of_weights_processed=sum_of_weights_processed,
         files=files,
     )
@@ -245,6 +270,7 @@ def chunk_fields(items: Sequence[WorkItem], account: Account, resumed: int) -> d
 def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:
     return {
         "luminosity": catalogue.luminosity,
+        "left_out": catalogue.left_out,
         "labels": catalogue.labels,
         "figure_label": catalogue.figure_label,
     }

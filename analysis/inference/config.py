@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import BaseModel, Field, PositiveFloat, field_validator, model_validator
 
-from analysis.common.errors import WorkspaceError
+from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.common.strict import Strict
 from analysis.config import Binning, Fraction
+from analysis.selection.variations import source
 
+TTBAR = "ttbar"
+TTBAR_PB = 831.76
+"""NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV): what tt̄ of a file was scaled to that does not say it."""
 _SAME = 1e-4
 """Relative difference of two cross sections that is rounding."""
 
@@ -43,6 +49,7 @@ _VARIATIONS = {
     "Jet energy scale": _two_sided("pt_scale"),
     "Jet energy resolution": _two_sided("pt_res"),
     **{f"b-tag NP {i + 1}": _two_sided(f"btag_var_{i}") for i in range(4)},
+    "b-tag scale factors": _two_sided("btag_sf"),
     "W+jets scale variations": _two_sided("scale_var").model_copy(update={"processes": ("wjets",)}),
 }
 
@@ -57,19 +64,23 @@ _BACKGROUNDS = {
 
 
 class InferenceConfig(Strict):
-    """The model of the measurement; `InferenceConfig()` has the lesson's binning and variations."""
+    """The model of the measurement; `InferenceConfig()` has the lesson's binning and variations.
+
+    `variations` and `cross_section_uncertainties` that are given add to the default ones, or change
+    those of the same name; `left_out` takes away.
+    """
 
     poi: str = "ttbar_norm"
-    signal: str = "ttbar"
+    signal: str = TTBAR
     processes: tuple[str, ...] = (
         "ttbar", "single_top_t_chan", "single_atop_t_chan", "single_top_tW", "wjets"
     )  # fmt: skip
     """What every region must have; others are taken where there are any."""
     regions: tuple[str, ...] = ("4j1b", "4j2b")
     """What is fitted: no event may be in two of them."""
-    signal_cross_section_pb: PositiveFloat = 831.76
-    """What templates of a file were scaled to that does not say it: NNLO+NNLL for tt̄ (Top++ 2.0,
-    m_t = 172.5 GeV). A run knows its own, and a model that states another one is refused."""
+    signal_cross_section_pb: PositiveFloat | None = None
+    """What templates of a file were scaled to that does not say it; 831.76 for tt̄ unless given. A run
+    knows its own, and a model that states another one is refused."""
     binning: Binning = Binning(bins=11, low=110, high=550)
     """GeV; its edges must be edges of the histograms."""
     variations: dict[str, Variation] = _VARIATIONS
@@ -94,11 +105,79 @@ class InferenceConfig(Strict):
     tag, which the precision of inclusive predictions does not cover."""
     luminosity_fraction: Annotated[float, Field(gt=0)] | Literal["free"] = 1.0
     """Part of the simulation's luminosity that the data have; `free` fits it."""
+    left_out: tuple[str, ...] = ()
+    """Variations and cross section uncertainties that are not fitted; variations of histograms, which have
+    no line in the model, by their name with or without direction."""
+
+    @field_validator("variations", mode="before")
+    @classmethod
+    def _add_variations(cls, given: Any) -> Any:
+        return _added(_VARIATIONS, given)
+
+    @field_validator("cross_section_uncertainties", mode="before")
+    @classmethod
+    def _add_rates(cls, given: Any) -> Any:
+        return _added(_BACKGROUNDS, given)
+
+    @model_validator(mode="after")
+    def _each_histogram_once(self) -> Self:
+        for (one, first), (other, second) in combinations(self.systematics.items(), 2):
+            apart = first.processes and second.processes
+            if first.up == second.up and not (
+                apart and not {*first.processes} & {*second.processes}
+            ):
+                msg = (
+                    f"variations {one!r} and {other!r} both have the histogram {first.up!r}: give them "
+                    "one name, or leave one out (left_out)"
+                )
+                raise ValueError(msg)
+        return self
+
+    @property
+    def systematics(self) -> dict[str, Variation]:
+        """The variations that are fitted."""
+        return {name: v for name, v in self.variations.items() if name not in self.left_out}
+
+    @property
+    def rates(self) -> dict[str, RateUncertainty]:
+        """The cross section uncertainties that are fitted."""
+        rates = self.cross_section_uncertainties
+        return {name: rate for name, rate in rates.items() if name not in self.left_out}
 
     @property
     def varied(self) -> set[str]:
-        """The names of all variations in histograms."""
-        return {name for v in self.variations.values() for name in (v.up, v.down) if name}
+        """The names of all fitted variations in histograms."""
+        return {name for v in self.systematics.values() for name in (v.up, v.down) if name}
+
+    @property
+    def _named(self) -> set[str]:
+        """Variations of histograms that the model fits or leaves out."""
+        lines = [self.variations[name] for name in self.variations.keys() & {*self.left_out}]
+        out = {name for line in lines for name in (line.up, line.down) if name}
+        return {*self.varied, *self.left_out, *out}
+
+    def with_parts_of(self, filled: Mapping[str, Sequence[str]], own: Iterable[str]) -> Self:
+        """Add the variations that an analysis makes itself and the model does not name.
+
+        `filled`: process -> its variations; `own`: the analysis's. Each is called as it is without its
+        direction.
+        """
+        found: dict[str, list[str]] = {}
+        for name in own:
+            if not self._named & {name, source(name)}:
+                found.setdefault(source(name), []).append(name)
+        added = {}
+        for called, names in found.items():
+            processes = [process for process, there in filled.items() if {*names} & {*there}]
+            if processes:
+                added[called] = Variation(
+                    up=names[0],
+                    down=names[1] if len(names) > 1 else None,
+                    processes=tuple(processes),
+                )
+        return (
+            self.model_copy(update={"variations": {**self.variations, **added}}) if added else self
+        )
 
     @property
     def named_processes(self) -> set[str]:
@@ -107,11 +186,37 @@ class InferenceConfig(Strict):
         rates = (rate.processes for rate in self.cross_section_uncertainties.values())
         return {self.signal, *self.processes}.union(*varied, *rates)
 
-    @property
-    def stated_pb(self) -> float | None:
-        """The cross section of the signal if it was given, and is not the default."""
-        given = "signal_cross_section_pb" in self.model_fields_set
-        return self.signal_cross_section_pb if given else None
+    def require_names(self, processes: Iterable[str], variations: Iterable[str]) -> None:
+        """Hold the names of the model against the `processes` and `variations` of histograms.
+
+        A default line may be without any. Raises WorkspaceError, with the nearest name, for a line of
+        the model's own without a histogram or process, for something left out that is not there, and
+        for variations of histograms that are neither in the model nor left out.
+        """
+        there, filled = set(processes), list(dict.fromkeys(variations))
+        for name, variation in self.systematics.items():
+            if variation == _VARIATIONS.get(name):
+                continue
+            for histogram in filter(None, (variation.up, variation.down)):
+                _require(histogram, filled, f"variation {name!r}: no histogram")
+            for process in variation.processes:
+                _require(process, there, f"variation {name!r}: no process")
+        for name, rate in self.rates.items():
+            if rate != _BACKGROUNDS.get(name):
+                for process in rate.processes:
+                    _require(process, there, f"cross section uncertainty {name!r}: no process")
+        known = [*self.variations, *self.cross_section_uncertainties, *filled, *map(source, filled)]
+        for name in self.left_out:
+            _require(name, dict.fromkeys(known), "left_out: nothing is called")
+        named = self._named
+        unused = [name for name in filled if not named & {name, source(name)}]
+        if unused:
+            first = source(unused[0])
+            msg = (
+                f"variations {', '.join(unused)} are filled and not in the model: give each a line "
+                f'([variations."NAME"] up = {unused[0]!r}), or leave it out (left_out = [{first!r}])'
+            )
+            raise WorkspaceError(msg)
 
     def reference_pb(self, known: float | None, source: str) -> float:
         """The cross section that a strength of 1 stands for; `known` is what the source says of it.
@@ -119,15 +224,15 @@ class InferenceConfig(Strict):
         Raises WorkspaceError where the model states another one than the source, and where neither
         says what a signal that is not the default one was scaled to.
         """
-        stated = self.stated_pb
+        stated = self.signal_cross_section_pb
         if known is None:
-            if stated is None and self.signal != InferenceConfig.model_fields["signal"].default:
+            if stated is None and self.signal != TTBAR:
                 msg = (
                     f"{source} does not say what {self.signal} was scaled to: "
                     "give the model signal_cross_section_pb"
                 )
                 raise WorkspaceError(msg)
-            return self.signal_cross_section_pb
+            return stated or TTBAR_PB
         if stated is not None and not math.isclose(known, stated, rel_tol=_SAME):
             msg = (
                 f"the model's signal_cross_section_pb is {stated:g}, but in "
@@ -135,3 +240,24 @@ class InferenceConfig(Strict):
             )
             raise WorkspaceError(msg)
         return known
+
+
+def _added(defaults: Mapping[str, BaseModel], given: Any) -> Any:
+    """The default lines with the given ones: a line of the same name changes what it says alone."""
+    if not isinstance(given, Mapping):
+        return given
+    merged: dict[str, Any] = dict(defaults)
+    for name, line in given.items():
+        default = defaults.get(name)
+        if default is not None and isinstance(line, Mapping):
+            merged[name] = default.model_dump() | dict(line)
+        else:
+            merged[name] = line
+    return merged
+
+
+def _require(name: str, valid: Iterable[str], what: str) -> None:
+    names = list(valid)
+    if name not in names:
+        msg = f"{what} {name!r}: {did_you_mean(name, names)}"
+        raise WorkspaceError(msg)

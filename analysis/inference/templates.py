@@ -73,11 +73,12 @@ class Templates(NamedTuple):
 def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     """Templates of the normalised histograms, both channels added up.
 
-    Raises WorkspaceError for a binning that does not fit, values that are no numbers, where the
-    signal or a region is missing, and for a signal that was not scaled to what the model states, or
-    to nothing that is known.
+    Raises WorkspaceError for a binning that does not fit, values that are no numbers, negative data,
+    where the signal or a region is missing, for regions that share events, names of the model that are
+    not there, variations that it does not name, and for a signal that was not scaled to what the model
+    states, or to nothing that is known.
     """
-    _require_disjoint(results.description.overlaps, config.regions)
+    _require_apart(results.description.overlaps, config.regions)
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
         for region, observable in results.regions.items()
@@ -87,18 +88,6 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     scaling = results.normalisation
     made = _templates(histograms, config, scaling.cross_sections_pb, "the normalised run")
     return made._replace(notes=[*scaling.notes, *made.notes])
-
-
-def _require_disjoint(overlaps: Mapping[str, Mapping[str, int]], regions: Sequence[str]) -> None:
-    """Raise WorkspaceError for regions of the model that share events: each may count once."""
-    for first, others in overlaps.items():
-        for second, events in others.items():
-            if first in regions and second in regions:
-                msg = (
-                    f"regions {first!r} and {second!r} share {events} events, which a fit would count "
-                    "twice: leave one of them out of the model's 'regions'"
-                )
-                raise WorkspaceError(msg)
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:
@@ -128,6 +117,17 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
     return made._replace(notes=said + notes + made.notes)
 
 
+def _require_apart(overlaps: Mapping[str, Mapping[str, int]], regions: Sequence[str]) -> None:
+    for first, others in overlaps.items():
+        for second, events in others.items():
+            if first in regions and second in regions:
+                msg = (
+                    f"regions {first} and {second} have {events} events in common, which would be fitted "
+                    "twice: leave one out ('regions' of the model)"
+                )
+                raise WorkspaceError(msg)
+
+
 def _templates(
     histograms: Mapping[Key, Hist],
     config: InferenceConfig,
@@ -138,17 +138,15 @@ def _templates(
     there = dict.fromkeys(region for region, _, _ in histograms)
     for region in config.regions:
         if region not in there:
-            msg = f"no histogram of region {region!r}: there are {', '.join(there)}"
+            msg = f"no histogram of region {region!r}: {did_you_mean(region, there)}"
             raise WorkspaceError(msg)
     notes = [f"region {name}: not in the model" for name in there if name not in config.regions]
     histograms = {key: h for key, h in histograms.items() if key[0] in config.regions}
-    unused = dict.fromkeys(v for _, _, v in histograms if v not in {NOMINAL, *config.varied})
-    if unused:
-        notes.append(f"variations {', '.join(unused)}: not in the model")
     simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
     if config.signal not in simulated:
         msg = f"no nominal histogram of the signal {config.signal!r}: "
         raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
+    config.require_names(simulated, (v for _, p, v in histograms if p != DATA and v != NOMINAL))
     known = None if scaled_to is None else scaled_to.get(config.signal)
     if scaled_to is not None and known is None:
         msg = (
@@ -207,6 +205,10 @@ def _mended(key: Key, template: Template, notes: list[str]) -> Template:
     negative = template.values < 0
     if np.any(negative):
         bins = ", ".join(map(str, np.flatnonzero(negative)))
+        if key[1] == DATA:
+            events = ", ".join(f"{x:g}" for x in template.values[negative])
+            msg = f"{_name(key)}: negative events in bins {bins} ({events}): no counts"
+            raise WorkspaceError(msg)
         notes.append(f"{_name(key)}: negative bins {bins} set to zero")
     return Template(np.where(negative, 0.0, template.values), template.variances)
 

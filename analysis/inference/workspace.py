@@ -106,7 +106,7 @@ def _absent(templates: Templates, config: InferenceConfig) -> Iterator[str]:
     that are missing in the same places and direction.
     """
     without: dict[tuple[tuple[Place, ...], str], list[str]] = {}
-    for name, variation in config.variations.items():
+    for name, variation in config.systematics.items():
         places = list(_places(templates, variation))
         no_up = tuple(p for p in places if (*p, variation.up) not in templates.by_key)
         if len(no_up) == len(places):
@@ -161,10 +161,10 @@ def _sample(
         modifiers.append({"name": FRACTION, "type": "normfactor", "data": None})
     else:
         modifiers.append(_rate("Luminosity", config.luminosity_uncertainty))
-    for name, rate in config.cross_section_uncertainties.items():
+    for name, rate in config.rates.items():
         if process in rate.processes:
             modifiers.append(_rate(name, rate.relative))
-    for name, variation in config.variations.items():
+    for name, variation in config.systematics.items():
         if not variation.processes or process in variation.processes:
             pair = _pair(templates, (region, process), variation)
             if pair is not None:

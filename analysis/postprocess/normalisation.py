@@ -21,13 +21,16 @@ from analysis.common.errors import NormalisationError, OutputError, did_you_mean
 from analysis.common.strict import Strict, faults
 from analysis.config import AnalysisConfig
 from analysis.datasets import units
-from analysis.datasets.processes import PROCESS_LABELS
+from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, by_region, of_kind
 from analysis.postprocess.abcd import multijet
 from analysis.selection.description import Description, described
 from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
+
+INCOMPLETE = "incomplete: "
+"""Beginning of a note on what a run lacks."""
 
 APART = 1e-3
 """Relative difference of the cross sections of alternative and nominal samples that is said."""
@@ -80,9 +83,8 @@ class DatasetScale(Strict):
 class Normalisation(Strict):
     """How a run was scaled."""
 
-    complete: bool
-    missing: str = ""
-    """What was not processed; empty if nothing."""
+    missing: list[str]
+    """A line for each process that lacks datasets, and for events that were not processed."""
     luminosity: dict[str, float]
     """Channel -> 1/pb; empty if it is not known."""
     datasets: dict[str, DatasetScale]
@@ -96,10 +98,14 @@ class Normalisation(Strict):
     """Digest of the file of scaled histograms."""
 
     @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+    @property
     def notes(self) -> list[str]:
-        """What is said with every result: that the run is incomplete, and the remarks."""
-        incomplete = [] if self.complete else [f"incomplete: {self.missing}"]
-        return [*incomplete, *self.remarks]
+        """Lines to be said with every result: what is missing, and the remarks."""
+        return [*(f"{INCOMPLETE}{line}" for line in self.missing), *self.remarks]
 
     @property
     def remarks(self) -> list[str]:
@@ -108,6 +114,9 @@ class Normalisation(Strict):
         """
         unusual = [f"{name}: {s.remark}" for name, s in self.datasets.items() if s.remark]
         unusual += self._apart()
+        parts = [f"{name} {s.fraction:.3g}" for name, s in self.datasets.items() if s.fraction < 1]
+        if parts:
+            unusual.append(f"part of the events that were processed: {', '.join(parts)}")
         return [*unusual, self.estimate] if self.estimate else unusual
 
     @property
@@ -222,8 +231,7 @@ def normalisation(
     luminosity = {} if full is None else processed_luminosity(ledger, full)
     channels = list(described(ledger.analysis).channels)
     return Normalisation(
-        complete=ledger.complete,
-        missing="" if ledger.complete else ledger.what_is_missing(),
+        missing=ledger.missing,
         luminosity=luminosity,
         datasets={
             name: _dataset_scale(name, record, rates.get(name, Rate()), luminosity, channels)
@@ -234,10 +242,10 @@ def normalisation(
 
 
 def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
-    """Luminosity in 1/pb of the processed data of each channel.
+    """Compute the luminosity in 1/pb of the processed data of each channel, by numbers of events.
 
-    Without any data it is the full one, and where none of the events of a stream are left (in a skim);
-    a channel whose stream is not in the run has none.
+    Without any data it is the full one, and where a stream never had events; a channel whose stream is
+    not in the run has none.
     """
     channels = described(ledger.analysis).channels
     data = [record for record in ledger.datasets.values() if record.kind == "collision"]
@@ -246,8 +254,13 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
     luminosity = {}
     for channel, info in channels.items():
         streams = [record for record in data if record.channel in (None, info.stream)]
-        total = sum(record.events_in_catalogue for record in streams)
-        processed = sum(record.events_processed for record in streams)
+        left_out = [
+            dataset.events
+            for dataset in ledger.left_out.values()
+            if dataset.process == DATA and dataset.channel in (None, info.stream)
+        ]
+        total = sum(record.events_in_source for record in streams) + sum(left_out)
+        processed = sum(record.source_events_processed for record in streams)
         part = processed / total if total else float(bool(streams))
         luminosity[channel] = full_ipb * part
     return luminosity

@@ -27,7 +27,7 @@ from analysis.postprocess.sidebands.fits import (
     in_window,
 )
 from analysis.postprocess.sidebands.shapes import PeakStart
-from analysis.postprocess.windows import Window, count_histogram
+from analysis.postprocess.windows import Window, count
 from analysis.postprocess.yields import Table
 
 REGION = "4j2b"
@@ -87,7 +87,7 @@ def fit_top_peak(observable: Hist, settings: TopPeak) -> TopPeakResult:
     require_windows(observable.axes["observable"], settings)
     nominal = _nominal(observable)
     window = Window(*settings.window)
-    in_window = {name: count_histogram(content, window).value for name, content in nominal.items()}
+    in_window = {name: count(content, window).value for name, content in nominal.items()}
     return TopPeakResult(
         window=window,
         fits={

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from hist import Hist
+from hist.storage import Weight
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.common.errors import AnalysisError, SidebandError
@@ -69,6 +70,28 @@ def edge_index(
     raise error(msg)
 
 
+def contents(
+    histogram: Hist, error: type[AnalysisError] = SidebandError, *, flow: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and variances of a histogram's bins.
+
+    Raises `error` for means, and for sums of weights without sums of their squares: contents that are
+    no whole numbers are not counts, and their own size is not their variance.
+    """
+    if histogram.kind != "COUNT":
+        msg = "the histogram holds means, not counts"
+        raise error(msg)
+    values, variances = histogram.values(flow=flow), histogram.variances(flow=flow)
+    weighted = histogram.storage_type is Weight
+    if variances is None or not (weighted or np.all(values == np.rint(values))):
+        msg = (
+            "the histogram has no variances, and its contents are weighted or scaled: fill it with the "
+            "sums of squares of the weights (weighted storage, Sumw2)"
+        )
+        raise error(msg)
+    return values, variances
+
+
 def bins_in(histogram: Hist, window: Window) -> Bins:
     """The bins of a one-dimensional histogram that make up the window.
 
@@ -79,9 +102,7 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     if histogram.ndim != 1:
         msg = f"the histogram has {histogram.ndim} axes, not one"
         raise SidebandError(msg)
-    if histogram.kind != "COUNT":
-        msg = "the histogram holds means, not counts"
-        raise SidebandError(msg)
+    values, variances = contents(histogram)
     edges = histogram.axes[0].edges
     if window.low < edges[0] and not math.isclose(window.low, edges[0]):
         msg = f"region {window} begins below the axis ({edges[0]:g} to {edges[-1]:g})"
@@ -91,11 +112,7 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
         raise SidebandError(msg)
     what = f"region {window}"
     first, last = (edge_index(edges, value, what, SidebandError) for value in window)
-    variances = histogram.variances()
-    if variances is None:
-        msg = "the histogram has no variances: fill it with weighted storage"
-        raise SidebandError(msg)
-    values, variances = histogram.values()[first:last], variances[first:last]
+    values, variances = values[first:last], variances[first:last]
     if not np.all(np.isfinite(values) & np.isfinite(variances)):
         msg = f"region {window} has bins that are not finite"
         raise SidebandError(msg)
@@ -108,7 +125,29 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     return Bins(edges[first : last + 1], values, variances)
 
 
-def count_histogram(histogram: Hist, window: Window) -> Count:
-    """Contents of a one-dimensional histogram in the window; raises as `bins_in`."""
-    bins = bins_in(histogram, window)
+def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
+    """Values (and weights) in the window.
+
+    Raises SidebandError for values or weights that are not finite, or not one weight a value.
+    """
+    array = finite(values)
+    inside = (array >= window.low) & (array < window.high)
+    if weights is None:
+        return Count(float(np.sum(inside)), float(np.sum(inside)))
+    weight = finite(weights)
+    if weight.shape != array.shape:
+        msg = f"{weight.size} weights for {array.size} values"
+        raise SidebandError(msg)
+    chosen = weight[inside]
+    return Count(float(np.sum(chosen)), float(np.sum(chosen**2)))
+
+
+def count(content: Hist | ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
+    """Count the content of a histogram, or values with their weights, in the window.
+
+    Raises SidebandError as `bins_in` and `count_values`.
+    """
+    if not isinstance(content, Hist):
+        return count_values(content, window, weights)
+    bins = bins_in(content, window)
     return Count(float(np.sum(bins.values)), float(np.sum(bins.variances)))

@@ -49,7 +49,7 @@ def render(run: Run) -> str:
     return template.render(
         title=f"{TITLE}, {run.ledger.figure_label}",
         label=run.ledger.figure_label,
-        complete=run.ledger.complete,
+        complete=not run.ledger.missing,
         started=run.ledger.started,
         status=status(run),
         facts=_facts(run),

@@ -121,7 +121,7 @@ def status(run: Run) -> str:
     """One line: how much was processed, and how long it took."""
     ledger = run.ledger
     text = f"{ledger.events_processed:,} of {ledger.events_expected:,} events processed"
-    word = "complete" if ledger.complete else f"incomplete: {ledger.what_is_missing()}"
+    word = f"incomplete: {'; '.join(ledger.missing)}" if ledger.missing else "complete"
     return f"{text} in {ledger.duration_s:.1f} s; {word}"
 
 

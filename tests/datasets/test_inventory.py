@@ -99,9 +99,36 @@ def test_numbers_from_a_table(tmp_path: Path) -> None:
     assert found["wjets__nominal"].sum_of_weights is None
 
 
+PLAIN = "name,cross_section,k_factor\nttbar,831.76,1.0\nwjets,61.5 nb,\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + PLAIN.replace("\n", "\r\n"),
+        PLAIN + "\n",
+        PLAIN + ",,\n,,\n",
+        PLAIN.replace(",", ", "),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace("\n", ",,\n"),
+        PLAIN.replace("nb,", "nb"),
+        PLAIN.replace("61.5 nb", '"61.5 nb"'),
+    ],
+)
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    assert read_table(tmp_path / "t.csv") == {
+        "ttbar": {"cross_section": "831.76", "k_factor": "1.0"},
+        "wjets": {"cross_section": "61.5 nb"},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("name,name\nttbar,ttbar\n", r"two columns 'name'"),
+        ("name,cross_section\n,832\n", r"line 2: numbers without a name"),
         ("process,cross_section\n", r"no column 'name', there: process, cross_section"),
         ("name,cross_sction\n", r"unknown column 'cross_sction', did you mean 'cross_section'"),
         ("", r"no column 'name', there: nothing"),
@@ -202,6 +229,46 @@ def test_one_file_under_two_names(tmp_path: Path) -> None:
         with pytest.raises(CatalogueError, match="its events would count twice"):
             run(TtbarAnalysis(), catalogue)
         second.unlink()
+    shutil.copy(first, second)
+    message = re.escape(f"{second}: the same file as {first}")
+    with pytest.raises(CatalogueError, match=message):
+        build(folder, tmp_path / "c.json", {})
+    with pytest.raises(CatalogueError, match="its events would count twice"):
+        run(TtbarAnalysis(), catalogue)
+
+
+def test_two_samples_of_the_same_events(tmp_path: Path) -> None:
+    first = write(tmp_path / "ttbar__nominal" / "a.root", GOOD)
+    shutil.copy(first, tmp_path / "wjets__nominal.root")
+    assert len(build(tmp_path, tmp_path / "c.json", {}).files) == 2
+
+
+@pytest.mark.parametrize("name", ["scope::a.root", "scope:a.root"])
+def test_colons_in_a_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "ntuples" / "ttbar__nominal" / "a.root", GOOD)
+    file = tmp_path / "ntuples" / "ttbar__nominal" / name
+    (file.parent / "a.root").rename(file)
+    if "::" in name:
+        with pytest.raises(CatalogueError, match="a name with '::' cannot be read"):
+            build(tmp_path / "ntuples", tmp_path / "c.json", {})
+        return
+    build(tmp_path / "ntuples", tmp_path / "c.json", {}).write(tmp_path / "c.json")
+    catalogue = Catalogue.load(tmp_path / "c.json")
+    assert check(catalogue) == (1, [])
+    assert run(TtbarAnalysis(), catalogue).ledger.complete
+
+
+def test_a_catalogue_in_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    """Built and read by the link, in it, and by the folder's own name."""
+    ntuples, work = tmp_path / "home" / "ntuples", tmp_path / "scratch" / "users" / "work"
+    write(ntuples / "ttbar__nominal" / "a.root", GOOD)
+    work.mkdir(parents=True)
+    link = tmp_path / "home" / "work"
+    link.symlink_to(work)
+    for output in (link / "c.json", work / "c.json"):
+        build(ntuples, output, {}).write(output)
+        for place in (link, work):
+            assert check(Catalogue.load(place / "c.json")) == (1, [])
 
 
 def test_no_catalogue_is_built_of_a_skim(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_file_without_a_process_or_region_of_the_model_is_refused(
     one = {name: values for name, values in contents().items() if name.startswith("4j1b")}
     arguments[1] = str(write(tmp_path / "one.root", one))
     assert main(arguments) == 2
-    assert "no histogram of region '4j2b': there are 4j1b" in capsys.readouterr().err
+    assert "no histogram of region '4j2b': did you mean '4j1b'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

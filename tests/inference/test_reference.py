@@ -209,7 +209,6 @@ def test_other_processes_are_those_with_variations_or_in_the_model(tmp_path: Pat
         **{
             "4j1b_zjets": WJETS, "4j1b_zjets_pt_scale_up": WJETS, "4j1b_pseudodata": WJETS,
             "4j1b_diboson_loose": WJETS, "4j2b_lost_pt_scale_up": WJETS, "4j3b_ttbar": WJETS,
-            "4j1b_ttbar_mine": WJETS,
         },
     )  # fmt: skip
     made = from_root(source, InferenceConfig())
@@ -219,7 +218,6 @@ def test_other_processes_are_those_with_variations_or_in_the_model(tmp_path: Pat
     assert left.startswith(
         "histograms 4j1b_pseudodata, 4j1b_diboson_loose, 4j2b_lost_pt_scale_up, 4j3b_ttbar: left"
     )
-    assert "variations mine: not in the model" in made.notes
     named = InferenceConfig(processes=("ttbar", "diboson_loose"))
     assert "diboson_loose" in from_root(source, named).processes
 
@@ -229,3 +227,16 @@ def test_the_histograms_of_a_run_say_what_they_were_scaled_to(run: Path) -> None
         assert json.loads(str(file["cross_sections_pb"])) == {
             "data": None, "ttbar": 831.76, "zjets": 6025.0,
         }  # fmt: skip
+
+
+def test_regions_that_share_events_are_not_fitted_together(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert not record["analysis"]["overlaps"]
+    record["analysis"]["overlaps"] = {"4j1b": {"4j2b": 7}}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert main(["normalise", str(run), "--quiet"]) == 0
+    normalised = load_normalised(run)
+    with pytest.raises(WorkspaceError, match="4j1b and 4j2b have 7 events in common"):
+        from_results(normalised, MODEL)
+    one = MODEL.model_copy(update={"regions": ("4j2b",)})
+    assert from_results(normalised, one).regions == ["4j2b"]

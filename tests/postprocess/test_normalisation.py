@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from analysis import histograms
 from analysis.common.errors import IncompleteError, NormalisationError
-from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue, LeftOut
 from analysis.datasets.units import cross_section_pb, luminosity_ipb
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
 from analysis.execution.runner import run
@@ -68,7 +68,7 @@ def record(processed: int, total: int, **fields: Any) -> DatasetRecord:
         "process": "ttbar", "variation": "nominal", "kind": "signal", "channel": None,
         "cross_section": 800.0, "k_factor": 1.0, "filter_efficiency": 1.0,
         "sum_of_weights": 10_000.0, "sum_of_weights_is": "count", "comment": None,
-        "events_in_catalogue": total, "sum_of_weights_processed": float(processed),
+        "events_in_catalogue": total, "events_in_source": total, "sum_of_weights_processed": float(processed),
         "files": [FileRecord(url="a", events_expected=processed, events_processed=processed)],
     }  # fmt: skip
     return DatasetRecord(**(values | fields))
@@ -121,6 +121,35 @@ def test_a_stream_of_which_no_event_is_left_has_its_luminosity() -> None:
     assert processed_luminosity(run_of, 200) == {"electron": 200, "muon": 60}
     without = ledger(mu=data("muon", 30, 100), mc=record(10, 10))
     assert processed_luminosity(without, 200) == {"electron": 0, "muon": 60}
+
+
+def test_data_that_were_left_out_have_their_part_of_the_luminosity() -> None:
+    """Of a skim, in parts of the events before it: 10 of 20 stand for 500 of 1000."""
+    skimmed = data("muon", 10, 20).model_copy(update={"events_in_source": 1000})
+    left_out = {
+        "mu2": LeftOut(process="data", variation="nominal", channel="muon", events=1000),
+        "el": LeftOut(process="data", variation="nominal", channel="electron", events=7),
+        "tt": LeftOut(process="ttbar", variation="nominal", events=7),
+    }
+    run_of = ledger(mu=skimmed, mc=record(10, 10)).model_copy(update={"left_out": left_out})
+    assert processed_luminosity(run_of, 200) == {"electron": 0, "muon": 50}
+    without_data = ledger(mc=record(10, 10)).model_copy(update={"left_out": left_out})
+    assert processed_luminosity(without_data, 200) == {"electron": 200, "muon": 200}
+
+
+def test_a_process_that_lacks_a_dataset_is_named() -> None:
+    def lost(variation: str) -> LeftOut:
+        return LeftOut(process="ttbar", variation=variation, events=5)
+
+    left_out = {"top": lost("nominal"), "up": lost("scaleup"), "down": lost("scaledown")}
+    run_of = ledger(mc=record(10, 10), alt=record(5, 10, variation="scaleup"))
+    run_of = run_of.model_copy(update={"left_out": left_out})
+    scaling = normalisation(run_of, booked("mc", "alt"))
+    assert scaling.notes == [
+        "incomplete: ttbar lacks top, up",
+        "part of the events that were processed: alt 0.5",
+    ]
+    assert not scaling.complete
 
 
 def test_factors_of_a_partial_run_by_hand() -> None:
@@ -246,8 +275,9 @@ def test_an_incomplete_run_is_refused_unless_allowed() -> None:
         normalisation(run_of, booked("mc"))
     scaling = normalisation(run_of, booked("mc"), Scaling(allow_incomplete=True))
     assert not scaling.complete
-    assert "a.root: gone" in scaling.missing
-    assert scaling.notes == [f"incomplete: {scaling.missing}"]
+    (missing,) = scaling.missing
+    assert "a.root: gone" in missing
+    assert scaling.notes[0] == f"incomplete: {missing}"
     assert scaling.datasets["mc"].sum_of_weights == 5000
 
 

@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from analysis.common.errors import ConfigError, did_you_mean
-from analysis.common.strict import Strict, faults
-from analysis.config import load_toml
+from analysis.common.strict import Strict, faults, read_toml
 
 LOOPBACK = "127.0.0.1:0"
 """A free port that only this machine can reach."""
@@ -193,7 +192,7 @@ def cluster_settings(kind: str, path: Path | None = None) -> Cluster:
         msg = f"unknown cluster {kind!r}: {did_you_mean(kind, KINDS)}"
         raise ConfigError(msg)
     if path is not None:
-        return load_toml(path, KINDS[kind])
+        return read_toml(path, KINDS[kind])
     return _valid(KINDS[kind], f"cluster {kind} without a file of settings", {})
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from analysis.common.errors import AbcdError
 from analysis.common.strict import Strict
-from analysis.postprocess.windows import Count, Window, edge_index
+from analysis.postprocess.windows import Count, Window, contents, edge_index
 
 SIGNIFICANT = 3.0
 """Standard deviations from zero of a correlation that is believed."""
@@ -299,14 +299,8 @@ def _contents(plane: Hist) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if plane.ndim != 2:
         msg = f"the histogram has {plane.ndim} dimensions, not two"
         raise AbcdError(msg)
-    if plane.kind != "COUNT":
-        msg = "the histogram holds means, not counts"
-        raise AbcdError(msg)
-    variances = plane.variances(flow=True)
-    if variances is None:
-        msg = "the histogram has no variances: fill it with weighted storage"
-        raise AbcdError(msg)
-    return _folded(plane.values(flow=True), plane), _folded(variances, plane)
+    values, variances = contents(plane, AbcdError, flow=True)
+    return _folded(values, plane), _folded(variances, plane)
 
 
 def _folded(contents: NDArray[np.float64], plane: Hist) -> NDArray[np.float64]:

@@ -13,19 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from hist import Hist
-from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, ExtendedUnbinnedNLL
 from numpy.typing import ArrayLike
 
 from analysis.common.errors import FitError, did_you_mean
 from analysis.common.strict import Strict
-from analysis.postprocess.sidebands.counts import SidebandRegions, estimate
+from analysis.postprocess.sidebands.counts import SidebandRegions, coefficients
 from analysis.postprocess.sidebands.goodness import FittedBins, Goodness, goodness, improvement
-from analysis.postprocess.sidebands.minimise import (
-    Measured,
-    minimised,
-    minos_interval,
-)
+from analysis.postprocess.sidebands.minimise import Cost, Measured, Minimum
 from analysis.postprocess.sidebands.shapes import (
     MAX_ORDER,
     POLYNOMIALS,
@@ -37,7 +32,7 @@ from analysis.postprocess.sidebands.shapes import (
     background_shape,
     signal_shape,
 )
-from analysis.postprocess.windows import Bins, Window, bins_in, finite
+from analysis.postprocess.windows import Bins, Window, bins_in, count, finite
 
 UNBINNED_PULL_BINS = 60
 """Bins in which the goodness of an unbinned fit is judged and drawn."""
@@ -50,11 +45,11 @@ FINE_BINS = 2000
 LEAST_INSIDE = 0.5
 """Part of a fitted peak that is in its window at least."""
 
+MOST_EMPTY = 0.05
+"""Part of its range in which a fitted polynomial may be below zero, where it is cut off."""
+
 _TINY = 1e-12
 """Of all events, what is expected at least where the logarithm of the expectation is taken."""
-
-LEAST_VARIANCE = 0.5
-"""Of the fitted number of all events, to that of the content: errors below are not valid."""
 
 F_TEST_P_VALUE = 0.05
 """A polynomial gets another order only if the improvement is as unlikely as this by chance."""
@@ -96,6 +91,10 @@ class PeakFit(_Fit):
 
     fit_range: Window
     signal_shape: str
+    significance: float | None
+    """Local significance in standard deviations: the square root of the rise of -2 ln L without the
+    peak, negative for a deficit (Wilks, Ann. Math. Stat. 9 (1938) 60). That the peak was looked for in
+    other places is not corrected for. None for a signal that is fixed."""
 
     @property
     def signal(self) -> Measured:
@@ -127,8 +126,9 @@ class PeakFit(_Fit):
         return _PeakModel(peak, background, self.fit_range), values
 
     def __str__(self) -> str:
+        significance = "" if self.significance is None else f", {self.significance:.1f} σ"
         return (
-            f"{self.signal} signal events at {self.parameters['position']}, width "
+            f"{self.signal} signal events{significance} at {self.parameters['position']}, width "
             f"{self.parameters['width']}, over {self.background} background in {self.fit_range} "
             f"({self.signal_shape} + {self._background_name}){self._remarks()}"
         )
@@ -176,17 +176,19 @@ class _PeakModel(NamedTuple):
     def density(self, x: Array, *p: float) -> tuple[float, Array]:
         peak, background = self._split(p)
         density = p[0] * self.peak.density(x, self.span, peak) / _whole(self.peak, self.span, peak)
-        density += p[1] * self._background(self.shape.density, x, background)
+        density += (
+            p[1]
+            * self.shape.density(x, self.span, background)
+            / _whole(self.shape, self.span, background)
+        )
         return p[0] + p[1], density
 
     def cumulative(self, x: Array, *p: float) -> Array:
         peak, background = self._split(p)
-        result = p[0] * self.peak.integral(x, self.span, peak) / _whole(self.peak, self.span, peak)
-        result += p[1] * self._background(self.shape.integral, x, background)
-        return result
-
-    def _background(self, function: Callable[..., Array], x: Array, p: Array) -> Array:
-        result: Array = function(x, self.span, p) / _whole(self.shape, self.span, p)
+        places = np.append(x, self.span.high)
+        signal = self.peak.integral(places, self.span, peak)
+        below = self.shape.integral(places, self.span, background)
+        result: Array = p[0] * signal[:-1] / signal[-1] + p[1] * below[:-1] / below[-1]
         return result
 
     def _split(self, p: Sequence[float]) -> tuple[Array, Array]:
@@ -279,8 +281,9 @@ def fit_peak(
             Parameter("signal", 0.3 * total, (-math.inf, math.inf)),
             Parameter("background", 0.7 * total, (0.0, math.inf)),
         ]
-        fitted = _fit(model, yields, sample, fixed or {}, minos)
+        minimum, fitted = _fit(model, yields, sample, fixed or {}, minos)
         return PeakFit(
+            significance=None if "signal" in (fixed or {}) else _significance(minimum, peak),
             fit_range=fit_range,
             signal_shape=signal,
             background_shape=background,
@@ -292,16 +295,16 @@ def fit_peak(
 
 
 def in_window(fitted: PeakFit, window: Window) -> PeakFit:
-    """The fit itself. Raises FitError if its curve is not the peak in the window: few events give such."""
+    """The fit itself. Raises FitError if its curve is not a peak in the window, as of few events."""
     position = fitted.parameters["position"].value
     inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
-    if not window.low < position < window.high or inside < LEAST_INSIDE:
-        msg = (
-            f"the fitted curve, at {position:.4g} GeV with {inside:.0%} inside of {window} GeV, is not "
-            "the peak"
-        )
-        raise FitError(msg)
-    return fitted
+    if fitted.signal.value > 0 and window.low < position < window.high and inside >= LEAST_INSIDE:
+        return fitted
+    msg = (
+        f"the fitted curve, {fitted.signal} events at {position:.4g} GeV with {inside:.0%} inside of "
+        f"{window} GeV, is not the peak"
+    )
+    raise FitError(msg)
 
 
 def fit_sidebands(
@@ -317,18 +320,24 @@ def fit_sidebands(
     """
     span = Window(regions.lower.low, regions.upper.high)
     sample = _sample(content, [regions.lower, regions.upper])
-    count = estimate(content, regions)
+    window, *bands = (
+        count(content, region) for region in (regions.signal, regions.lower, regions.upper)
+    )
+    shares = coefficients(regions, "average")
+    guess = sum(share * band.value for share, band in zip(shares, bands, strict=True))
 
     def fit(order: int | None) -> SidebandFit:
         model = _BandModel(background_shape(background, span, order), span, regions)
-        in_window = Parameter("background", max(count.background, 1.0), (0.0, math.inf))
-        fitted = _fit(model, [in_window], sample, {}, ("background",))
+        in_window = Parameter("background", max(guess, 1.0), (0.0, math.inf))
+        _, fitted = _fit(model, [in_window], sample, {}, ("background",))
         expected = fitted["parameters"]["background"]
-        variance = count.signal_error**2 - count.background_error**2 + expected.error**2
-        signal = Measured(value=count.in_window - expected.value, error=math.sqrt(variance))
+        signal = Measured(
+            value=window.value - expected.value,
+            error=math.hypot(math.sqrt(window.variance), expected.error),
+        )
         return SidebandFit(
             regions=regions,
-            in_window=count.in_window,
+            in_window=window.value,
             signal=signal,
             background_shape=background,
             order=order,
@@ -418,61 +427,48 @@ def _fit(
     sample: _Sample,
     fixed: Mapping[str, float],
     minos: Sequence[str],
-) -> dict[str, Any]:
-    """Fields of a fit record: parameters, correlation, goodness, bins."""
+) -> tuple[Minimum, dict[str, Any]]:
+    """The minimum, and the fields of a fit record: parameters, correlation, goodness, bins."""
     parameters = {parameter.name: parameter for parameter in (*yields, *model.parameters)}
     for name in (*fixed, *minos):
         if name not in parameters:
             msg = f"the model has no parameter {name!r}: {did_you_mean(name, parameters)}"
             raise FitError(msg)
     _require_points(sample, len(parameters) - len(fixed))
-    cost = _cost(model, sample, list(parameters))
-    scaled = not any(parameter.name in fixed for parameter in yields)
-    minuit, held = minimised(
-        cost, parameters, fixed, lambda fitted: not scaled or _covers(fitted, model, sample)
-    )
-    intervals = {name: minos_interval(minuit, name) for name in minos if not minuit.fixed[name]}
-    bins = _with_expected(sample.bins, model, list(minuit.values))
-    if min(bins.expected) < -1e-6 * sum(bins.values):
-        msg = "the fitted peak is negative, by more than there is: there is no such peak to fit"
-        raise FitError(msg)
-    return {
-        "parameters": {
-            name: Measured(
-                value=minuit.values[name],
-                error=0.0 if minuit.fixed[name] else minuit.errors[name],
-                minos=intervals.get(name),
-            )
-            for name in parameters
-        },
-        "correlation": tuple(map(tuple, np.array(minuit.covariance.correlation()))),
-        "at_limit": held.at_limit,
-        "undetermined": held.undetermined,
+    minimum = Minimum(_cost(model, sample, list(parameters)), parameters, fixed)
+    _require_density(model, minimum.values, sample)
+    errors = minimum.errors((*minos, yields[0].name))
+    bins = _with_expected(sample.bins, model, minimum.values)
+    return minimum, {
+        **errors._asdict(),
         "goodness": goodness(bins, len(parameters) - len(fixed)),
         "bins": bins,
     }
 
 
-def _covers(minuit: Minuit, model: _PeakModel | _BandModel, sample: _Sample) -> bool:
-    """Whether the error of all events that the fit expects is not far below what counting gives.
+def _significance(minimum: Minimum, peak: Shape) -> float:
+    """Of the fitted peak, where it is and as wide as it is: without signal its shape has no meaning."""
+    shape = {p.name: minimum.value(p.name) for p in peak.parameters}
+    rise = minimum.rise({**shape, "signal": 0.0})
+    return math.copysign(math.sqrt(max(rise, 0.0)), minimum.value("signal"))
 
-    A model that can be scaled fits the sum of the content, so that the variance of its sum is that
-    of the content: N without weights. With weights it is at least (Σn)² / Σ(n²/V), which is ΣV if
-    all weights are equal.
-    """
-    values, errors = np.array(minuit.values), np.array(minuit.errors)
-    place = np.array([sample.windows[0].low])
-    gradient = np.zeros_like(values)
-    for i in np.flatnonzero(~np.array(minuit.fixed)):
-        step = np.zeros_like(values)
-        step[i] = 1e-3 * errors[i]
-        up, down = (model.density(place, *(values + sign * step))[0] for sign in (1, -1))
-        gradient[i] = (up - down) / (2 * step[i])
-    variance = float(gradient @ np.array(minuit.covariance) @ gradient)
-    contents, variances = np.array(sample.bins.values), np.array(sample.bins.variances)
-    filled = contents > 0
-    least = np.sum(contents) ** 2 / np.sum(contents[filled] ** 2 / variances[filled])
-    return bool(variance > LEAST_VARIANCE * least)
+
+def _require_density(
+    model: _PeakModel | _BandModel, values: Sequence[float], sample: _Sample
+) -> None:
+    """Raises FitError for a model that is not a density of events."""
+    bins = _with_expected(sample.bins, model, values)
+    if min(bins.expected) < -1e-6 * sum(bins.values):
+        msg = "the fitted peak is negative, by more than there is: there is no such peak to fit"
+        raise FitError(msg)
+    shape = np.array(values[-len(model.shape.parameters) :])
+    density = model.shape.density(np.linspace(*model.span, FINE_BINS), model.span, shape)
+    if np.mean(density <= 0) > MOST_EMPTY:
+        msg = (
+            f"the fitted {model.shape.name} is negative in {np.mean(density <= 0):.0%} of {model.span}: "
+            "try bernstein, which never is, or another order"
+        )
+        raise FitError(msg)
 
 
 def _require_points(sample: _Sample, n_parameters: int) -> None:
@@ -485,9 +481,7 @@ def _require_points(sample: _Sample, n_parameters: int) -> None:
         raise FitError(msg)
 
 
-def _cost(
-    fitted: _PeakModel | _BandModel, sample: _Sample, names: list[str]
-) -> ExtendedBinnedNLL | ExtendedUnbinnedNLL:
+def _cost(fitted: _PeakModel | _BandModel, sample: _Sample, names: list[str]) -> Cost:
     model = _NotNegative(fitted, np.linspace(*sample.windows[0], FINE_BINS // 4 + 1))
     if sample.values is not None:
         if len(sample.values) <= MAX_UNBINNED or len(sample.windows) > 1:
@@ -512,7 +506,7 @@ def _cost(
 
 
 def _with_expected(
-    bins: FittedBins, model: _PeakModel | _BandModel, values: list[float]
+    bins: FittedBins, model: _PeakModel | _BandModel, values: Sequence[float]
 ) -> FittedBins:
     low, high = np.array(bins.low), np.array(bins.high)
     expected = model.cumulative(high, *values) - model.cumulative(low, *values)

@@ -8,13 +8,14 @@ each, so that is left to the first evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev as chebyshev_series
 from numpy.typing import NDArray
-from scipy.integrate import cumulative_simpson
+from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from analysis.common.errors import SidebandError, did_you_mean
 from analysis.postprocess.windows import Window
@@ -91,6 +92,7 @@ def background_shape(name: str, window: Window, order: int | None = None) -> Sha
     return _SIMPLE[name]
 
 
+@cache
 def _compiled(name: str) -> Any:
     """The module of `numba_stats` of that name."""
     return import_module(f"numba_stats.{name}")
@@ -109,7 +111,8 @@ def _from_low(
     """The integral from the lower end, of a cumulative distribution."""
 
     def integral(x: Array, window: Window, p: Array) -> Array:
-        result: Array = cdf(x, p) - cdf(np.array([window.low]), p)
+        values = cdf(np.append(window.low, x), p)
+        result: Array = values[1:] - values[0]
         return result
 
     return integral
@@ -220,18 +223,6 @@ def _voigt(start: PeakStart, window: Window) -> Shape:
     return Shape("voigt", parameters, density, integral)
 
 
-def _integrated(density: Function) -> Function:
-    """The integral of a density that has none in closed form, by Simpson's rule on a fine grid."""
-
-    def integral(x: Array, window: Window, p: Array) -> Array:
-        grid = np.linspace(window.low, window.high, _POINTS)
-        cumulative = cumulative_simpson(density(grid, window, p), x=grid, initial=0)
-        result: Array = np.interp(x, grid, cumulative)
-        return result
-
-    return integral
-
-
 def _exponential_density(x: Array, window: Window, p: Array) -> Array:
     result: Array = np.exp(-p[0] * (x - window.low) / window.width)
     return result
@@ -269,8 +260,15 @@ def _chebyshev(order: int) -> Shape:
         value: Array = chebyshev_series.chebval(unit(x, window), np.append(1.0, p))
         return np.maximum(value, 0.0)
 
+    def integral(x: Array, window: Window, p: Array) -> Array:
+        """By the trapezoidal rule: where the density is cut off it has no closed form."""
+        grid = np.linspace(*window, _POINTS)
+        cumulative = cumulative_trapezoid(density(grid, window, p), x=grid, initial=0)
+        result: Array = np.interp(x, grid, cumulative)
+        return result
+
     parameters = tuple(Parameter(f"c{i}", 0.0, (-2.0, 2.0)) for i in range(1, order + 1))
-    return Shape("chebyshev", parameters, density, _integrated(density))
+    return Shape("chebyshev", parameters, density, integral)
 
 
 def _bernstein(order: int) -> Shape:

@@ -16,10 +16,10 @@ from analysis.common.errors import SidebandError
 from analysis.postprocess.sidebands.counts import (
     SidebandRegions,
     SidebandResult,
-    count_values,
     estimate,
+    significance,
 )
-from analysis.postprocess.windows import Window, count_histogram
+from analysis.postprocess.windows import Count, Window, count, count_values
 
 JPSI = SidebandRegions(lower=Window(2.8, 3.0), signal=Window(3.0, 3.2), upper=Window(3.2, 3.4))
 
@@ -120,11 +120,109 @@ def test_leakage_is_the_part_of_the_signal_in_the_bands() -> None:
     assert "leak into the bands" in str(result)
 
 
+@pytest.mark.parametrize(
+    ("on", "off", "tau", "expected"),
+    [
+        (4, 5, 5.0, 1.95), (9, 17.83, 4.69, 1.99), (50, 55, 2.0, 3.02), (67, 15, 0.5, 3.04),
+        (200, 10, 0.1, 2.38), (498_426, 493_434, 1.0, 5.01),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("weight", [1.0, 0.2])
+def test_significance_of_counts(
+    on: float, off: float, tau: float, expected: float, weight: float
+) -> None:
+    """Profile likelihood in table 1 of Cousins, Linnemann and Tucker; weights change nothing."""
+    window = Count(weight * on, weight**2 * on)
+    background = Count(weight * off / tau, weight**2 * off / tau**2)
+    assert significance(window, background, 1 / tau) == pytest.approx(expected, abs=0.01)
+
+
+def test_significance_at_the_ends() -> None:
+    """Nothing in the bands: 2 n ln(1 + τ); as much as expected: none; less: negative; no variance: None."""
+    one = Count(10.0, 5.0)
+    assert significance(Count(8, 8), Count(0, 0), 0.5) == pytest.approx((16 * np.log(3)) ** 0.5)
+    assert significance(Count(10, 10), one, 0.5) == pytest.approx(0, abs=1e-6)
+    deficit = significance(Count(0, 0), one, 0.5)
+    assert deficit == pytest.approx(-((2 * 20 * np.log(1.5)) ** 0.5))
+    assert significance(Count(10, 0), one, 0.5) is None
+    assert significance(Count(10, 10), Count(5, 0), 0.5) is None
+
+
+def test_an_estimate_has_the_significance_of_its_counts() -> None:
+    result = estimate([2.9] * 25 + [3.1] * 50 + [3.3] * 30, JPSI)
+    assert result.significance == pytest.approx(3.02, abs=0.01)
+
+
+def masses(low: float = 2.6, high: float = 3.5, n: int = 2000) -> Any:
+    """A peak over a falling background, of which a selection has kept a range."""
+    rng = np.random.default_rng(3)
+    below = 2.6 - np.log(1 - rng.random(n) * (1 - np.exp(-1.5)))
+    values = np.concatenate([rng.normal(3.1, 0.03, n // 2), below])
+    return values[(values > low) & (values < high)]
+
+
+@pytest.mark.parametrize("histogrammed", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "gap"),
+    [
+        (2.6, 3.2, "3.2 to 3.4 in the upper band"),
+        (3.0, 3.5, "2.8 to 3 in the lower band"),
+        (2.6, 3.3, "3.3 to 3.4 in the upper band"),
+        (2.88, 3.5, "2.8 to 2.88 in the lower band"),
+    ],
+)
+def test_data_that_end_in_a_band_give_no_estimate(
+    low: float, high: float, gap: str, histogrammed: bool
+) -> None:
+    """950 ± 36 events came out where 800 were put in."""
+    values = masses(low, high)
+    content = filled(values, bins=45) if histogrammed else values
+    with pytest.raises(SidebandError, match=f"no events from {gap} .*, where about .* expected"):
+        estimate(content, JPSI)
+
+
+def test_data_that_reach_the_ends_of_the_bands_or_nearly_give_one() -> None:
+    estimate(masses(2.8, 3.4), JPSI)
+    estimate(masses(2.81, 3.39), JPSI)
+
+
+def test_a_band_that_may_be_empty_by_chance_is_told() -> None:
+    few = estimate([2.9] * 12 + [3.1] * 50, JPSI)
+    assert few.background == 6
+    assert str(few).endswith("no events in 3.2 to 3.4")
+    assert "no events in 2.8 to 3, no events in" in str(estimate([3.1] * 50, JPSI))
+
+
+def test_light_weights_are_few_events() -> None:
+    """200 events of a hundredth are 200 events, and two of a hundred are two."""
+    for n, weight, enough in ((200, 0.01, True), (2, 100.0, False)):
+        values = [2.9] * n + [3.1] * 50
+        weights = [weight] * n + [1.0] * 50
+        if enough:
+            with pytest.raises(SidebandError, match="about 200 are expected"):
+                estimate(values, JPSI, weights=weights)
+        else:
+            assert estimate(values, JPSI, weights=weights).background == 100
+
+
+def test_a_scaled_histogram_without_sums_of_squares_has_no_errors() -> None:
+    """Its contents are no whole numbers; those of counts are their variances."""
+    counts, weighted = Hist.new.Reg(45, 2.6, 3.5).Double(), filled(masses(), bins=45)
+    counts.fill(masses())
+    assert estimate(counts, JPSI) == estimate(weighted, JPSI)
+    assert estimate(weighted * 0.37, JPSI).signal_error == pytest.approx(
+        0.37 * estimate(counts, JPSI).signal_error
+    )
+    for factor in (0.37, 2.7):
+        with pytest.raises(SidebandError, match="weighted or scaled: fill it with the sums of"):
+            estimate(counts * factor, JPSI)
+
+
 def test_a_result_prints_and_is_read_back() -> None:
     result = estimate([2.9] * 4 + [3.1] * 50 + [3.3] * 2, JPSI)
     assert str(result) == (
         "47.0 ± 7.2 signal events in 3 to 3.2 over 3.0 ± 1.2 background "
-        "(average of 2.8 to 3 and 3.2 to 3.4)"
+        "(average of 2.8 to 3 and 3.2 to 3.4), 8.8 σ"
     )
     assert SidebandResult.model_validate_json(result.model_dump_json()) == result
 
@@ -155,7 +253,7 @@ def test_regions_that_make_no_sense(regions: dict[str, Any], message: str) -> No
 )
 def test_windows_that_a_histogram_cannot_count(window: Window, message: str) -> None:
     with pytest.raises(SidebandError, match=message):
-        count_histogram(filled([3.0]), window)
+        count(filled([3.0]), window)
 
 
 def test_values_that_give_no_estimate() -> None:
@@ -164,13 +262,13 @@ def test_values_that_give_no_estimate() -> None:
     negative = filled([3.0])
     negative.view()["value"][5] = -1
     with pytest.raises(SidebandError, match="negative bins"):
-        count_histogram(negative, Window(2.6, 3.5))
+        count(negative, Window(2.6, 3.5))
     means = Hist.new.Reg(30, 2.6, 3.5).Mean().fill([3.0], sample=[1])
     with pytest.raises(SidebandError, match="holds means"):
-        count_histogram(means, Window(2.6, 3.5))
+        count(means, Window(2.6, 3.5))
     unknown = Hist.new.Reg(30, 2.6, 3.5).Double().fill([3.0], weight=[2])
     with pytest.raises(SidebandError, match="no variances"):
-        count_histogram(unknown, Window(2.6, 3.5))
+        count(unknown, Window(2.6, 3.5))
 
 
 @pytest.mark.parametrize(
