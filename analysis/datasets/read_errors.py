@@ -8,7 +8,7 @@ import zlib
 
 import uproot
 
-from analysis.common.errors import AnalysisError
+from analysis.common.errors import AnalysisError, DefinitionError
 
 MAX_LENGTH = 300
 """Characters of a reason; a deserialization error may quote pages of a file."""
@@ -77,6 +77,11 @@ def is_transient(error: BaseException) -> bool:
             return _XROOTD_STAYS.search(from_server[1]) is None
         return cause.errno in _NETWORK
     return False
+
+
+def is_definition(error: BaseException) -> bool:
+    """Return whether a part of the analysis failed, and not the reading of the file."""
+    return isinstance(_root(error), DefinitionError)
 
 
 def _is_short(cause: BaseException) -> bool:

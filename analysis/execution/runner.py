@@ -81,7 +81,8 @@ def run(
     another one each column is read when it is used. `schema` takes the place of the processor's.
 
     Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
-    for a negative limit; CatalogueError where no file is left, or one is there twice.
+    for a negative limit; CatalogueError where no file is left, or one is there twice; DefinitionError, at
+    the first chunk, for a function of the analysis that fails.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
