@@ -41,7 +41,7 @@ def run_all(arguments: argparse.Namespace) -> None:
     logger.info("estimating the multijet background ...")
     abcd_if_possible(folder, tables=False)
     logger.info("fitting the cross section ...")
-    fit_if_possible(folder, model)
+    fit_if_possible(folder, model, allow_incomplete=arguments.allow_incomplete)
     logger.info("writing the report ...")
     report(folder)
     if logger.isEnabledFor(logging.INFO):

@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="fit in spite of errors in the model")
     parser.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="fit a run that lacks datasets of a process, or events that were not processed",
+    )
+    parser.add_argument(
         "--no-ranking", action="store_true", help="without impacts, which take most of the time"
     )
     parser.add_argument(
@@ -97,6 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     measurement, files = fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
+        allow_incomplete=arguments.allow_incomplete,
     )  # fmt: skip
     for note in measurement.notes:
         logger.info("%s", note)
@@ -125,6 +131,7 @@ def fit(
     *,
     force: bool = False,
     with_ranking: bool = True,
+    allow_incomplete: bool = False,
 ) -> tuple[Measurement, list[Path]]:
     """Build the workspace, fit it, write and draw; the measurement and the files of figures."""
     from analysis import results
@@ -134,7 +141,7 @@ def fit(
     from analysis.plotting.fit import make_figures
 
     folder = writable_folder(output)
-    built, caption, reference, made_of = _built(source, config, observed)
+    built, caption, reference, made_of = _built(source, config, observed, allow_incomplete)
     is_workspace = source.suffix == ".json"
     write_json(folder / WORKSPACE, built.spec)
     measurement = measure(
@@ -153,12 +160,14 @@ def fit(
     return measurement, figures
 
 
-def fit_if_possible(folder: Path, config: InferenceConfig) -> None:
+def fit_if_possible(
+    folder: Path, config: InferenceConfig, *, allow_incomplete: bool = False
+) -> None:
     """The same as the last of all stages, in one line: a run of a few processes has no such fit."""
     from analysis.common.errors import AnalysisError
 
     try:
-        measurement, _ = fit(folder, folder, config)
+        measurement, _ = fit(folder, folder, config, allow_incomplete=allow_incomplete)
     except AnalysisError as error:
         logger.warning("no cross section: %s", error)
         return
@@ -199,7 +208,7 @@ def _output(arguments: argparse.Namespace) -> Path:
 
 
 def _built(
-    source: Path, config: InferenceConfig, observed: Observed
+    source: Path, config: InferenceConfig, observed: Observed, allow_incomplete: bool
 ) -> tuple[Built, FitCaption, float, str]:
     """Build the workspace; return it, what figures say of it, what a strength of 1 stands for in pb,
     and the digest of the run's histograms (empty for those of a file).
@@ -224,4 +233,6 @@ def _built(
         made = templates.from_results(normalised, config)
         made_of = normalised.normalisation.scaled
         caption = FitCaption.of(normalised, config.binning, observed)
+    if not allow_incomplete:
+        made.require_complete(source)
     return workspace.build(made, config, observed), caption, made.cross_section_pb, made_of
