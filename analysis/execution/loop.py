@@ -221,7 +221,7 @@ class ChunkLoop(ExecutorBase):
             self._waiting.alone(chunk)
         elif fault.transient and account.attempts[chunk] <= self._execution.retries:
             delay = self._execution.retry_delay_s * 2 ** (account.attempts[chunk] - 1)
-            self._waiting.later(chunk, delay)
+            self._waiting.later(chunk, max(delay, fault.wait_s))
         else:
             account.failed[chunk] = fault.reason
             if self._execution.fail_fast:
