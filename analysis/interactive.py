@@ -69,6 +69,7 @@ def fit(
     *,
     observed: Observed = "data",
     with_ranking: bool = True,
+    allow_incomplete: bool = False,
 ) -> Measurement:
     """Fit the cross section to scaled histograms, a results folder, a ROOT file or a workspace.
 
@@ -77,5 +78,7 @@ def fit(
     from analysis.inference.config import InferenceConfig
 
     found = Path(source) if isinstance(source, str) else source
-    made = stages.model_of(found, model or InferenceConfig(), observed)
+    made = stages.model_of(
+        found, model or InferenceConfig(), observed, allow_incomplete=allow_incomplete
+    )
     return stages.measure(made, with_ranking=with_ranking)

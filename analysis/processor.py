@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any, NamedTuple, Self
 
@@ -11,9 +12,14 @@ import numpy as np
 from hist import Hist
 
 from analysis import histograms
-from analysis.common.errors import ConfigError, DefinitionError, did_you_mean
+from analysis.common.errors import (
+    ConfigError,
+    DefinitionError,
+    EventValueError,
+    did_you_mean,
+)
 from analysis.config import AnalysisConfig
-from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.datasets.coverage import Skim, require_covered, require_preselected
 from analysis.datasets.sample import SampleInfo
 from analysis.execution.checkpoints.definition import definition
@@ -22,22 +28,31 @@ from analysis.histograms import Numbered
 from analysis.presets.lesson import LESSON
 from analysis.selection import channels, isolation_plane, objects
 from analysis.selection.channels import Channel
-from analysis.selection.control_plots import Control
+from analysis.selection.control_plots import Control, enough_jets
 from analysis.selection.description import ChannelInfo, Description, RegionInfo, VariationInfo
 from analysis.selection.kernels import Bools, Ints
 from analysis.selection.objects import Flat, Leptons
+from analysis.selection.part import Part
 from analysis.selection.preset import Preset
 from analysis.selection.regions import Region
+from analysis.selection.rehearsal import MadeUpEvents
 from analysis.selection.selection import Columns, Quantity, Selection
 from analysis.selection.variations import Shift, Weight, Weights, source
+from schemas import MissingBranchError
 
 Output = dict[str, Any]
 
 Cutflow = dict[str, dict[str, dict[str, float]]]
 """Channel -> step -> events and their weights."""
 
-PARTS = ("channels", "regions", "shifts", "weights", "corrections", "controls")
-"""Keywords of an analysis; each part has a name."""
+PARTS: dict[str, type[Part]] = {
+    "channels": Channel, "regions": Region, "shifts": Shift, "weights": Weight, "corrections": Weight,
+    "controls": Control,
+}  # fmt: skip
+"""Keyword of an analysis -> what it is a list of."""
+
+SAMPLES = ({"process": "ttbar"}, {"process": "data"})
+"""Metadata of what an analysis is checked with where there is no catalogue."""
 
 
 class Selected(NamedTuple):
@@ -66,7 +81,7 @@ class TtbarAnalysis(CatalogueProcessor):
     a binning of their own. The events need the event model of `schemas.AGCSchema` and the metadata
     `process` and `variation` (and `channel` for a collision stream of one channel).
 
-    Raises DefinitionError for two parts of one name.
+    Raises DefinitionError for two parts of one name, and for a part that is none.
     """
 
     config: AnalysisConfig
@@ -90,7 +105,7 @@ class TtbarAnalysis(CatalogueProcessor):
         self._preset = preset
         given = (channels, regions, shifts, weights, corrections, controls)
         self._given = {
-            part: None if values is None else tuple(values)
+            part: None if values is None else _given(part, values)
             for part, values in zip(PARTS, given, strict=True)
         }
         self._added: dict[str, tuple[Any, ...]] = dict.fromkeys(PARTS, ())
@@ -103,7 +118,7 @@ class TtbarAnalysis(CatalogueProcessor):
             given = self._given[part]
             values = getattr(self._preset, part)(self.config) if given is None else given
             resolved[part] = (*values, *self._added[part])
-            _require_names(part, resolved[part])
+            _require_parts(part, resolved[part])
         self.channels: tuple[Channel, ...] = resolved["channels"]
         self.regions: tuple[Region, ...] = resolved["regions"]
         self.shifts: tuple[Shift, ...] = resolved["shifts"]
@@ -114,6 +129,7 @@ class TtbarAnalysis(CatalogueProcessor):
             if not resolved[part]:
                 msg = f"an analysis needs {part}: there are none"
                 raise DefinitionError(msg)
+        _require_once([(n, part.owner) for part in self._all_varied for n in part.variations])
 
     def _copy(self) -> Self:
         other = object.__new__(type(self))
@@ -131,7 +147,7 @@ class TtbarAnalysis(CatalogueProcessor):
             if part not in PARTS:
                 msg = f"an analysis has no {part!r}: {did_you_mean(part, PARTS)}"
                 raise DefinitionError(msg)
-            other._added[part] = (*self._added[part], *values)
+            other._added[part] = (*self._added[part], *_given(part, values))
         other._resolve()
         return other
 
@@ -249,16 +265,44 @@ class TtbarAnalysis(CatalogueProcessor):
         }
         return used, early
 
+    def check(self, samples: Iterable[Mapping[str, Any]] = SAMPLES) -> None:
+        """Compute every function on a few made-up events of samples with these metadata.
+
+        Raises DefinitionError, with the part's name, for columns that do not exist and for a function that
+        cannot be computed on any events. What depends on the values of events comes out when they are
+        processed.
+        """
+        for part in self._all_parts:
+            try:
+                self.schema.branches(part.uses | getattr(part, "columns", frozenset()))
+            except MissingBranchError as error:
+                msg = f"{part.owner}, uses: {error}"
+                raise DefinitionError(msg) from error
+        seen = set()
+        for told in samples:
+            sample = SampleInfo.from_metadata(told)
+            names = tuple(part.name for part in self._weights_of(sample))
+            if (
+                kind := (sample._replace(process="", variation=""), sample.is_nominal, names)
+            ) in seen:
+                continue
+            seen.add(kind)
+            events = MadeUpEvents(self.columns(told), self.schema.per_event, told)
+            with np.errstate(all="ignore"), suppress(EventValueError):
+                self.process(events)
+
     def require_events(self, catalogue: Catalogue) -> None:
         """Refuse a catalogue that this analysis would be wrong for.
 
-        Raises ConfigError for a pre-selection or skim that lacks events of this configuration and, with
+        Raises what `check` raises; ConfigError for a pre-selection or skim that lacks events of this
+        configuration and, with
         the nearest name, for a process that is not in the catalogue; CatalogueError for a dataset's
         variation that is also one of the analysis.
         """
+        self.check(metadata(dataset) for dataset in catalogue.datasets.values())
         require_preselected(catalogue.preselection, self.config)
         require_covered(catalogue.skim, self.config)
-        self._require_parts(catalogue.skim)
+        self._require_in_skim(catalogue.skim)
         self._require_processes(list(catalogue.labels))
         catalogue.require_counts()
         filled = {}
@@ -284,7 +328,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 msg = f"{owner}: unknown process, {did_you_mean(process, known)}"
                 raise ConfigError(msg)
 
-    def _require_parts(self, skim: Skim | None) -> None:
+    def _require_in_skim(self, skim: Skim | None) -> None:
         """Raise ConfigError for a part that selects events that the skim may lack."""
         if skim is None or not skim.parts:
             return
@@ -300,12 +344,11 @@ class TtbarAnalysis(CatalogueProcessor):
     def selecting(self) -> dict[str, Any]:
         """Return what says which events are used and what is read of them, by words for it."""
         return {
-            **{f"region {r.name!r}": (r.where, r.uses) for r in self.regions},
-            **{
-                f"channel {c.name!r}": (c.lepton, c.triggers, c.stream, c.where, c.uses)
-                for c in self.channels
-            },
-            **{f"shift {s.name!r}": s for s in self.shifts},
+            **{r.owner: (r.where, r.uses) for r in self.regions},
+            **{c.owner: (c.lepton, c.triggers, c.stream, c.where, c.uses) for c in self.channels},
+            **{s.owner: s for s in self.shifts},
+            # Events with enough jets are in every skim.
+            **{c.owner: (c.where, c.uses) for c in self.controls if c.where is not enough_jets},
         }
 
     def parts(self) -> Mapping[str, Any]:
@@ -371,6 +414,10 @@ class TtbarAnalysis(CatalogueProcessor):
     @property
     def _all_varied(self) -> tuple[Shift | Weight, ...]:
         return (*self.shifts, *self._all_weights)
+
+    @property
+    def _all_parts(self) -> Iterator[Part]:
+        return (value for part in PARTS for value in getattr(self, part))
 
     @property
     def _channel_names(self) -> list[str]:
@@ -610,13 +657,33 @@ def _fill(
     return n_nans
 
 
-def _require_names(part: str, values: Sequence[Any]) -> None:
-    """Raise DefinitionError for two parts of one name."""
-    names = [value.name for value in values]
-    for name in names:
-        if names.count(name) > 1:
-            msg = f"{part}: the name {name!r} is there twice"
+def _given(part: str, values: Any) -> tuple[Any, ...]:
+    """Raise DefinitionError for what is no list."""
+    if isinstance(values, Part) or not isinstance(values, Iterable):
+        msg = f"{part}: {values!r}, expected a list of {PARTS[part].__name__}"
+        raise DefinitionError(msg)
+    return tuple(values)
+
+
+def _require_parts(part: str, values: Sequence[Any]) -> None:
+    """Raise DefinitionError for a part of another kind, and for two of one name."""
+    for value in values:
+        if not isinstance(value, PARTS[part]):
+            msg = f"{part}: {value!r}, expected a {PARTS[part].__name__}"
             raise DefinitionError(msg)
+    _require_once([(value.name, value.owner) for value in values])
+
+
+def _require_once(named: Sequence[tuple[str, str]]) -> None:
+    """Raise DefinitionError for a name that is there twice, given with its owner."""
+    owners: dict[str, str] = {}
+    for name, owner in named:
+        if name in owners:
+            msg = f"{owner}: the name {name!r} is there twice"
+            if owners[name] != owner:
+                msg += f", also in {owners[name]}"
+            raise DefinitionError(msg)
+        owners[name] = owner
 
 
 def _directions(part: Shift | Weight) -> str:

@@ -212,11 +212,16 @@ class Model(NamedTuple):
 
 
 def model_of(
-    source: Normalised | Path, config: InferenceConfig, observed: Observed = "data"
+    source: Normalised | Path,
+    config: InferenceConfig,
+    observed: Observed = "data",
+    *,
+    allow_incomplete: bool = False,
 ) -> Model:
     """Build the model of scaled histograms, a results folder, a ROOT file or a workspace.
 
-    Raises WorkspaceError for templates that make none.
+    Raises WorkspaceError for templates that make none and, unless it is allowed, for a run that lacks
+    datasets or events.
     """
     from analysis.inference import templates, workspace
     from analysis.plotting.captions import FitCaption
@@ -231,11 +236,14 @@ def model_of(
         config = config.with_parts_of(run.normalisation.variations, run.description.variations)
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
         caption = FitCaption.of(run, config.binning, observed)
+    name = str(source) if isinstance(source, Path) else "scaled histograms"
+    if not allow_incomplete:
+        made.require_complete(name)
     return Model(
         workspace.build(made, config, observed),
         caption,
         made.cross_section_pb,
-        str(source) if isinstance(source, Path) else "scaled histograms",
+        name,
         caption.observed.lower(),
         config.processes,
         made_of,
@@ -282,6 +290,7 @@ def fit(
     *,
     force: bool = False,
     with_ranking: bool = True,
+    allow_incomplete: bool = False,
 ) -> tuple[Measurement, list[Path]]:
     """Fit a results folder, ROOT file or workspace; write the measurement and draw it.
 
@@ -295,7 +304,9 @@ def fit(
     from analysis.plotting.fit import make_figures
 
     folder = writable_folder(source if output is None else output)
-    model = model_of(source, config or InferenceConfig(), observed)
+    model = model_of(
+        source, config or InferenceConfig(), observed, allow_incomplete=allow_incomplete
+    )
     write_json(folder / WORKSPACE, model.built.spec)
     measurement = measure(model, force=force, with_ranking=with_ranking)
     tables.write(measurement, folder, model.made_of)
@@ -310,6 +321,14 @@ def report(folder: Path) -> Path:
     return write(folder)
 
 
+class Choices(NamedTuple):
+    """What a user chooses for the stages after processing."""
+
+    model: InferenceConfig
+    allow_incomplete: bool = False
+    """Fit a run that lacks datasets or events."""
+
+
 class Stage(NamedTuple):
     """A stage after processing."""
 
@@ -318,7 +337,7 @@ class Stage(NamedTuple):
     """What it gives, in words."""
     doing: str
     """What is said when it begins."""
-    run: Callable[[Path, InferenceConfig], Any]
+    run: Callable[[Path, Choices], Any]
     obstacle: Callable[[Normalised, InferenceConfig], str]
     """Why a run has no such result, known from what it is; empty if it can have one."""
 
@@ -348,13 +367,13 @@ def _no_top_peak(normalised: Normalised, model: InferenceConfig) -> str:  # noqa
 def _no_multijet(normalised: Normalised, model: InferenceConfig) -> str:  # noqa: ARG001
     from analysis.postprocess import feasible
 
+    if reason := feasible.obstacles(normalised.config).get(feasible.MULTIJET, ""):
+        return reason
     try:
         normalisation.plane_of(normalised)
     except AnalysisError as error:
         return str(error)
-    if DATA not in normalised.labels:
-        return "the run has no data"
-    return feasible.obstacles(normalised.config).get(feasible.MULTIJET, "")
+    return "" if DATA in normalised.labels else "the run has no data"
 
 
 def _no_fit(normalised: Normalised, model: InferenceConfig) -> str:
@@ -396,27 +415,26 @@ AFTER_PROCESSING = (
         "fit",
         "cross section",
         "fitting the cross section",
-        lambda folder, model: fit(folder, config=model),
+        lambda folder, chosen: fit(
+            folder, config=chosen.model, allow_incomplete=chosen.allow_incomplete
+        ),
         _no_fit,
     ),
     Stage("report", "report", "writing the report", lambda folder, _: report(folder), _never),
 )
 
 
-def run_all(folder: Path, model: InferenceConfig) -> list[Ended]:
-    """Do every stage after processing; return those that ended without a result.
-
-    `model` is that of the fit.
-    """
+def run_all(folder: Path, choices: Choices) -> list[Ended]:
+    """Do every stage after processing; return those that ended without a result."""
     normalised = results.load_normalised(folder)
     ended = []
     for stage in AFTER_PROCESSING:
-        if reason := stage.obstacle(normalised, model):
+        if reason := stage.obstacle(normalised, choices.model):
             ended.append(Ended(stage, reason, failed=False))
             continue
         logger.info("%s ...", stage.doing)
         try:
-            stage.run(folder, model)
+            stage.run(folder, choices)
         except AnalysisError as error:
             ended.append(Ended(stage, str(error), failed=True))
     return ended

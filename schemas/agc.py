@@ -34,6 +34,8 @@ class AGCSchema(BaseSchema):
         "met": "met",
     }
     """Collection -> its behaviour."""
+    per_event: ClassVar[frozenset[str]] = layout.PER_EVENT
+    """Columns with one value an event."""
 
     def __init__(self, base_form: Form, *args: Any, **kwargs: Any) -> None:
         super().__init__(base_form, *args, **kwargs)

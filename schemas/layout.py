@@ -113,6 +113,14 @@ COUNTERS = frozenset(
 )
 """Branches that only count; the jagged arrays carry the same numbers."""
 
+PER_EVENT = frozenset(
+    place.path
+    for collection, fields in FLAT_FIELDS.items()
+    for field in fields
+    for place in BRANCHES[f"{collection}_{field}"]
+)
+"""Paths in the event model with one value an event."""
+
 BRANCH_OF = {place.path: branch for branch, places in BRANCHES.items() for place in places}
 """Path in the event model (`jet.raw_pt`, `muon.cartesian.px`) -> branch."""
 

@@ -34,7 +34,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     from analysis import stages
 
-    ended = stages.run_all(folder, model)
+    choices = stages.Choices(model, arguments.allow_incomplete)
+    ended = stages.run_all(folder, choices)
     if logger.isEnabledFor(logging.INFO):
         show_results(folder)
     for end in ended:

@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="fit in spite of errors in the model")
     parser.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="fit a run that lacks datasets of a process, or events that were not processed",
+    )
+    parser.add_argument(
         "--no-ranking", action="store_true", help="without impacts, which take most of the time"
     )
     parser.add_argument(
@@ -95,6 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
     measurement, files = stages.fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
+        allow_incomplete=arguments.allow_incomplete,
     )  # fmt: skip
     for note in measurement.notes:
         logger.info("%s", note)

@@ -181,7 +181,7 @@ def add_normalisation(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-incomplete",
         action="store_true",
-        help="scale by what was processed where files failed, and mark the results",
+        help="scale, and fit, what was processed where files failed or datasets were left out",
     )
     group.add_argument(
         "--qcd",

@@ -52,6 +52,10 @@ class DefinitionError(AnalysisError):
     """A part of an analysis (region, shift, weight, ...) that cannot be computed as it is defined."""
 
 
+class EventValueError(DefinitionError):
+    """A part that fails for the values of some events, and may be right for others."""
+
+
 class WorkspaceError(AnalysisError):
     """A file that is no workspace, or templates that cannot make one."""
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -82,6 +82,15 @@ def start_server(preload: Sequence[str]) -> None:
             f"{tempfile.gettempdir()})"
         )
         raise ExecutionError(msg) from error
+
+
+def require_threads() -> None:
+    """Raise ConfigError for a number of threads in the environment that numba cannot be loaded with."""
+    name = "NUMBA_NUM_THREADS"
+    with suppress(ValueError):  # numba itself warns of a word
+        if int(os.environ.get(name, "1")) < 1:
+            msg = f"{name}={os.environ[name]}: expected a number of at least 1"
+            raise ConfigError(msg)
 
 
 def require_folder() -> None:

@@ -30,6 +30,13 @@ def markdown(header: Row, rows: Sequence[Row]) -> str:
     return _written("pipe", markdown_text, header, rows)
 
 
+def html(header: Row, rows: Sequence[Row]) -> str:
+    """Write a table in HTML, for a notebook."""
+    return str(
+        tabulate([[*map(visible, row)] for row in rows], header, "html", disable_numparse=True)
+    )
+
+
 def latex(title: str, header: Row, rows: Sequence[Row]) -> str:
     """Write a table in LaTeX with its caption: the first column left, the others right."""
     table = _written("latex_raw", latex_text, header, rows)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
+import uproot
+from uproot.source.chunk import Source
 from uproot.source.fsspec import FSSpecSource
 
 from analysis.datasets.read_errors import ChunkError
@@ -85,6 +87,11 @@ class KeptOpen(FSSpecSource):
     def _close(self) -> None:
         super().__exit__(None, None, None)
 
+    def read(self, start: int, stop: int) -> bytes:
+        """Return bytes of the file, as many as the server gives."""
+        content: bytes = self._fs.cat_file(self._file_path, start=start, end=stop)
+        return content
+
     @property
     def num_requested_bytes(self) -> int:
         """Since it was last asked for: the chunks of a file add it up."""
@@ -129,6 +136,17 @@ _TREES = _Trees()
 
 def _trees() -> _Trees:
     return _TREES
+
+
+def entries(source: KeptOpen, address: str, tree: str) -> int:
+    """Return the number of entries of a tree or RNTuple in a file that is open."""
+
+    class Given(Source):
+        def __new__(cls, *_: object, **__: object) -> Any:
+            return source
+
+    file = uproot.open({address: None}, handler=Given, **CACHES)
+    return int(file[tree].num_entries)
 
 
 CACHES = {"object_cache": _TREES, "array_cache": None}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
+import time
 import zlib
+from email.utils import parsedate_to_datetime
 
 import uproot
 
-from analysis.common.errors import AnalysisError
+from analysis.common.errors import AnalysisError, DefinitionError
+from analysis.datasets.addresses import shown
 
+_LONGEST_WAIT_S = 600.0
 MAX_LENGTH = 300
 """Characters of a reason; a deserialization error may quote pages of a file."""
 
@@ -33,6 +37,10 @@ _WITHOUT_WORDS = {
 
 class ChunkError(AnalysisError):
     """What was found in a file is not what the catalogue or the analysis needs."""
+
+
+class RemoteContentError(ChunkError):
+    """What a server gave is not the file."""
 
 
 def describe(error: BaseException) -> str:
@@ -71,12 +79,32 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(cause, ValueError):
         # What the XRootD client says of a file whose connection is gone.
         return "I/O operation on closed file" in str(cause)
+    if _is_short(cause):
+        return "://" in str(cause)  # an answer that was cut
     if isinstance(cause, OSError):
         from_server = _XROOTD.search(str(cause))
         if from_server is not None:
             return _XROOTD_STAYS.search(from_server[1]) is None
         return cause.errno in _NETWORK
     return False
+
+
+def is_definition(error: BaseException) -> bool:
+    """Return whether a part of the analysis failed, and not the reading of the file."""
+    return isinstance(_root(error), DefinitionError)
+
+
+def retry_after_s(error: BaseException) -> float:
+    """Return how many seconds the server asks to wait before the next try, ten minutes at most."""
+    headers = getattr(_root(error), "headers", None) or {}
+    said = str(headers.get("Retry-After", "0"))
+    if said.isdecimal():
+        return min(float(said), _LONGEST_WAIT_S)
+    try:
+        left = parsedate_to_datetime(said).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+    return max(0.0, min(left, _LONGEST_WAIT_S))
 
 
 def _is_short(cause: BaseException) -> bool:
@@ -92,7 +120,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(shown(str(error)).split())
     for end in (" in file ", " from FSSpecSource", " from MemmapSource"):
         text = text.partition(end)[0]
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."

@@ -10,11 +10,12 @@ import logging
 import os
 import random
 import re
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,8 +25,14 @@ from uproot.source.chunk import Source
 from analysis.common.errors import ConfigError, OutputError
 from analysis.common.extras import require_extra
 from analysis.common.files import atomic, short_digest, writable_folder
-from analysis.datasets.open_files import CACHES, HEADER_BYTES, KeptOpen
-from analysis.datasets.read_errors import ChunkError, describe
+from analysis.datasets.addresses import shown
+from analysis.datasets.open_files import CACHES, HEADER_BYTES, KeptOpen, entries
+from analysis.datasets.read_errors import (
+    ChunkError,
+    RemoteContentError,
+    describe,
+    retry_after_s,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +52,9 @@ minutes, its error window of 1800 s makes one that came back stay dead."""
 
 _REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
 _REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
+_LOOPBACK = re.compile(r"^https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[::1\])(?:[:/]|$)")
+_LARGE = 1_000_000
+"""Added to the version of ROOT in files that have 64 bits for places."""
 _BLOCK_BYTES = 16 * 2**20
 _THREADS = 16
 _AVOIDED_S = 600.0
@@ -72,6 +82,8 @@ class Access:
     """Rounds over the replicas before a file counts as not to be opened."""
     backoff_s: float = 1.0
     """Before the second round; twice as long before each further one."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Address as it is shown -> with its password or token, where it has one."""
 
     def __post_init__(self) -> None:
         for replica in self.replicas:
@@ -84,17 +96,29 @@ class Access:
         if self.cache is not None:
             writable_folder(self.cache)
 
-    def options(self, refused: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Of `uproot.open`; `refused`: address -> why the file is not to be read (ChunkError)."""
-        return CACHES | {"handler": RemoteSource, "access": self, "refused": refused or {}}
+    def options(
+        self,
+        refused: Mapping[str, str] | None = None,
+        expected: Mapping[str, tuple[str, int]] | None = None,
+    ) -> dict[str, Any]:
+        """Return options of `uproot.open`.
+
+        `refused`: address -> why the file is not to be read (ChunkError); `expected`: address -> tree
+        and its number of entries, that a replica must have.
+        """
+        own = {"access": self, "refused": refused or {}, "expected": expected or {}}
+        return CACHES | {"handler": RemoteSource} | own
 
     def addresses(self, url: str) -> list[str]:
         """Where the file may be read, the first choice first."""
-        own = _REMOTE.match(url)
+        address = self.secrets.get(url, url)
+        own = _REMOTE.match(address)
         if own is None:
-            return [url]
-        replicas = [_joined(prefix, own["path"]) for prefix in self.replicas]
-        return list(dict.fromkeys([*replicas, url]))
+            return [address]
+        # A token is for its own server alone.
+        path = own["path"].partition("?")[0] if url in self.secrets else own["path"]
+        replicas = [_joined(prefix, path) for prefix in self.replicas]
+        return list(dict.fromkeys([*replicas, address]))
 
 
 def _joined(prefix: str, path: str) -> str:
@@ -108,7 +132,12 @@ class RemoteSource(Source):
     """
 
     def __new__(
-        cls, file_path: str, access: Access, refused: Mapping[str, str], **options: Any
+        cls,
+        file_path: str,
+        access: Access,
+        refused: Mapping[str, str],
+        expected: Mapping[str, tuple[str, int]],
+        **options: Any,
     ) -> Any:
         if file_path in refused:
             raise ChunkError(refused[file_path])
@@ -120,18 +149,55 @@ class RemoteSource(Source):
                 return KeptOpen(str(_cached(file_path, access)), **options)
             except OutputError as error:
                 logger.warning("%s: read without the cache: %s", file_path, error)
-        return _from_any(file_path, access, lambda url: _opened(url, access, options))
+        own = access.secrets.get(file_path, file_path)
+
+        def opened(address: str) -> KeptOpen:
+            wanted = expected.get(file_path) if address != own else None
+            return _opened(address, access, options, wanted)
+
+        return _from_any(file_path, access, opened)
 
 
-def _opened(url: str, access: Access, options: dict[str, Any]) -> KeptOpen:
+def _opened(
+    url: str, access: Access, options: dict[str, Any], wanted: tuple[str, int] | None = None
+) -> KeptOpen:
+    """Open the file there. Raises RemoteContentError for what is another one, or none."""
     source = KeptOpen(url, **options, **_storage_options(url, access))
     try:
         # It is opened by the first read only.
-        source.chunk(0, 4)
+        header = source.read(0, HEADER_BYTES)
+        _require_root(header)
+        _require_end(header, source)
+        if wanted is not None and (found := entries(source, url, wanted[0])) != wanted[1]:
+            msg = f"another file: {found} events, {wanted[1]} in the catalogue"
+            raise RemoteContentError(msg)
     except BaseException as error:
         source.__exit__(type(error), error, error.__traceback__)
         raise
     return source
+
+
+def _require_root(header: bytes) -> None:
+    """Raise RemoteContentError for what is no ROOT file, and for more than was asked for."""
+    if not header.startswith(b"root"):
+        what = f"begins with {header[:16]!r}" if header else "it is empty"
+        msg = f"not a ROOT file: {what}"
+        raise RemoteContentError(msg)
+    if len(header) > HEADER_BYTES:
+        msg = "the server does not send ranges (parts) of a file: --cache copies it whole"
+        raise RemoteContentError(msg)
+
+
+def _require_end(header: bytes, source: KeptOpen) -> None:
+    """Raise RemoteContentError for a file that is shorter than its header says."""
+    size = None
+    with suppress(Exception):  # not every server says it
+        size = source.num_bytes
+    version, end, large = struct.unpack(">4xi4xiq", header[:24].ljust(24, b"\0"))
+    end = large if version >= _LARGE else end
+    if size is not None and size < end:
+        msg = f"truncated: {size} of {end} bytes are there"
+        raise RemoteContentError(msg)
 
 
 def _storage_options(url: str, access: Access) -> dict[str, Any]:
@@ -141,7 +207,11 @@ def _storage_options(url: str, access: Access) -> dict[str, Any]:
     if url.startswith(("http://", "https://")):
         from aiohttp import ClientTimeout
 
-        return {"timeout": ClientTimeout(sock_connect=access.timeout_s, sock_read=access.timeout_s)}
+        return {
+            "timeout": ClientTimeout(sock_connect=access.timeout_s, sock_read=access.timeout_s),
+            # The proxy of the environment, which is not for this machine.
+            "client_kwargs": {"trust_env": _LOOPBACK.match(url) is None},
+        }
     return {}
 
 
@@ -152,10 +222,13 @@ def _from_any(url: str, access: Access, use: Callable[[str], _T]) -> _T:
     """
     addresses = access.addresses(url)
     dead = all(_avoided(address) for address in addresses)
+    failures: dict[str, Exception] = {}
     for attempt in range(1 if dead else access.attempts):
         if attempt:
+            if any(map(retry_after_s, failures.values())):
+                break  # the run waits, and does other chunks meanwhile
             time.sleep(access.backoff_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
-        failures: dict[str, Exception] = {}
+        failures = {}
         # A stable sort: of those that work, the first choice stays first.
         for address in sorted(addresses, key=_avoided):
             try:
@@ -168,7 +241,7 @@ def _from_any(url: str, access: Access, use: Callable[[str], _T]) -> _T:
             else:
                 _failed_at.pop(_server(address), None)
                 return used
-        if all(_absent(error) for error in failures.values()):
+        if all(_absent(error) or _is_content(error) for error in failures.values()):
             break
     raise _combined(failures)
 
@@ -178,7 +251,7 @@ def _note(address: str, error: Exception, *, more: bool) -> None:
     if not _absent(error):
         _failed_at[_server(address)] = time.monotonic()
     if more:
-        logger.warning("%s: %s: trying the next replica", address, describe(error))
+        logger.warning("%s: %s: trying the next replica", shown(address), describe(error))
 
 
 def _avoided(address: str) -> bool:
@@ -187,7 +260,8 @@ def _avoided(address: str) -> bool:
 
 
 def _server(address: str) -> str:
-    return "/".join(address.split("/", 3)[:3])
+    """The server, for a folder the folder."""
+    return "/".join(shown(address).split("/", 3)[:3]) if "://" in address else address
 
 
 def _absent(error: Exception) -> bool:
@@ -195,10 +269,19 @@ def _absent(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or "[3011]" in str(error)
 
 
+def _is_content(error: Exception) -> bool:
+    return isinstance(error, RemoteContentError)
+
+
 def _combined(failures: dict[str, Exception]) -> Exception:
     if len(failures) == 1:
         return next(iter(failures.values()))
-    kind = FileNotFoundError if all(map(_absent, failures.values())) else OSError
+    if asked := next((e for e in failures.values() if retry_after_s(e)), None):
+        return asked
+    kind: type[Exception] = OSError
+    for found, test in ((FileNotFoundError, _absent), (RemoteContentError, _is_content)):
+        if all(map(test, failures.values())):
+            kind = found
     said = "; ".join(f"{_server(address)}: {describe(e)}" for address, e in failures.items())
     return kind(f"no replica can be read: {said}")
 
@@ -230,7 +313,13 @@ def _copy(url: str, path: Path, access: Access) -> None:
     try:
         with atomic(path) as temporary, temporary.open("wb") as output:
             for start in range(0, size, _BLOCK_BYTES):
-                output.write(_block(files, remote_path, start, min(start + _BLOCK_BYTES, size)))
+                stop = min(start + _BLOCK_BYTES, size)
+                content = _block(files, remote_path, start, stop, size)
+                output.write(content)
+                if start == 0:
+                    _require_root(content[:HEADER_BYTES])
+                if len(content) == size:
+                    break  # of a server that sends no parts
     except _UnreadableError as error:
         raise error.cause from error
 
@@ -243,12 +332,12 @@ class _UnreadableError(Exception):
         self.cause = cause
 
 
-def _block(files: Any, path: str, start: int, stop: int) -> bytes:
+def _block(files: Any, path: str, start: int, stop: int, size: int) -> bytes:
     try:
         content: bytes = files.cat_file(path, start=start, end=stop)
     except Exception as error:
         raise _UnreadableError(error) from error
-    if len(content) != stop - start:
+    if len(content) not in (stop - start, size):
         msg = f"{len(content)} of {stop - start} bytes came at position {start}"
         raise _UnreadableError(OSError(msg))
     return content

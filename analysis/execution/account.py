@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from coffea.processor import accumulate
 
-from analysis.datasets.read_errors import describe, is_transient
+from analysis.datasets.read_errors import describe, is_definition, is_transient, retry_after_s
 from analysis.execution.workers.shipping import CODE
 from analysis.execution.workers.usage import peak_mb
 
@@ -36,6 +36,10 @@ class Fault(NamedTuple):
     """How often it was tried; 0 for a chunk that was only waiting for a worker that died."""
     suspect: bool = False
     """It may be innocent of the death of its worker: only a try with no other chunk tells."""
+    definition: bool = False
+    """A function of the analysis failed, not the file: no other chunk would do better."""
+    wait_s: float = 0.0
+    """How long the server asks to wait before the next try."""
 
 
 class Answer(NamedTuple):
@@ -75,7 +79,10 @@ def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
     try:
         wrapped = function(item)
     except Exception as error:  # noqa: BLE001 - recorded, whatever it is
-        fault = Fault(chunk, describe(error), is_transient(error))
+        waits, definition = retry_after_s(error), is_definition(error)
+        fault = Fault(
+            chunk, describe(error), is_transient(error), definition=definition, wait_s=waits
+        )
         return Answer([], [fault], codes=_CODES)
     told = wrapped["out"]
     metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from coffea.processor.executor import ExecutorBase
 
+from analysis.common.errors import DefinitionError
 from analysis.execution.account import Account, Answer, Fault, Output, add
 from analysis.execution.progress import Progress
 from analysis.execution.settings import Execution
@@ -205,7 +206,12 @@ class ChunkLoop(ExecutorBase):
         return Answer([], answer.faults + faults)
 
     def _judge(self, fault: Fault) -> None:
-        """Give up on the chunk, or say when it is to be tried again."""
+        """Give up on the chunk, or say when it is to be tried again.
+
+        Raises DefinitionError for a fault of the analysis.
+        """
+        if fault.definition:
+            raise DefinitionError(fault.reason)
         chunk, account = fault.chunk, self.account
         account.attempts[chunk] += fault.tries
         if fault.tries == 0:
@@ -215,7 +221,7 @@ class ChunkLoop(ExecutorBase):
             self._waiting.alone(chunk)
         elif fault.transient and account.attempts[chunk] <= self._execution.retries:
             delay = self._execution.retry_delay_s * 2 ** (account.attempts[chunk] - 1)
-            self._waiting.later(chunk, delay)
+            self._waiting.later(chunk, max(delay, fault.wait_s))
         else:
             account.failed[chunk] = fault.reason
             if self._execution.fail_fast:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from analysis.common.errors import CatalogueError, ConfigError, OutputError
 from analysis.datasets import remote
+from analysis.datasets.addresses import shown
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
 from analysis.datasets.checksums import damaged
 from analysis.execution import ledger as ledgers
@@ -81,7 +83,8 @@ def run(
     another one each column is read when it is used. `schema` takes the place of the processor's.
 
     Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
-    for a negative limit; CatalogueError where no file is left, or one is there twice.
+    for a negative limit; CatalogueError where no file is left, or one is there twice; DefinitionError, at
+    the first chunk, for a function of the analysis that fails.
 
     A file that cannot be read does not stop the run: its chunks are failures in the ledger, and it is
     for the caller to ask `ledger.require_complete()`. Finished chunks are saved in the folder
@@ -98,7 +101,9 @@ def run(
     processor.require_events(catalogue)
     _require_known_code(processor, execution)
     _warn_of_other_code(catalogue, processor, layout)
-    planned = _planned(catalogue, limits or Limits())
+    planned, secrets = _without_secrets(_planned(catalogue, limits or Limits()))
+    if secrets:
+        execution = replace(execution, access=replace(execution.access, secrets=secrets))
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
     columns = {name: processor.columns(values) for name, values in told.items()}
@@ -125,18 +130,25 @@ def run(
             logger.warning("finished chunks of an earlier run are there: --resume uses them")
     with handled():
         output, account = _execute(
-            items, wrapped, execution, layout, refused, restored, store, begin or _nothing
+            items,
+            wrapped,
+            execution,
+            execution.access.options(refused, _expected(planned, catalogue)),
+            layout,
+            restored,
+            store,
+            begin or _nothing,
         )
     if store is not None and len(account.done) == len(items):
         store.finish(output, account.warnings)
     final = _postprocessed(processor, output["out"], catalogue) if account.done else {}
     ledger = Ledger(
-        command=list(sys.argv),
+        command=list(map(shown, sys.argv)),
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
         versions=shipping.versions(),
-        executor=to_jsonable_python(execution),
-        catalogue=catalogue_path,
+        executor=_settings(execution),
+        catalogue=shown(catalogue_path),
         **ledgers.catalogue_fields(catalogue),
         **ledgers.config_fields(processor.config),
         analysis=processor.description(final),
@@ -156,17 +168,39 @@ def _planned(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
     for file, first in same_files(file for file, _ in planned):
-        msg = f"{file.url} is the same file as {first}: its events would count twice"
+        msg = f"{shown(file.url)} is the same file as {shown(first)}: its events would count twice"
         raise CatalogueError(msg)
     return planned
+
+
+def _without_secrets(planned: list[PlannedFile]) -> tuple[list[PlannedFile], dict[str, str]]:
+    """Return the files by their addresses as they may be shown, and which are others really."""
+    known = [(plan, plan.file.url) for plan in planned]
+    hidden = [
+        plan._replace(file=plan.file._replace(url=shown(url) if "://" in url else url))
+        for plan, url in known
+    ]
+    urls = zip((plan.file.url for plan in hidden), (url for _, url in known), strict=True)
+    return hidden, {as_shown: url for as_shown, url in urls if as_shown != url}
+
+
+def _expected(planned: list[PlannedFile], catalogue: Catalogue) -> dict[str, tuple[str, int]]:
+    return {file.url: (catalogue.tree, file.events) for file, _ in planned}
+
+
+def _settings(execution: Execution) -> dict[str, Any]:
+    """The execution as JSON values, without passwords and tokens."""
+    values = to_jsonable_python(execution, exclude={"access": {"secrets"}})
+    found: dict[str, Any] = json.loads(shown(json.dumps(values)))
+    return found
 
 
 def _execute(
     items: list[WorkItem],
     processor: CheckedProcessor,
     execution: Execution,
+    uproot_options: dict[str, Any],
     schema: type[Any],
-    refused: Mapping[str, str],
     restored: Restored,
     store: Checkpoints | None,
     begin: Callable[[], None],
@@ -188,7 +222,7 @@ def _execute(
                 runner.run(
                     [items[number] for number in missing],
                     processor,
-                    uproot_options=execution.access.options(refused),
+                    uproot_options=uproot_options,
                 )
             finally:
                 if store is not None:

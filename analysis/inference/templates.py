@@ -24,7 +24,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
-from analysis.postprocess.normalisation import Normalised
+from analysis.postprocess.normalisation import INCOMPLETE, Normalised
 
 Array = NDArray[np.float64]
 
@@ -57,6 +57,15 @@ class Templates(NamedTuple):
 
     def nominal(self, region: str, process: str) -> Template | None:
         return self.by_key.get((region, process, NOMINAL))
+
+    def require_complete(self, source: str) -> None:
+        """Raise WorkspaceError for templates of a run that lacks datasets or events."""
+        lacking = [n.removeprefix(INCOMPLETE) for n in self.notes if n.startswith(INCOMPLETE)]
+        if lacking:
+            msg = (
+                f"{source}: {'; '.join(lacking)}: process all of it, or fit with --allow-incomplete"
+            )
+            raise WorkspaceError(msg)
 
     def data(self, region: str) -> Array:
         """Raises WorkspaceError if there are no data."""

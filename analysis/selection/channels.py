@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import awkward as ak
 import numpy as np
 
-from analysis.common.errors import DefinitionError
+from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
 from analysis.config import Trigger
 from analysis.datasets.sample import SampleInfo
 from analysis.selection.kernels import Bools, Ints
 from analysis.selection.objects import FLAVOURS, Leptons
-from analysis.selection.selection import Columns, Lepton, declared
+from analysis.selection.part import Part, blamed
+from analysis.selection.selection import Columns, Lepton
 
 NO_CHANNEL = -1
 
 
-@dataclass(frozen=True)
-class Channel:
+@dataclass(frozen=True, repr=False)
+class Channel(Part):
     """Events with exactly these good leptons that fire one of the triggers.
 
     `where`, a function of the `Lepton` that gives a mask, keeps a part of them; no event may be in two
     channels of an analysis.
     """
 
+    kind: ClassVar = "channel"
+    functions: ClassVar = ("where",)
     name: str
     lepton: str | tuple[str, ...]
     """`electron`, `muon`, or several, such as `("electron", "muon")`: the selection's `lepton` is then
     the first muon."""
     triggers: tuple[str, ...]
-    """Trigger bits, fields of `events.trig`, of which one must have fired."""
+    """Trigger bits, fields of `events.trig`, of which one must have fired; none asks for no trigger."""
     label: str = ""
     """The channel in figures; the name where it is empty."""
     stream: str = ""
     """Stream of collision data that provides the events; that of the last lepton where it is empty."""
     where: Callable[[Lepton], Any] | None = None
-    uses: frozenset[str] = frozenset()
+    uses: AbstractSet[str] = frozenset()
     """Columns that `where` reads."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for flavour in self.leptons or ("none",):
             if flavour not in FLAVOURS:
-                msg = f"channel {self.name!r}: lepton {flavour!r}, expected 'electron' or 'muon'"
-                raise DefinitionError(msg)
+                self._refuse(f"lepton {flavour!r}, {did_you_mean(str(flavour), FLAVOURS)}")
+        self._set("stream", self.stream or self.leptons[-1])
+        if self.stream not in FLAVOURS:
+            self._refuse(f"stream {self.stream!r}, {did_you_mean(str(self.stream), FLAVOURS)}")
         given: Any = self.triggers
-        object.__setattr__(self, "triggers", (given,) if isinstance(given, str) else tuple(given))
-        object.__setattr__(self, "uses", declared(self.uses))
-        object.__setattr__(self, "stream", self.stream or self.leptons[-1])
+        self._set("triggers", (given,) if isinstance(given, str) else tuple(given))
 
     @property
     def leptons(self) -> tuple[str, ...]:
@@ -58,7 +63,7 @@ class Channel:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The trigger bits as columns."""
+        """Trigger bits as columns."""
         return frozenset(f"trig.{bit}" for bit in self.triggers)
 
     def one_lepton(self, leptons: Leptons, columns: Columns) -> Bools:
@@ -69,11 +74,13 @@ class Channel:
         )
         if self.where is None:
             return mask
-        passed = np.asarray(self.where(Lepton(columns.allowing(self.uses), leptons)))
+        owner = f"{self.owner}, where"
+        with blamed(owner):
+            passed = np.asarray(self.where(Lepton(columns.allowing(self.uses), leptons)))
         if passed.dtype != np.bool_ or passed.shape != mask.shape:
             msg = (
-                f"channel {self.name!r}, where: expected a mask of {len(mask)} events, "
-                f"got {passed.dtype} of shape {passed.shape}"
+                f"{owner}: {passed.dtype} of shape {passed.shape}, expected a mask of true and false of "
+                f"{len(mask)} events"
             )
             raise DefinitionError(msg)
         both: Bools = mask & passed
@@ -88,7 +95,7 @@ class Channel:
         """
         if sample.channel not in (None, self.stream):
             return np.zeros_like(one_lepton)
-        if not needs_trigger(sample, config):
+        if not (self.triggers and needs_trigger(sample, config)):
             return one_lepton
         bits = [np.asarray(events.trig[bit]) != 0 for bit in self.triggers]
         fired: Bools = one_lepton & np.logical_or.reduce(bits)
@@ -98,14 +105,14 @@ class Channel:
 def numbers(masks: Sequence[Bools], names: Sequence[str]) -> Ints:
     """Place of each event's channel in `masks`, `NO_CHANNEL` where it is in none.
 
-    Raises DefinitionError where an event is in two.
+    Raises EventValueError where an event is in two.
     """
     number = np.full(len(masks[0]), NO_CHANNEL)
     for place, mask in enumerate(masks):
         if (twice := mask & (number != NO_CHANNEL)).any():
             other = names[number[twice][0]]
             msg = f"channels {other!r} and {names[place]!r} share {np.sum(twice)} events of a chunk"
-            raise DefinitionError(msg)
+            raise EventValueError(msg)
         number[mask] = place
     return number
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import awkward as ak
 import numpy as np
@@ -15,7 +16,8 @@ from analysis.config import Binning
 from analysis.histograms import Numbered, book_control
 from analysis.selection.channels import NO_CHANNEL
 from analysis.selection.kernels import Bools, Ints
-from analysis.selection.selection import Selection, computed, declared
+from analysis.selection.part import Part
+from analysis.selection.selection import Selection, computed
 from analysis.selection.variations import Weights
 
 
@@ -24,27 +26,23 @@ def enough_jets(selection: Selection) -> Any:
     return selection.enough_jets
 
 
-@dataclass(frozen=True)
-class Control:
+@dataclass(frozen=True, repr=False)
+class Control(Part):
     """A control plot: `value`, a function of the unshifted `Selection`, of the events of `where`.
 
     `value` gives one number an event, or an awkward array of lists (one entry a jet).
     """
 
+    kind: ClassVar = "control plot"
+    functions: ClassVar = ("value", "where")
+    required: ClassVar = ("value", "where", "binning")
     name: str
     value: Callable[[Selection], Any]
     binning: Binning
     label: str = ""
     """The value with its unit, for figures; the name where it is empty."""
     where: Callable[[Selection], Any] = enough_jets
-    uses: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uses", declared(self.uses))
-
-    @property
-    def owner(self) -> str:
-        return f"control plot {self.name!r}"
+    uses: AbstractSet[str] = frozenset()
 
     def contains(self, unshifted: Selection) -> Bools:
         """Mask of the events that are in the plot; shape (events,)."""

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from analysis.common.errors import DefinitionError
 from analysis.config import Binning
 from analysis.selection.kernels import Bools
-from analysis.selection.selection import Quantity, Selection, computed, declared
+from analysis.selection.part import Part
+from analysis.selection.selection import Quantity, Selection, computed
 
 Condition = Callable[[Selection], Any]
 
 
-@dataclass(frozen=True)
-class Region:
+@dataclass(frozen=True, repr=False)
+class Region(Part):
     """Events that pass every condition of `where`, by their observable.
 
     Conditions are functions of a `Selection` that give a mask; of several, each sees the events only
     that pass the ones before. `uses` names the columns of the event model that the functions read.
     """
 
+    kind: ClassVar = "region"
+    functions: ClassVar = ("where", "observable")
+    required: ClassVar = functions
     name: str
     where: Condition | tuple[Condition, ...]
     observable: Callable[[Selection], Any]
@@ -31,16 +36,9 @@ class Region:
     """The observable with its unit, for figures."""
     label: str = ""
     """The events in words, for figures; the name where it is empty."""
-    uses: frozenset[str] = frozenset()
+    uses: AbstractSet[str] = frozenset()
     binning: Binning | None = None
     """Axis of the observable; None for the configuration's."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uses", declared(self.uses))
-
-    @property
-    def owner(self) -> str:
-        return f"region {self.name!r}"
 
     def contains(self, selection: Selection) -> Bools:
         """Mask of the wanted events that are in the region; shape (shifts, events).

@@ -6,7 +6,8 @@ quantities have the shape (events,) where no shift changes them and (shifts, eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -27,28 +28,23 @@ from analysis.selection.kernels import (
     top_candidate_masses,
 )
 from analysis.selection.objects import FLAVOURS, Jets, Leptons, select_jets
-from schemas import MissingBranchError
+from analysis.selection.part import blamed, require_declared
 
 Quantity = NDArray[np.float64]
 
 MASSES = {"electron": 0.00051099895, "muon": 0.1056583755}
 """Lepton masses in GeV (PDG 2024)."""
 
-_LEPTON = "lepton."
 
+class Spelled:
+    """Answers an attribute that is not there with the nearest that is."""
 
-def declared(uses: Iterable[str]) -> frozenset[str]:
-    """Name the columns of the event model that `uses` asks for: `lepton.phi` is that of each flavour."""
-    if isinstance(uses, str):
-        msg = f"uses={uses!r}: expected a set of columns, such as {{{uses!r}}}"
-        raise DefinitionError(msg)
-    columns = set()
-    for column in uses:
-        if column.startswith(_LEPTON):
-            columns |= {f"{flavour}.{column.removeprefix(_LEPTON)}" for flavour in FLAVOURS}
-        else:
-            columns.add(column)
-    return frozenset(columns)
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = [word for word in dir(type(self)) if not word.startswith("_")]
+        msg = f"{type(self).__name__} has no {name!r}: {did_you_mean(name, known)}"
+        raise AttributeError(msg)
 
 
 class Columns:
@@ -59,7 +55,7 @@ class Columns:
         self._allowed = allowed
         self._read: dict[str, Any] = {}
 
-    def allowing(self, columns: frozenset[str]) -> Columns:
+    def allowing(self, columns: AbstractSet[str]) -> Columns:
         """Allow other columns too; what has been read is shared."""
         other = Columns(self._events, self._allowed | columns)
         other._read = self._read
@@ -75,9 +71,7 @@ class Columns:
 
     def require(self, column: str) -> None:
         """Raise DefinitionError for a column that is not declared."""
-        if column not in self._allowed:
-            msg = f"{column} is read and not declared: add uses={{{column!r}}}"
-            raise DefinitionError(msg)
+        require_declared(column, self._allowed)
 
     def __getitem__(self, column: str) -> Any:
         """One value an event as a NumPy array of double precision, else an awkward array."""
@@ -94,7 +88,8 @@ class Columns:
 class Lepton:
     """The one lepton of each event: `pt`, `eta`, and other fields where they are declared.
 
-    Shape (events,); meaningless in events without exactly one good lepton.
+    Shape (events,); meaningless in events without exactly one good lepton, NaN where its flavour has no
+    such declared column.
     """
 
     def __init__(self, columns: Columns, leptons: Leptons) -> None:
@@ -107,8 +102,12 @@ class Lepton:
             raise AttributeError(field)
         flavours = tuple(name for name in FLAVOURS if self._columns.has(f"{name}.{field}"))
         if not flavours:
-            self._columns.require(_LEPTON + field)
-        return self._leptons.only(field, self._every, flavours)
+            self._columns.require(f"lepton.{field}")
+        values = self._leptons.only(field, self._every, flavours)
+        if flavours == FLAVOURS:
+            return values
+        has = [self._leptons.by_flavour()[flavour].counts > 0 for flavour in flavours]
+        return np.where(np.logical_or.reduce(has), values, np.nan)
 
     @property
     def is_electron(self) -> Bools:
@@ -140,7 +139,7 @@ class Met:
         return values
 
 
-class SelectedJets:
+class SelectedJets(Spelled):
     """The good jets of the events of a selection, under each of its shifts."""
 
     def __init__(self, columns: Columns, jets: Jets, wanted: Bools) -> None:
@@ -211,7 +210,7 @@ class SelectedJets:
         return four_vectors(fields)
 
 
-class Event:
+class Event(Spelled):
     """The wanted events of a selection under one shift, for `Selection.each`: awkward arrays."""
 
     def __init__(self, selection: Selection, shift: int) -> None:
@@ -240,7 +239,7 @@ class Event:
         return ak.zip(fields, with_name="Momentum2D", behavior=vector.backends.awkward.behavior)
 
 
-class Selection:
+class Selection(Spelled):
     """The events of a chunk with exactly one good lepton, under every shift of the objects.
 
     Events that are not `wanted`, shape (shifts, events), have no meaning here.
@@ -296,7 +295,7 @@ class Selection:
             jets = select_jets(jets.objects, cuts, leptons, jets.pts, jets.mass_scales)
         return self._changed(leptons=leptons, jets=jets, wanted=wanted, sums=None)
 
-    def reading(self, uses: frozenset[str]) -> Selection:
+    def reading(self, uses: AbstractSet[str]) -> Selection:
         """Allow the columns that a function declares."""
         return self._changed(columns=self.columns.allowing(uses))
 
@@ -375,13 +374,6 @@ class Selection:
                 found[shift, event.rows] = ak.to_numpy(values)
         return found
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        known = [word for word in dir(type(self)) if not word.startswith("_")]
-        msg = f"the selection has no {name!r}: {did_you_mean(name, known)}"
-        raise AttributeError(msg)
-
 
 def four_vectors(fields: dict[str, Any]) -> ak.Array:
     """Zip fields to four-vectors of `vector` (`pt`, `eta`, `phi`, `mass`, and others)."""
@@ -396,31 +388,15 @@ def transverse_mass(pt: Floats, phi: Floats, met: Floats, met_phi: Floats) -> Qu
 
 
 def computed(
-    function: Callable[[Selection], Any], selection: Selection, uses: frozenset[str], owner: str
+    function: Callable[[Selection], Any], selection: Selection, uses: AbstractSet[str], owner: str
 ) -> NDArray[Any]:
     """Compute what a user's function gives for a selection, broadcast to (shifts, events).
 
     Raises DefinitionError, with the name of its `owner`, for what the function raises itself and for an
     array of another shape.
     """
-    try:
+    with blamed(owner):
         values = np.asarray(function(selection.reading(uses)))
-    except DefinitionError as error:
-        msg = f"{owner}: {error}"
-        raise DefinitionError(msg) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NameError,
-        TypeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, MissingBranchError):
-            raise
-        text = str(error).strip().splitlines()
-        msg = f"{owner}: {type(error).__name__}: {text[0] if text else ''}"
-        raise DefinitionError(msg) from error
     try:
         return np.broadcast_to(values, selection.shape)
     except ValueError as error:

@@ -7,20 +7,23 @@ under their own variation, without shifts and weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.common.errors import DefinitionError
+from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
 from analysis.datasets.sample import SampleInfo
-from analysis.selection.selection import Selection, computed, declared
+from analysis.selection.part import Part, blamed, require_declared
+from analysis.selection.selection import Selection, computed
 
 Weights = NDArray[np.float64]
 WeightFunction = Callable[[Selection], Any]
 
 DIRECTIONS = ("up", "down")
+SHIFTED = ("jet", "electron", "muon", "met")
 
 
 def source(variation: str) -> str:
@@ -31,7 +34,7 @@ def source(variation: str) -> str:
 class Objects:
     """The objects of a collection as a shift sees them: columns as attributes, flat arrays."""
 
-    def __init__(self, objects: Any, allowed: frozenset[str], collection: str) -> None:
+    def __init__(self, objects: Any, allowed: AbstractSet[str], collection: str) -> None:
         self._objects = objects
         self._allowed = allowed
         self._collection = collection
@@ -40,41 +43,40 @@ class Objects:
         if field.startswith("_"):
             raise AttributeError(field)
         column = f"{self._collection}.{field}"
-        if column not in self._allowed:
-            msg = f"{column} is read and not declared: add uses={{{column!r}}}"
-            raise DefinitionError(msg)
+        require_declared(column, self._allowed)
         return np.asarray(self._objects[field])
 
 
-@dataclass(frozen=True)
-class Shift:
+@dataclass(frozen=True, repr=False)
+class Shift(Part):
     """A variation of the pT of jets, of leptons, or of the missing momentum, one- or two-sided.
 
     `up` and `down` name a column with the shifted pT, or compute it from the flat objects
     (`lambda jets: 1.03 * jets.pt`); None for none.
     """
 
+    kind: ClassVar = "shift"
     name: str
     up: str | Callable[[Objects], Any] | None = None
     down: str | Callable[[Objects], Any] | None = None
     mass_scales: bool = True
     """Whether a jet's mass scales with its pT."""
     of: Literal["jet", "electron", "muon", "met"] = "jet"
-    uses: frozenset[str] = frozenset()
+    uses: AbstractSet[str] = frozenset()
     """Columns that functions read besides those of the selection."""
 
     def __post_init__(self) -> None:
-        if self.of not in ("jet", "electron", "muon", "met"):
-            msg = (
-                f"shift {self.name!r}: of {self.of!r}, expected 'jet', 'electron', 'muon' or 'met'"
-            )
-            raise DefinitionError(msg)
+        super().__post_init__()
+        if self.of not in SHIFTED:
+            self._refuse(f"of {self.of!r}, {did_you_mean(str(self.of), SHIFTED)}")
         if self.up is None and self.down is None:
-            msg = f"shift {self.name!r}: neither up nor down"
-            raise DefinitionError(msg)
+            self._refuse("neither up nor down")
+        given: tuple[Any, Any] = (self.up, self.down)
+        for by in given:
+            if not (by is None or isinstance(by, str) or callable(by)):
+                self._refuse(f"by {by!r}, expected a column or a function")
         named = {f"{self.of}.{by}" for by in (self.up, self.down) if isinstance(by, str)}
-        pt = {f"{self.of}.pt"}
-        object.__setattr__(self, "uses", declared({*self.uses, *named, *pt}))
+        self._set("uses", self.uses | named | {f"{self.of}.pt"})
 
     @property
     def variations(self) -> dict[str, str | Callable[[Objects], Any]]:
@@ -83,7 +85,7 @@ class Shift:
         return {f"{self.name}_{direction}": by for direction, by in both if by is not None}
 
     def pt(
-        self, by: str | Callable[[Objects], Any], objects: Any, allowed: frozenset[str]
+        self, by: str | Callable[[Objects], Any], objects: Any, allowed: AbstractSet[str]
     ) -> NDArray[Any]:
         """Compute the shifted pT in the precision of the unshifted.
 
@@ -92,52 +94,43 @@ class Shift:
         unshifted = np.asarray(objects["pt"])
         if isinstance(by, str):
             return np.asarray(objects[by])
-        try:
+        with blamed(self.owner):
             shifted = np.asarray(by(Objects(objects, allowed | self.uses, self.of)))
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            NameError,
-            TypeError,
-            ValueError,
-        ) as error:
-            msg = f"shift {self.name!r}: {type(error).__name__}: {error}"
-            raise DefinitionError(msg) from error
         if shifted.shape != unshifted.shape or shifted.dtype.kind not in "fiu":
             msg = (
-                f"shift {self.name!r}: {shifted.dtype} of shape {shifted.shape}, expected a pT for "
-                f"each of {len(unshifted)} objects"
+                f"{self.owner}: {shifted.dtype} of shape {shifted.shape}, expected a pT for each of "
+                f"{len(unshifted)} objects"
             )
             raise DefinitionError(msg)
         return shifted.astype(unshifted.dtype)
 
 
-@dataclass(frozen=True)
-class Weight:
+@dataclass(frozen=True, repr=False)
+class Weight(Part):
     """A factor on the weights of simulated events, and its variations, one- or two-sided.
 
     `nominal`, `up` and `down` are functions of the unshifted `Selection` that give the factor; None for
     one that is not there, `nominal` is then 1.
     """
 
+    kind: ClassVar = "weight"
+    functions: ClassVar = ("up", "down", "nominal")
     name: str
     up: WeightFunction | None = None
     down: WeightFunction | None = None
     nominal: WeightFunction | None = None
-    uses: frozenset[str] = frozenset()
-    processes: frozenset[str] | None = None
+    uses: AbstractSet[str] = frozenset()
+    processes: AbstractSet[str] | None = None
     """Processes that it is of; None for all simulated ones."""
     group: str = ""
     """Variations of one figure; the name where it is empty."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.up is None and self.down is None and self.nominal is None:
-            msg = f"weight {self.name!r}: neither up nor down nor nominal"
-            raise DefinitionError(msg)
-        object.__setattr__(self, "uses", declared(self.uses))
+            self._refuse("neither up nor down nor nominal")
         if self.processes is not None:
-            object.__setattr__(self, "processes", _names(self.processes))
+            self._set("processes", _names(self.processes))
 
     def applies_to(self, sample: SampleInfo) -> bool:
         """Whether it weights the events of a sample: alternative ones have the nominal factor only."""
@@ -157,7 +150,7 @@ class Weight:
         """
         if function is None:
             return np.ones(selection.shape[1])
-        owner = f"weight {self.name!r}"
+        owner = self.owner
         values = computed(function, selection, self.uses, owner)[0]
         if values.dtype.kind not in "fiub":
             msg = f"{owner}: numbers expected, got {values.dtype}"
@@ -165,7 +158,7 @@ class Weight:
         weights: Weights = values.astype(np.float64)
         if bad := int(np.sum(~np.isfinite(weights[selection.wanted[0]]))):
             msg = f"{owner}: not finite in {bad} events of a chunk"
-            raise DefinitionError(msg)
+            raise EventValueError(msg)
         return weights
 
 

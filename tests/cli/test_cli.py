@@ -208,7 +208,7 @@ def test_catalogue_build_and_check(
         ),
         (
             ["normalise", "--cross-section", "ttbar=-1 pb"],
-            "--cross-section ttbar: a cross section must be a number of at least zero, got '-1 pb'",
+            "--cross-section ttbar: a cross section must be a number above zero, got '-1 pb'",
         ),
         (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
         (
@@ -262,16 +262,9 @@ def test_stages_that_the_configuration_does_not_allow(
         "the run will have no top peak: top_peak.fit_range has to be on edges"
     )
     assert told[1].startswith("the run will have no multijet estimate: muon.max_isolation (0.12)")
-    assert [line.split(":")[0] for line in told[2:5]] == [
-        "no top peak", "no multijet estimate", "no cross section"
-    ]  # fmt: skip
-    reasons = "cuts the bin from 75 to 100", "cuts the bin from 0.1 to 0.15"
-    assert main(["show", str(out)]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    page = (out / "report.html").read_text()
-    assert all(reason in shown and reason in page for reason in reasons)
-    assert "run 'abcd' on it first" not in shown + page
-    assert "run 'toppeak' on it first" not in shown + page
+    ended = [line.split(":")[0] for line in told if line.startswith("no ")]
+    assert ended == ["no top peak", "no multijet estimate", "no cross section"]
+    assert not any("run 'process'" in line for line in told)
 
 
 @pytest.mark.full

@@ -28,10 +28,12 @@ EVENTS = 40
 CHUNK = 20
 
 
-def write_file(path: Path, *, seed: int | None = None, scale: float = 1) -> None:
+def write_file(
+    path: Path, *, seed: int | None = None, scale: float = 1, events: int = EVENTS
+) -> None:
     """A tree of muons with some pT; by default the values follow from the file's name."""
     rng = np.random.default_rng(list(path.name.encode()) if seed is None else seed)
-    counts = rng.integers(0, 4, EVENTS)
+    counts = rng.integers(0, 4, events)
     pt = ak.unflatten((scale * rng.exponential(50, counts.sum())).astype(np.float32), counts)
     with uproot.recreate(path, compression=None) as file:
         muons = {f"Muon_{field}": 0 * pt for field in ("eta", "phi", "mass", "charge")}

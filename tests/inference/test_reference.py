@@ -137,7 +137,31 @@ def test_what_is_to_be_known_of_the_run_is_said_of_its_fit(run: Path) -> None:
         from_results(load_normalised(run), MODEL),
         from_root(run / "scaled.root", MODEL),
     ):
-        assert made.notes[:2] == [f"incomplete: {scaling.missing}", *scaling.remarks]
+        assert made.notes[: len(scaling.notes)] == scaling.notes
+        assert scaling.notes[0].startswith("incomplete: 100 of 4800 events were not processed")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_process_that_lacks_a_dataset_is_refused_unless_allowed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the folder and from its ROOT file."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    lost = {"process": "zjets", "variation": "nominal", "channel": None, "events": 1200}
+    record["left_out"] = {"zjets__nominal__low_pt": lost}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert main(["normalise", str(run), "--quiet"]) == 0
+    assert "incomplete: zjets lacks zjets__nominal__low_pt" in (run / "yields.md").read_text()
+    for source in (run, run / "scaled.root"):
+        with pytest.raises(
+            WorkspaceError, match=r"zjets lacks zjets__nominal__low_pt: process all"
+        ):
+            fit_and_write(source, run, MODEL, with_ranking=False)
+    fit_and_write(run, run, MODEL, with_ranking=False, allow_incomplete=True)
+    for command in ("show", "report"):
+        assert main([command, str(run)]) == 0
+    assert "incomplete: zjets lacks zjets__nominal__low_pt" in capsys.readouterr().out
+    assert "incomplete" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_signal_of_unknown_cross_section_is_refused(run: Path) -> None:
@@ -163,7 +187,7 @@ def test_parts_of_a_process_add_up() -> None:
         )  # fmt: skip
 
     known = Normalisation(
-        complete=True,
+        missing=[],
         luminosity={},
         datasets={
             "a": scale("w", "nominal", 30.0, 2.0), "b": scale("w", "nominal", 10.0),

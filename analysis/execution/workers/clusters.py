@@ -126,11 +126,17 @@ def _local(settings: Local, workers: int, max_workers: int | None, retries: int)
                 if max_workers is not None:
                     cluster.adapt(minimum=workers, maximum=max_workers, **_PATIENCE)
         except (RuntimeError, OSError) as error:
-            msg = f"the Dask cluster does not start: {error}"
+            msg = f"the Dask cluster does not start: {_first_cause(error)}"
             raise ExecutionError(msg) from error
         yield client
     finally:
         close(client, cluster)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def close(*parts: Any) -> None:

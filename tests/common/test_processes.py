@@ -1,0 +1,70 @@
+"""Processes that are started from here, and where none can be."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from analysis.cli import main
+from analysis.common.errors import ConfigError
+from analysis.common.processes import require_folder, same_modules, spawn_method, start_server
+
+
+def test_what_is_changed_for_new_processes_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "before")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    main_module = sys.modules["__main__"]
+    with same_modules():
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == sys.path
+        assert not hasattr(sys.modules["__main__"], "__file__")
+    assert sys.modules["__main__"] is main_module
+    assert os.environ["PYTHONPATH"] == "before"
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def _main_and_path() -> tuple[bool, list[str]]:
+    return hasattr(sys.modules["__main__"], "__file__"), sys.path
+
+
+def _tell(pipe: object) -> None:
+    pipe.send(_main_and_path())  # type: ignore[attr-defined]
+
+
+def test_spawned_processes_have_this_path_and_no_script() -> None:
+    context = multiprocessing.get_context(spawn_method())
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_tell, args=(theirs,))
+    process.start()
+    assert ours.recv() == (False, sys.path)
+    process.join()
+
+
+def test_where_no_process_can_be_started_a_line_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SimpleNamespace(daemon=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocessing, "current_process", lambda: worker)
+        with pytest.raises(ConfigError, match="cannot start others"):
+            start_server([])
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="the current folder was removed"):
+        require_folder()
+
+
+def test_a_number_of_threads_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
+    assert main(["show", "anywhere"]) == 2
+    assert capsys.readouterr().err == (
+        "error: NUMBA_NUM_THREADS=0: expected a number of at least 1\n"
+    )

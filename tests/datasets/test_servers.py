@@ -1,0 +1,234 @@
+"""What servers answer besides the file, and what stands between them and a run."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from analysis.datasets import remote
+from analysis.datasets.addresses import shown
+from analysis.datasets.remote import Access
+from analysis.execution import loop
+from analysis.execution.runner import Result
+from tests.execution.small import EVENTS, assert_same_output, catalogue_of, process, write_file
+
+pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+PAGE = b"<!DOCTYPE html><html><body>Sign in to go on</body></html>" * 20
+NAME = "a.root"
+
+
+class Answer(NamedTuple):
+    status: int
+    content: bytes = b""
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+Serve = Callable[[Callable[[Any], Answer]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a server that answers requests by a function; its address."""
+    servers = []
+
+    def start(answer: Callable[[Any], Answer]) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                status, content, headers = answer(self)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_memory_of_failed_servers() -> None:
+    remote._failed_at.clear()
+
+
+def part(content: bytes, request: Any) -> Answer:
+    """The file, or the range of bytes of it that was asked for."""
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+    if asked is None:
+        return Answer(200, content)
+    first, last = int(asked[1]), min(int(asked[2] or 10**9), len(content) - 1)
+    place = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+    return Answer(206, content[first : last + 1], place)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    write_file(tmp_path / NAME)
+    return (tmp_path / NAME).read_bytes()
+
+
+def read(base: str, events: int = EVENTS, **options: Any) -> Result:
+    access = Access(**{"attempts": 1, **options.pop("access", {})})
+    return process(catalogue_of(base, [NAME], events), access=access, retries=0, **options)
+
+
+@pytest.mark.parametrize("what", ["page", "empty", "half", "older"])
+def test_a_replica_with_something_else_is_passed_by(
+    serve: Serve, content: bytes, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And blamed by its own address where no other one has the file."""
+    older = tmp_path / "older" / NAME
+    older.parent.mkdir()
+    write_file(older, events=EVENTS // 2)
+    given = {
+        "page": PAGE,
+        "empty": b"",
+        "half": content[: len(content) // 2],
+        "older": older.read_bytes(),
+    }[what]
+    replica = serve(lambda request: part(given, request))
+    own = serve(lambda request: part(content, request))
+    want = read(str(tmp_path))
+    got = read(own, access={"replicas": (replica,)})
+    assert_same_output(got, want)
+    assert f"{replica}/{NAME}: " in caplog.text
+    remote._failed_at.clear()
+    (failure, *_) = read("http://127.0.0.1:9", access={"replicas": (replica,)}).ledger.failures
+    assert f"{replica}: " in failure.reason
+
+
+def test_a_server_without_ranges_is_named(serve: Serve, content: bytes, tmp_path: Path) -> None:
+    own = serve(lambda _: Answer(200, content))
+    (failure, *_) = read(own).ledger.failures
+    assert "does not send ranges (parts) of a file: --cache copies it whole" in failure.reason
+    assert_same_output(read(own, access={"cache": tmp_path / "cache"}), read(str(tmp_path)))
+
+
+def test_the_proxy_of_the_environment_is_used_except_for_this_machine(
+    serve: Serve, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def proxy(request: Any) -> Answer:
+        asked.append(request.path)
+        return part(content, request)
+
+    address = serve(proxy)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, address)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    want = read(str(tmp_path))
+    assert_same_output(read("http://ntuples.invalid"), want)
+    assert set(asked) == {f"http://ntuples.invalid/{NAME}"}
+    asked.clear()
+    assert_same_output(read(serve(lambda request: part(content, request))), want)
+    assert not asked
+
+
+def test_a_server_is_asked_again_when_it_says(
+    serve: Serve, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In seconds or by a date; not by each worker, but by the run, which goes on meanwhile."""
+    waits: list[float] = []
+    later = loop._Waiting.later
+
+    def waited(self: Any, chunk: int, delay: float) -> None:
+        waits.append(delay)
+        later(self, chunk, 0)
+
+    monkeypatch.setattr(loop._Waiting, "later", waited)
+    asked = itertools.count()
+    said = ["7", formatdate(time.time() + 60, usegmt=True)]
+
+    def answer(request: Any) -> Answer:
+        if (n := next(asked)) < 2:
+            return Answer(503, headers={"Retry-After": said[n]})
+        return part(content, request)
+
+    own = serve(answer)
+    catalogue = catalogue_of(own, [NAME])
+    result = process(catalogue, access=Access(attempts=3), retries=3, chunk_size=EVENTS)
+    assert_same_output(result, read(str(tmp_path)))
+    assert waits[0] == 7
+    assert 30 < waits[1] <= 60
+
+
+def test_an_answer_that_was_cut_is_asked_for_again(
+    serve: Serve, content: bytes, tmp_path: Path
+) -> None:
+    cuts = itertools.count()
+
+    def answer(request: Any) -> Answer:
+        whole = part(content, request)
+        if request.command == "GET" and len(whole.content) > 200 and next(cuts) < 1:
+            return whole._replace(content=whole.content[:-50])
+        return whole
+
+    result = process(catalogue_of(serve(answer), [NAME]), retries=2)
+    assert_same_output(result, read(str(tmp_path)))
+    assert next(cuts) > 1
+
+
+def test_secrets_of_addresses_stay_in_the_catalogue(
+    serve: Serve, content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = []
+
+    def answer(request: Any) -> Answer:
+        seen.append((request.headers.get("Authorization"), request.path))
+        return part(content, request) if NAME in request.path else Answer(404)
+
+    base = serve(answer).replace("://", "://ana:s3cret@")
+    catalogue = catalogue_of(base, [f"{NAME}?token=s3cret", "missing.root?access_key=s3cret"])
+    folder = tmp_path / "checkpoints"
+    for resume in (False, True):
+        result = process(catalogue, checkpoints=folder, resume=resume, retries=0)
+        assert result.ledger.events_processed == EVENTS
+        result.ledger.write(tmp_path / "out")
+    told = [*(tmp_path / "out").rglob("*"), *folder.rglob("*")]
+    texts = [path.read_bytes().decode(errors="replace") for path in told if path.is_file()]
+    assert not [text for text in [*texts, caplog.text] if "s3cret" in text]
+    assert result.ledger.failures[0].file.endswith("missing.root?access_key=***")
+    assert {account is not None for account, _ in seen} == {True}
+    assert any(path.endswith("?token=s3cret") for _, path in seen)
+
+
+def test_what_is_shown_of_an_address() -> None:
+    for text, wanted in (
+        ("https://ana:pw@host/a.root", "https://ana:***@host/a.root"),
+        ("root://u:p@h//x; https://:pw@h/y", "root://u:***@h//x; https://:***@h/y"),
+        ("https://h/a?X-Amz-Signature=1f&n=2", "https://h/a?X-Amz-Signature=***&n=2"),
+        ("https://h/a?authz=abc, status=403", "https://h/a?authz=***, status=403"),
+        ("https://h:8080/a@b/c:d?n=2", "https://h:8080/a@b/c:d?n=2"),
+        ("/data/user:me@host/a.root", "/data/user:me@host/a.root"),
+        ("r\udce9sultats", r"r\xe9sultats"),
+        ("μ+μ−", "μ+μ−"),
+    ):
+        assert shown(text) == wanted
