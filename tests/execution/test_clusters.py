@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -418,6 +419,20 @@ def test_the_options_of_the_docs_exist(page: Path, capsys: pytest.CaptureFixture
     quoted = " ".join(word for word in re.findall(r"`(--[^`]+)`", text) if "lifetime" not in word)
     for option in re.findall(r"--[a-z-]+", f"{asked} {quoted}"):
         assert option in known, option
+
+
+@pytest.mark.full
+def test_one_cluster_after_another_in_a_process_that_had_none() -> None:
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    code = (
+        "from analysis.execution.workers.cluster_settings import Local\n"
+        "from analysis.execution.workers.clusters import connected\n"
+        "for _ in range(2):\n    with connected(Local(), 1) as client:\n"
+        "        print(client.submit(abs, -1).result())\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n1\n", done.stderr
 
 
 def test_numbers_of_workers() -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from analysis.datasets.remote import Access
 from analysis.execution.ledger import Ledger
 from analysis.execution.loop import FAIL_FAST
 from tests.conftest import PROJECT
-from tests.execution.processors import Counting
+from tests.execution.processors import Counting, killing_once
 from tests.execution.small import (
     CHUNK,
     EVENTS,
@@ -143,6 +144,22 @@ def test_a_chunk_that_kills_its_worker(tmp_path: Path, executor: str) -> None:
     assert "data__a" in want.output
     got = result.output["data__a"]["observable"].values(flow=True)
     assert got == pytest.approx(want.output["data__a"]["observable"].values(flow=True), rel=1e-12)
+
+
+@pytest.mark.full
+@needs_dask
+def test_the_function_is_sent_anew_where_a_chunk_killed_its_keeper(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all chunks would fail, as Dask gives a task up that has seen too many deaths."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    sent = partial(killing_once, tmp_path / "mark")
+    monkeypatch.setattr("analysis.execution.workers.dask._itself", sent)
+    catalogue = catalogue_of(folder, NAMES[:6])
+    result = process(catalogue, executor="dask", workers=2, retries=0)
+    assert (tmp_path / "mark").exists()
+    assert result.ledger.complete
+    assert_same_output(result, process(catalogue))
 
 
 @contextmanager

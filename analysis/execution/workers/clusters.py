@@ -74,6 +74,9 @@ def connected(
     require_extra("dask", "the executor 'dask'")
     import dask
 
+    # Its defaults come with it: within `set` they would be gone in the end, and a second cluster fail.
+    import distributed  # noqa: F401
+
     method = {"distributed.worker.multiprocessing-method": spawn_method()}
     with (
         dask.config.set(_DASK | method),
