@@ -328,7 +328,7 @@ def test_a_scheduler_that_is_lost(
     @contextmanager
     def cluster(*_: object) -> Iterator[Client]:
         with scheduler_and_workers(2, tmp_path) as (address, scheduler):
-            killing = threading.Thread(target=kill_after, args=(scheduler, trace, 40))
+            killing = threading.Thread(target=kill_after, args=(scheduler, trace, 20))
             killing.start()
             client = Client(address)
             yield client
@@ -355,16 +355,16 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
         out = tmp_path / "out"
         out.mkdir()
         main = start(
-            run_small, out, NAMES, 0.02, server.address, IMPATIENT,
+            run_small, out, NAMES, 0.1, server.address, IMPATIENT,
             executor="futures", workers=2, retries=8, retry_delay_s=0.5, access=Access(attempts=1),
         )  # fmt: skip
-        while computed(out / "trace").total() < 20:
+        while computed(out / "trace").total() < 10:
             assert main.is_alive()
             time.sleep(0.02)
         server.stop()
         time.sleep(3)
         server.start()
-        main.join(90)
+        main.join(300)
         assert main.exitcode == 0
         ledger = Ledger.load(out)
         assert ledger.complete
