@@ -27,13 +27,6 @@ Kind = Literal["collision", "signal", "background"]
 Channel = Literal["electron", "muon"]
 Format = Literal["poet", "nanoaod", "nanoaod-deepjet"]
 
-SAMPLE = Path(__file__).parents[1] / "sample" / "ntuples.json"
-"""The bundled sample."""
-REAL_DATA = SAMPLE.parents[1] / "ntuples.json"
-"""The real data: within an installed package, beside the package of a checkout."""
-if not REAL_DATA.exists():
-    REAL_DATA = REAL_DATA.parents[1] / REAL_DATA.name
-
 _HEAD_BYTES = 1024
 """Beginning of a ROOT file, with the identifier that no other file has."""
 _ROOT_OF_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*/{0,2}")
