@@ -11,6 +11,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.config import AnalysisConfig
+from analysis.results import load_normalised
 from tests.conftest import PROJECT
 from tests.ntuples import write_random
 

@@ -212,7 +212,7 @@ def test_catalogue_build_and_check(
             "--luminosity: expected a luminosity such as",
         ),
         (
-            ["normalise", "--cross-section", "ttbar=-1 pb"],
+            ["process", "--catalogue", "CAT", "--cross-section", "ttbar=-1 pb"],
             "--cross-section ttbar: a cross section must be a number above zero, got '-1 pb'",
         ),
         (["process", "--catalogue", "CAT", "--cross-section", "ttbar"], "expected NAME=VALUE"),
