@@ -286,6 +286,15 @@ def test_a_batch_worker_is_told_of_the_certificate_and_binds_to_loopback(tmp_pat
     assert "--dashboard-address 127.0.0.1:0" in text
 
 
+@pytest.mark.parametrize("name", ["shared_folder", "python", "local_folder", "log_folder"])
+def test_a_path_with_a_space_is_refused_before_any_job(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("dask_jobqueue", reason="the extra 'batch' is not installed")
+    values = {"shared_folder": tmp_path} | {name: tmp_path / "my analysis"}
+    settings = Slurm.model_validate({"interface": "lo"} | {k: str(v) for k, v in values.items()})
+    with pytest.raises(ConfigError, match=f"{name}: .*my analysis' has a space"):
+        batch_cluster(settings)
+
+
 @pytest.mark.parametrize(("settings", "program"), [(Slurm, "sbatch"), (HTCondor, "condor_submit")])
 def test_a_machine_that_cannot_submit(
     small: Catalogue,
