@@ -1,11 +1,6 @@
-"""Command line of the analysis: `python run.py --help`."""
-
-import sys
+"""Command line of the analysis in a checkout: `python run.py --help`."""
 
 if __name__ == "__main__":
-    from analysis.execution.signals import end_program_at_once
+    from analysis.__main__ import command
 
-    end_program_at_once()
-    from analysis.cli import main
-
-    sys.exit(main())
+    command("run.py")

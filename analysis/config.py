@@ -29,8 +29,10 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class LeptonCuts(Strict):
-    """Good electrons or muons: tight identification and these."""
+    """Good electrons or muons."""
 
+    tight: bool = True
+    """Whether tight identification is asked for."""
     min_pt: PositiveFloat = 30.0
     """GeV."""
     max_abs_eta: PositiveFloat = 2.1
@@ -51,6 +53,8 @@ class JetCuts(Strict):
     min_pt: PositiveFloat = 30.0
     """GeV."""
     max_abs_eta: PositiveFloat = 2.4
+    identification: Literal["none", "tight", "tight_lepton_veto"] = "none"
+    """Bits of the jet identification of NanoAOD; POET ntuples have none."""
     min_lepton_delta_r: Annotated[float, Field(ge=0.0)] = 0.0
     """Jets nearer than this to the selected lepton are dropped; 0 keeps all, as the lesson does."""
     btag_threshold: float = 0.8
@@ -179,6 +183,8 @@ class AnalysisConfig(Configuration):
     jet: JetCuts = JetCuts()
     regions: Regions = Regions()
     trigger: Trigger = Trigger()
+    generator_weights: bool = True
+    """Whether events are weighted with the generator's weight where the catalogue says that they have one."""
     variations: Variations = Variations()
     observable: Binning = Binning(bins=25, low=50, high=550)
     """GeV; the axis of both regions' observables."""
@@ -188,7 +194,7 @@ class AnalysisConfig(Configuration):
 
     @model_validator(mode="after")
     def _isolated_below_control(self) -> Self:
-        if self.multijet.min_control_isolation <= self.muon.max_isolation:
+        if self.multijet.enabled and self.multijet.min_control_isolation <= self.muon.max_isolation:
             msg = (
                 f"set multijet.min_control_isolation ({self.multijet.min_control_isolation}) above "
                 f"muon.max_isolation ({self.muon.max_isolation})"

@@ -38,12 +38,14 @@ from analysis.selection.regions import Region
 from analysis.selection.rehearsal import MadeUpEvents
 from analysis.selection.selection import Columns, Quantity, Selection
 from analysis.selection.variations import Shift, Weight, Weights, source
-from schemas import MissingBranchError
+from schemas import FORMATS, MissingBranchError
 
 Output = dict[str, Any]
 
 Cutflow = dict[str, dict[str, dict[str, float]]]
 """Channel -> step -> events and their weights."""
+
+GENERATOR_WEIGHT = "generator.weight"
 
 PARTS: dict[str, type[Part]] = {
     "channels": Channel, "regions": Region, "shifts": Shift, "weights": Weight, "corrections": Weight,
@@ -213,9 +215,7 @@ class TtbarAnalysis(CatalogueProcessor):
             "control": {},
             "multijet": {},
             "cutflow": self._cutflow(blocks[0], nominal, weight),
-            # POET ntuples have no generator weights: every event counts one, whatever scale
-            # factors it is weighted with in the histograms.
-            "counts": {"events": len(events), "sum_of_weights": float(len(events))},
+            "counts": self.counts(events),
             "overlaps": _overlaps(nominal),
             "not_a_number": not_a_number,
         }
@@ -232,6 +232,17 @@ class TtbarAnalysis(CatalogueProcessor):
                 self.config, self._in_plane, sample.process, loose, weight
             )
         return {events.metadata.get("dataset", sample.process): output}
+
+    def counts(self, events: ak.Array) -> dict[str, float]:
+        """Count the events of a chunk, and sum their generator weights; one each where there are none.
+
+        Scale factors of histograms are not in the sum: it is of all generated events.
+        """
+        sample = SampleInfo.from_metadata(events.metadata)
+        total = float(len(events))
+        if self._has_generator_weights(sample):
+            total = float(np.sum(np.asarray(events.generator.weight), dtype=np.float64))
+        return {"events": len(events), "sum_of_weights": total}
 
     def used_events(self, events: ak.Array) -> tuple[Bools, Cutflow]:
         """Mask the events that `process` fills histograms with or counts as having enough jets.
@@ -265,16 +276,20 @@ class TtbarAnalysis(CatalogueProcessor):
         }
         return used, early
 
-    def check(self, samples: Iterable[Mapping[str, Any]] = SAMPLES) -> None:
+    def check(
+        self, samples: Iterable[Mapping[str, Any]] = SAMPLES, files: str | None = None
+    ) -> None:
         """Compute every function on a few made-up events of samples with these metadata.
 
+        `files`: their format; that of the preset where there is none.
         Raises DefinitionError, with the part's name, for columns that do not exist and for a function that
         cannot be computed on any events. What depends on the values of events comes out when they are
         processed.
         """
+        schema: Any = self.schema or FORMATS[files or self._preset.format]
         for part in self._all_parts:
             try:
-                self.schema.branches(part.uses | getattr(part, "columns", frozenset()))
+                schema.branches(part.uses | getattr(part, "columns", frozenset()))
             except MissingBranchError as error:
                 msg = f"{part.owner}, uses: {error}"
                 raise DefinitionError(msg) from error
@@ -287,7 +302,7 @@ class TtbarAnalysis(CatalogueProcessor):
             ) in seen:
                 continue
             seen.add(kind)
-            events = MadeUpEvents(self.columns(told), self.schema.per_event, told)
+            events = MadeUpEvents(self.columns(told), schema.per_event, told)
             with np.errstate(all="ignore"), suppress(EventValueError):
                 self.process(events)
 
@@ -299,12 +314,13 @@ class TtbarAnalysis(CatalogueProcessor):
         the nearest name, for a process that is not in the catalogue; CatalogueError for a dataset's
         variation that is also one of the analysis.
         """
-        self.check(metadata(dataset) for dataset in catalogue.datasets.values())
+        told = (metadata(dataset) for dataset in catalogue.datasets.values())
+        self.check(told, catalogue.format)
         require_preselected(catalogue.preselection, self.config)
         require_covered(catalogue.skim, self.config)
         self._require_in_skim(catalogue.skim)
         self._require_processes(list(catalogue.labels))
-        catalogue.require_counts()
+        catalogue.require_counts(weighted=self.config.generator_weights)
         filled = {}
         for dataset in catalogue.datasets.values():
             sample = SampleInfo(dataset.process, is_simulation=dataset.is_simulation)
@@ -441,6 +457,9 @@ class TtbarAnalysis(CatalogueProcessor):
         """Regions on the common axis: the shape of the background has no other."""
         return [region for region in self.regions if region.binning is None]
 
+    def _has_generator_weights(self, sample: SampleInfo) -> bool:
+        return self.config.generator_weights and sample.generator_weights
+
     def _has_multijet(self, sample: SampleInfo) -> bool:
         """As the control histograms, the plane has no variation axis."""
         enabled = self.config.multijet.enabled and bool(self._plane_channel and self._in_plane)
@@ -448,7 +467,9 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def _base_columns(self, sample: SampleInfo) -> frozenset[str]:
         """Columns of the object selection and of the triggers."""
-        found = objects.lepton_columns(self.config.jet) | objects.JET_COLUMNS
+        found = objects.lepton_columns(self.config.jet) | objects.jet_columns(self.config.jet)
+        if self._has_generator_weights(sample):
+            found |= {GENERATOR_WEIGHT}
         if channels.needs_trigger(sample, self.config.trigger):
             found |= frozenset().union(*(channel.columns for channel in self.channels))
         return found
@@ -530,6 +551,8 @@ class TtbarAnalysis(CatalogueProcessor):
     ) -> Weights:
         """Weight of each event before any variation; shape (events,)."""
         weight = np.ones(unshifted.shape[1])
+        if self._has_generator_weights(sample):
+            weight = unshifted.columns[GENERATOR_WEIGHT].copy()
         for part in self._weights_of(sample):
             if part is not without and part.nominal is not None:
                 weight = weight * part.factor(part.nominal, unshifted)

@@ -28,7 +28,7 @@ from analysis.execution.runner import run
 from analysis.execution.settings import Execution
 from analysis.processor import TtbarAnalysis
 from analysis.results import UNSCALED
-from schemas import AGCSchema
+from schemas import FORMATS
 
 EVENTS_PER_FILE = 500_000
 EVENTS_PER_BASKET = 50_000
@@ -53,18 +53,24 @@ class Skimmed(NamedTuple):
 class SkimWriter(CatalogueProcessor):
     """Writes the events of each chunk that the analysis would use to a file of its own in `folder`."""
 
-    def __init__(self, analysis: TtbarAnalysis, folder: Path) -> None:
+    def __init__(self, analysis: TtbarAnalysis, folder: Path, files: str = "poet") -> None:
         self.config = analysis.config
         self._analysis = analysis
         self._folder = folder
+        self._format = files
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         told = events.metadata
         used, early_steps = self._analysis.used_events(events)
         path = _part(self._folder, told["dataset"], told["filename"], told["entrystart"])
-        columns = _columns(events, self.columns(told), np.flatnonzero(used))
+        schema: Any = FORMATS[self._format]
+        rows = np.flatnonzero(used)
+        columns = {
+            branch: ak.without_parameters(schema.values(events, branch)[rows])
+            for branch in sorted(schema.branches(self.columns(told)))
+        }
         ntuples.write(path, columns, codec=CODEC, level=LEVEL)
-        counts = {"events": len(events), "sum_of_weights": float(len(events))}
+        counts = self._analysis.counts(events)
         kept = int(np.sum(used))
         return {told["dataset"]: {"counts": counts, "cutflow": early_steps, "kept": kept}}
 
@@ -107,7 +113,7 @@ def make_skim(
         shutil.rmtree(parts, ignore_errors=True)
 
     try:
-        writer = SkimWriter(analysis, parts.absolute())
+        writer = SkimWriter(analysis, parts.absolute(), catalogue.format)
         result = run(writer, catalogue, execution=execution, catalogue_path=source, begin=begin)
         result.ledger.write(folder)
         result.ledger.require_complete()
@@ -127,7 +133,7 @@ def make_skim(
                 source=source,
                 config=analysis.config.model_dump(mode="json"),
                 parts={name: definition(p).digest for name, p in analysis.selecting().items()},
-                code=selecting_code(TtbarAnalysis, AGCSchema),
+                code=selecting_code(TtbarAnalysis, FORMATS[catalogue.format]),
             ),
         }
     )
@@ -187,16 +193,6 @@ def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
     return parts / dataset / f"{short_digest(url)}_{start:012d}.root"
 
 
-def _columns(events: ak.Array, columns: frozenset[str], rows: Any) -> ntuples.Columns:
-    """Branches with the values of `columns`, of the events of an index array."""
-    chosen = {}
-    for column in sorted(columns):
-        collection, field = column.split(".")
-        (branch,) = AGCSchema.branches([column])
-        chosen[branch] = ak.without_parameters(events[collection][field][rows])
-    return chosen
-
-
 def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
     """Write the files of a dataset; its entry in the catalogue.
 
@@ -235,6 +231,7 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
         "files": files,
         "checksums": {},  # of the files before
         "sum_of_weights": known,
+        "sum_of_weights_is": "weights" if dataset.generator_weights else dataset.sum_of_weights_is,
         "skim": before,
     }
     return dataset.model_copy(update=update)

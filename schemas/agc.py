@@ -69,6 +69,13 @@ class AGCSchema(BaseSchema):
         return frozenset().union(*map(cls._branches, columns))
 
     @classmethod
+    def values(cls, events: Any, branch: str) -> Any:
+        """Read a branch by its name from the event model."""
+        for name in layout.BRANCHES[branch][0].path.split("."):
+            events = events[name]
+        return events
+
+    @classmethod
     def _branches(cls, column: str) -> frozenset[str]:
         if column in layout.BRANCH_OF:
             return frozenset({layout.BRANCH_OF[column]})

@@ -12,7 +12,7 @@ subclass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 from coffea.nanoevents import NanoAODSchema, transforms
@@ -109,6 +109,15 @@ NOT_IN_NANOAOD = frozenset(
 """Columns of POET ntuples that an analysis varies by."""
 
 
+class _PerEvent(Container[object]):
+    """Columns of all NanoAOD files that have one value an event."""
+
+    def __contains__(self, column: object) -> bool:
+        collection = str(column).split(".", maxsplit=1)[0]
+        mixin = NanoAODSchema.mixins.get(collection, "Vertex")
+        return collection not in layout.OBJECTS and mixin in ("Vertex", "MissingET")
+
+
 class NanoSchema(NanoAODSchema):
     """NanoEvents schema of CMS NanoAOD (see the module's first lines)."""
 
@@ -116,6 +125,9 @@ class NanoSchema(NanoAODSchema):
     warn_missing_crossrefs = False
     event_ids: ClassVar[list[str]] = []
     """Slim files without event numbers are read too."""
+
+    per_event: ClassVar[Container[object]] = _PerEvent()
+    """Columns with one value an event."""
 
     discriminator = "CSVV2"
     """b-tag discriminator of `jet.btag`: the branch is `Jet_btag` and this."""
@@ -151,6 +163,17 @@ class NanoSchema(NanoAODSchema):
         Raises MissingBranchError for a column of POET ntuples that NanoAOD has nothing for.
         """
         return frozenset[str]().union(*map(cls._branches, columns))
+
+    @classmethod
+    def values(cls, events: Any, branch: str) -> Any:
+        """Read a branch by its name from the event model."""
+        for column, named in PLAIN.items():
+            if branch == named:
+                collection, field = column.split(".")
+                return events[collection][field]
+        source, _, field = branch.partition("_")
+        collections = {prefix: name for name, prefix in SOURCES.items()}
+        return events[collections.get(source, source)][field] if field else events[branch]
 
     @classmethod
     def _branches(cls, column: str) -> frozenset[str]:

@@ -82,7 +82,7 @@ def dask_scheduler(
 
 
 def _logged(log: Path, scheduler: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and scheduler.poll() is None:
         if found := LISTENING.search(log.read_text()):
             return found[1]
@@ -162,7 +162,7 @@ def _output(*command: str) -> str:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail("the batch system did not start")

@@ -196,7 +196,7 @@ def write_nanoaod(
             kinds = {name: values.type.content for name, values in content.items()}
             file.mktree("Events", kinds).extend(content)
         if runs:
-            total = np.array([np.sum(arrays["genWeight"], dtype=np.float64)])
+            total = np.array([np.sum(np.asarray(arrays["genWeight"]), dtype=np.float64)])
             file["Runs"] = {
                 "run": np.ones(1, np.uint32),
                 "genEventCount": np.array([len(arrays["genWeight"])]),

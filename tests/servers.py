@@ -95,7 +95,7 @@ class XRootD:
 
     def stop(self) -> None:
         self._server.terminate()
-        self._server.wait(timeout=10)
+        self._server.wait(timeout=120)
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def free_port() -> int:
 
 
 def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break

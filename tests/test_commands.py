@@ -17,6 +17,7 @@ from hist import Hist
 from analysis.cli import main
 from analysis.execution.ledger import Ledger
 from analysis.inference import tables
+from analysis.results import load_normalised
 from tests.conftest import PROJECT
 from tests.dimuon.test_processor import write_tree
 from tests.ntuples import write_random
@@ -150,7 +151,10 @@ def test_a_changed_cut() -> None:
     run("cut")
     assert_measured("results_my_cuts")
     assert_drawn("results_my_cuts", "4j2b", "fit_ranking")
-    assert Ledger.load(Path("results_my_cuts")).config["jet"]["min_pt"] == 35.0
+    changed, before = (load_normalised(Path(name)) for name in ("results_my_cuts", "results"))
+    assert changed.ledger.config["jet"]["min_pt"] == 35.0
+    sums = (run.histograms["observable"].sum().value for run in (changed, before))
+    assert next(sums) < next(sums)
 
 
 @pytest.mark.full

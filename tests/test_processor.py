@@ -282,6 +282,7 @@ def test_other_metadata_are_left_alone(path: Path) -> None:
     assert list(process(path, **given)["observable"].axes["variation"]) == ["scaleup"]
 
 
+@pytest.mark.full
 def test_coffeas_trace_finds_the_declared_columns(path: Path) -> None:
     metadata = {"dataset": "set", "process": "ttbar"}
     events = NanoEventsFactory.from_root(

@@ -12,7 +12,6 @@ import pytest
 from analysis.cli import main
 from analysis.config import AnalysisConfig
 from analysis.results import load_normalised
-from analysis.stages import normalise
 from tests.conftest import PROJECT
 from tests.ntuples import write_random
 
@@ -58,51 +57,6 @@ def test_commands_have_options_that_exist(line: str, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     for option in (word for word in arguments if word.startswith("--")):
         assert option in out
-
-
-@pytest.fixture(scope="module")
-def processed(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) -> Path:
-    """A folder with `results` of a small run, to be in when a command runs."""
-    folder = tmp_path_factory.mktemp("readme")
-    output = str(folder / "results")
-    assert main(["process", "--catalogue", str(catalogue_file), "--output", output, "--quiet"]) == 0
-    return folder
-
-
-LATER = [
-    line
-    for line in commands_in(README)
-    if re.search(r"run\.py (normalise|toppeak|abcd|report|show) ", line)
-]
-
-
-def test_commands_of_later_stages_run_in_their_order(
-    processed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The fit, the figures and the dimuon peak have tests of their own, and take longer."""
-    monkeypatch.chdir(processed)
-    assert len(LATER) == 5
-    for line in LATER:
-        assert main(arguments_of(line)) == 0, line
-    assert (processed / "results" / "report.html").exists()
-    assert "Yields at 50 /pb" in capsys.readouterr().out
-
-
-def test_a_changed_cut_changes_the_yields(
-    processed: Path, catalogue_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(processed)
-    (Path.cwd() / "my.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    (line,) = (line for line in commands_in(README) if "--config my.toml" in line)
-    # Without the later stages, and on a smaller sample than the command's.
-    assert (
-        main(["process", *arguments_of(line), "--catalogue", str(catalogue_file), "--quiet"]) == 0
-    )
-    changed = load_normalised(Path("results_my_cuts"))
-    assert changed.ledger.config["jet"]["min_pt"] == 35.0
-    # Again at the full luminosity: another test may have scaled it to another one.
-    before = normalise(Path("results")).histograms["observable"]
-    assert changed.histograms["observable"].sum().value < before.sum().value
 
 
 def test_datasets_of_ones_own_are_counted_and_processed(

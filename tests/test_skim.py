@@ -88,7 +88,10 @@ def assert_same(one: histograms.Histograms, two: histograms.Histograms) -> None:
     [
         {},
         {"jet": {"min_pt": 36, "max_abs_eta": 2.0, "btag_threshold": 0.9}, "regions": {"min_jets": 5}},
-        {"variations": {"jet_energy": False, "btag_slope": 0.1}, "control": {"enabled": False}},
+        pytest.param(
+            {"variations": {"jet_energy": False, "btag_slope": 0.1}, "control": {"enabled": False}},
+            marks=pytest.mark.full,
+        ),
     ],
 )  # fmt: skip
 def test_yields_and_cutflow_are_those_of_the_full_ntuples(
@@ -282,6 +285,7 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
     assert not (tmp_path / ".parts").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("lost", [1, 3])
 def test_parts_that_did_not_come_are_missed(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
@@ -321,6 +325,7 @@ def test_nothing_is_deleted_that_no_skim_made(catalogue: Catalogue, tmp_path: Pa
     assert make_skim(few, tmp_path / "skim").path.read_bytes() == made
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rntuple", [False, True])
 def test_a_dataset_without_selected_events(
     catalogue: Catalogue, tmp_path: Path, rntuple: bool
@@ -335,6 +340,7 @@ def test_a_dataset_without_selected_events(
     assert result.output["ttbar__nominal"]["observable"].sum(flow=True).value == 0
 
 
+@pytest.mark.full
 def test_commands(catalogue_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A part of a skim cannot have the cutflow of all the ntuples: it says so."""
     common = ["--datasets", "ttbar__nominal", "--quiet", "--output"]

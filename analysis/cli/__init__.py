@@ -39,10 +39,10 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {word!r}: {did_you_mean(word, options)}")
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
+def build_parser(command: str | None, program: str) -> argparse.ArgumentParser:
     """The parser of all commands; the arguments of `command` only, for a quick start."""
     parser = _Parser(
-        prog="run.py",
+        prog=program,
         description="The ttbar lepton+jets analysis of CMS Open Data 2015.",
         epilog=f"Without a command, '{DEFAULT_COMMAND}' runs on the default sample.",
     )
@@ -77,8 +77,8 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
     logger.setLevel(level)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status.
+def main(argv: Sequence[str] | None = None, program: str = "run.py") -> int:
+    """Run one command of the program; return the exit status.
 
     0: done; 2: bad input; 3: incomplete; 129: hung up; 130: Ctrl-C; 141: nobody reads standard output;
     143: SIGTERM.
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = _named_command(arguments)
     if command == DEFAULT_COMMAND and (not arguments or arguments[0] != command):
         arguments.insert(0, DEFAULT_COMMAND)
-    parser = build_parser(command)
+    parser = build_parser(command, program)
     if command is not None and command not in COMMANDS:
         parser.error(f"unknown command {command!r}: {did_you_mean(command, COMMANDS)}")
     parsed, unknown = parser.parse_known_args(arguments)

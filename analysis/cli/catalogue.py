@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="action", parser_class=type(parser)
     )
-    for action in (*_readers(actions), _builder(actions)):
+    for action in (*_readers(actions), _builder(actions), _importer(actions)):
         options.add_verbosity(action)
         action.set_defaults(parser=action)
 
@@ -85,15 +85,46 @@ def _builder(actions: Any) -> argparse.ArgumentParser:
             help="of a dataset or process; may be repeated",
         )
     build.add_argument("--luminosity", metavar="L", help="of the data: '2256.38 /pb'")
-    build.add_argument("--tree", default="events", metavar="NAME", help="(default: %(default)s)")
+    build.add_argument(
+        "--tree", metavar="NAME", help="(default: events, or Events of NanoAOD where that is there)"
+    )
+    build.add_argument(
+        "--format",
+        choices=("poet", "nanoaod", "nanoaod-deepjet"),
+        help="of the files, if it is not to be recognised; NanoAOD's b tags are CSVv2 or DeepJet",
+    )
     build.add_argument(
         "--checksums", action="store_true", help="write size and Adler-32 of each file, too"
     )
     return build
 
 
+def _importer(actions: Any) -> argparse.ArgumentParser:
+    importer: argparse.ArgumentParser = actions.add_parser(
+        "import",
+        help="write a catalogue for the inputs of the Analysis Grand Challenge",
+        description="FILE is its nanoaod_inputs.json; process the catalogue with the preset agc-v2.",
+    )
+    importer.add_argument("file", type=Path, metavar="FILE")
+    importer.add_argument("--output", type=Path, required=True, metavar="FILE")
+    importer.add_argument(
+        "--server",
+        default="unl",
+        metavar="NAME",
+        help="unl (default), eos, xcache, or the address or folder that the files are below",
+    )
+    importer.add_argument(
+        "--files-per-process",
+        type=options.positive,
+        metavar="N",
+        help="first N files of each sample",
+    )
+    return importer
+
+
 def run(arguments: argparse.Namespace) -> None:
-    {"show": _show, "check": _check, "build": _build}[arguments.action](arguments)
+    actions = {"show": _show, "check": _check, "build": _build, "import": _import}
+    actions[arguments.action](arguments)
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -175,11 +206,32 @@ def _build(arguments: argparse.Namespace) -> None:
         numbers,
         luminosity=arguments.luminosity,
         tree=arguments.tree,
+        files_format=arguments.format,
         checksums=arguments.checksums,
     )
     catalogue.write(arguments.output)
+    if catalogue.format != "poet":
+        logger.info("the files are NanoAOD")
+    for name, dataset in catalogue.datasets.items():
+        if dataset.generator_weights and dataset.sum_of_weights is not None:
+            logger.info(
+                "%s: sum of generator weights %.12g, before any selection (Runs.genEventSumw)",
+                name, dataset.sum_of_weights,
+            )  # fmt: skip
     for line in unknowns(catalogue):
         logger.warning("%s", line)
+    logger.info(
+        "%s: %d datasets, %d files, %d events",
+        arguments.output, len(catalogue.datasets), len(catalogue.files), catalogue.events,
+    )  # fmt: skip
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from analysis.datasets.nanoaod import SERVERS, grand_challenge
+
+    base = SERVERS.get(arguments.server, arguments.server)
+    catalogue = grand_challenge(arguments.file, base, arguments.files_per_process)
+    catalogue.write(arguments.output)
     logger.info(
         "%s: %d datasets, %d files, %d events",
         arguments.output, len(catalogue.datasets), len(catalogue.files), catalogue.events,

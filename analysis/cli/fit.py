@@ -82,6 +82,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if not arguments.print_model:
+        fit_source(arguments.source)
     config = model_config(arguments.model)
     if arguments.luminosity_fraction is not None:
         fraction = _fraction(arguments.luminosity_fraction)
@@ -91,7 +93,6 @@ def run(arguments: argparse.Namespace) -> None:
 
         sys.stdout.write(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
         return
-    fit_source(arguments.source)
 
     from analysis import stages
     from analysis.common.tables import show

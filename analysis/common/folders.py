@@ -27,9 +27,7 @@ def run_folder(folder: Path) -> Path:
     if (folder.parent / LEDGER).exists():
         hint = f"did you mean {str(folder.parent)!r}?"
     else:
-        hint = _nearest(
-            folder.name, _folders_with(LEDGER, folder.parent), "'run.py process' makes one"
-        )
+        hint = _nearest(folder.name, _folders_with(LEDGER, folder.parent), "'process' makes one")
     msg = f"{folder} is no results folder of a finished run: {hint}"
     raise OutputError(msg)
 

@@ -12,5 +12,7 @@ SAMPLE = _SAMPLES / "ntuples.json"
 DIMUON_SAMPLE = _SAMPLES / "dimuon" / "ntuples.json"
 """Catalogue of the bundled muon pairs."""
 
-REAL_DATA = Path(__file__).parents[2] / "ntuples.json"
-"""Catalogue of the real data: the ntuples at CERN."""
+REAL_DATA = _SAMPLES.parent / "ntuples.json"
+"""Catalogue of the real data at CERN: within an installed package, beside that of a checkout."""
+if not REAL_DATA.exists():
+    REAL_DATA = _SAMPLES.parents[1] / "ntuples.json"

@@ -25,13 +25,7 @@ from analysis.datasets.units import cross_section_pb, luminosity_ipb
 
 Kind = Literal["collision", "signal", "background"]
 Channel = Literal["electron", "muon"]
-
-SAMPLE = Path(__file__).parents[1] / "sample" / "ntuples.json"
-"""The bundled sample."""
-REAL_DATA = SAMPLE.parents[1] / "ntuples.json"
-"""The real data: within an installed package, beside the package of a checkout."""
-if not REAL_DATA.exists():
-    REAL_DATA = REAL_DATA.parents[1] / REAL_DATA.name
+Format = Literal["poet", "nanoaod", "nanoaod-deepjet"]
 
 _HEAD_BYTES = 1024
 """Beginning of a ROOT file, with the identifier that no other file has."""
@@ -87,6 +81,8 @@ class Dataset(Strict):
     """Of all generated events that passed the generator's filter; None if unknown."""
     sum_of_weights_is: Literal["count", "weights"] = "count"
     """Whether `sum_of_weights` is a plain number of events or the sum of generator weights."""
+    generator_weights: bool = False
+    """Whether events have a generator weight (NanoAOD), which histograms and sums are to be of."""
     skim: SkimmedDataset | None = None
     path: str = ""
     """Folder of the files, below the catalogue's base."""
@@ -129,6 +125,8 @@ class Catalogue(Strict):
     description: str | None = None
     luminosity: Annotated[float, BeforeValidator(luminosity_ipb)] | None = None
     """1/pb, of all the collision data in the catalogue."""
+    format: Format = "poet"
+    """Layout of the files: flat POET ntuples, or NanoAOD with CSVv2 or DeepJet as b-tag discriminator."""
     tree: str = "events"
     base: str = "."
     """Address or folder that every path stands below; a relative one is beside the catalogue."""
@@ -277,12 +275,18 @@ class Catalogue(Strict):
                     f"{urls[1]}: size and Adler-32 of {urls[0]}: a copy, whose events would count twice"
                 )
 
-    def require_counts(self) -> None:
-        """Raise CatalogueError for a sum of generator weights, where each event counts one."""
+    def require_counts(self, *, weighted: bool) -> None:
+        """Raise CatalogueError for a sum of generator weights, where each event counts one.
+
+        `weighted`: events that have a generator weight are weighted with it.
+        """
         for name, dataset in self.datasets.items():
-            if dataset.sum_of_weights is not None and dataset.sum_of_weights_is == "weights":
+            if dataset.sum_of_weights is None or dataset.sum_of_weights_is == "count":
+                continue
+            if not dataset.generator_weights or not weighted:
+                why = "the ntuples have no" if weighted else "the analysis takes no"
                 msg = (
-                    f"datasets.{name}.sum_of_weights_is: 'weights', but the ntuples have no generator "
+                    f"datasets.{name}.sum_of_weights_is: 'weights', but {why} generator "
                     "weights and each event counts one: give the number of generated events"
                 )
                 raise CatalogueError(msg)
@@ -375,7 +379,11 @@ def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
 def metadata(dataset: Dataset) -> dict[str, Any]:
     """What the processor is told of a dataset."""
     return SampleInfo(
-        dataset.process, dataset.variation, dataset.is_simulation, dataset.channel
+        dataset.process,
+        dataset.variation,
+        dataset.is_simulation,
+        dataset.channel,
+        dataset.generator_weights,
     )._asdict()
 
 
@@ -394,7 +402,13 @@ def _data_or_simulation(dataset: Dataset) -> Iterator[str]:
         return
     if dataset.variation != NOMINAL:
         yield f"variation: collision data are {NOMINAL!r}, got {dataset.variation!r}"
-    for field in ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights"):
+    for field in (
+        "cross_section",
+        "k_factor",
+        "filter_efficiency",
+        "sum_of_weights",
+        "generator_weights",
+    ):
         if getattr(dataset, field) != Dataset.model_fields[field].default:
             yield f"{field}: collision data have none"
 
@@ -413,6 +427,8 @@ def _simulation_faults(dataset: Dataset) -> Iterator[str]:
             f"sum_of_weights: {generated:.12g} is no number of events: a sum of generator weights "
             "needs sum_of_weights_is = 'weights'"
         )
+    if dataset.generator_weights and generated and dataset.sum_of_weights_is == "count":
+        yield "sum_of_weights_is: 'weights' is needed where events have generator weights, got 'count'"
 
 
 def _plain(url: str) -> str:

@@ -17,8 +17,15 @@ from pydantic import ValidationError
 from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.files import read_text
 from analysis.common.strict import faults
-from analysis.datasets import remote
-from analysis.datasets.catalogue import Catalogue, Dataset, NtupleFile, address_fault, same_files
+from analysis.datasets import nanoaod, remote
+from analysis.datasets.catalogue import (
+    Catalogue,
+    Dataset,
+    Format,
+    NtupleFile,
+    address_fault,
+    same_files,
+)
 from analysis.datasets.checksums import THREADS, checksum, difference
 from analysis.datasets.coverage import CATALOGUE as SKIM_CATALOGUE
 from analysis.datasets.processes import DATA, PROCESS_LABELS
@@ -108,14 +115,17 @@ def build(
     numbers: Mapping[str, Mapping[str, Any]],
     *,
     luminosity: float | str | None = None,
-    tree: str = "events",
+    tree: str | None = None,
+    files_format: Format | None = None,
     checksums: bool = False,
 ) -> Catalogue:
     """A catalogue of the ntuples below `folder`, with paths relative to where it will be written.
 
     Sub-folders or files named `{process}__{variation}` are the datasets (`ttbar__nominal/a.root`,
     `wjets__nominal.root`, `wjets__nominal_1.root`; `data__SingleMuon` for a stream of data).
-    `numbers` has fields of `NUMBERS` by dataset or process. Raises CatalogueError, with one line
+    `numbers` has fields of `NUMBERS` by dataset or process. Where no format is named, files with a tree
+    `Events` of NanoAOD are that, else POET ntuples; of NanoAOD, generator weights and their sum before
+    any selection (`Runs.genEventSumw`) are taken where they are. Raises CatalogueError, with one line
     for each file without a place or without the tree, and for one that is there twice; and for a skim
     or what was pre-selected, whose own catalogue tells of the events that are not there.
     """
@@ -124,13 +134,18 @@ def build(
     _require_meaning(numbers, found)
     listed = [NtupleFile(name, str(path), 0) for name, paths in found.items() for path in paths]
     problems = [f"{file.url}: the same file as {first}" for file, first in same_files(listed)]
+    if files_format is None:
+        nano = tree in (None, nanoaod.TREE) and nanoaod.is_nanoaod(Path(listed[0].url))
+        files_format = "nanoaod" if nano else "poet"
+    tree = tree or ("events" if files_format == "poet" else nanoaod.TREE)
+    make = _dataset if files_format == "poet" else _nano_dataset
     datasets = {
-        name: _dataset(name, folder, files, numbers, tree, problems)
-        for name, files in found.items()
+        name: make(name, folder, files, numbers, tree, problems) for name, files in found.items()
     }
     processes = {record["process"] for record in datasets.values()}
     values = {
         "luminosity": luminosity,
+        "format": files_format,
         "tree": tree,
         "base": _beside(folder, output.parent),
         "processes": {name: name for name in sorted(processes - PROCESS_LABELS.keys())},
@@ -309,6 +324,31 @@ def _dataset(
             problems.append(f"{path}: {describe(error)}")
     record: dict[str, Any] = _named(name) | {"files": events}
     if record["kind"] != "collision":
+        record |= {**numbers.get(record["process"], {}), **numbers.get(name, {})}
+    return record
+
+
+def _nano_dataset(
+    name: str,
+    folder: Path,
+    files: list[Path],
+    numbers: Mapping[str, Mapping[str, Any]],
+    tree: str,
+    problems: list[str],
+) -> dict[str, Any]:
+    """As `_dataset`, with what NanoAOD says of its generator weights."""
+    found: dict[str, nanoaod.NanoFile] = {}
+    for path in files:
+        try:
+            found[path.relative_to(folder).as_posix()] = nanoaod.inspect(str(path), tree)
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is
+            problems.append(f"{path}: {describe(error)}")
+    record: dict[str, Any] = _named(name) | {"files": {n: f.events for n, f in found.items()}}
+    if record["kind"] != "collision" and found:
+        try:
+            record |= nanoaod.normalisation(found)
+        except CatalogueError as error:
+            problems.append(f"{name}: {error}")
         record |= {**numbers.get(record["process"], {}), **numbers.get(name, {})}
     return record
 

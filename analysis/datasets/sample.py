@@ -30,6 +30,8 @@ class SampleInfo(NamedTuple):
     is_simulation: bool = True
     channel: str | None = None
     """Collision data: the only channel that this stream provides; None for both."""
+    generator_weights: bool = False
+    """Whether events have a generator weight."""
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
@@ -66,6 +68,7 @@ class SampleInfo(NamedTuple):
             variation,
             metadata.get("is_simulation", process != DATA),
             channel,
+            metadata.get("generator_weights", False),
         )
 
     @property

@@ -35,8 +35,6 @@ from analysis.execution.settings import Execution
 from analysis.histograms import Histograms
 from schemas.muons import TREE
 
-"""Catalogue of the bundled muon trees: J/psi, Drell-Yan and combinatorial pairs, and all as data."""
-
 CSV_COLUMNS = {
     "energy": ("e", "energy"),
     "px": ("px",),

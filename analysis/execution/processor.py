@@ -12,7 +12,6 @@ from coffea.processor import ProcessorABC
 from analysis.common.errors import ConfigError
 from analysis.config import Configuration
 from analysis.datasets.catalogue import Catalogue
-from schemas import AGCSchema
 
 
 class CatalogueProcessor(ProcessorABC):
@@ -20,8 +19,8 @@ class CatalogueProcessor(ProcessorABC):
 
     config: Configuration | None = None
     """Typed configuration, for the ledger."""
-    schema: type[BaseSchema] = AGCSchema
-    """Schema of the events that `process` takes."""
+    schema: type[BaseSchema] | None = None
+    """Schema of the events that `process` takes; None for that of the catalogue's format."""
 
     def process(self, events: ak.Array) -> Any:
         """Return an accumulator for the events of a chunk."""

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from analysis.execution.processor import CatalogueProcessor, Plain, described
 from analysis.execution.settings import Execution, Limits
 from analysis.execution.signals import handled, held
 from analysis.execution.workers import shipping
+from schemas import FORMATS, MissingBranchError
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def run(
     """Process the catalogue and say what became of each chunk.
 
     A processor that is a `CatalogueProcessor` says itself what it reads, and of which schema; of
-    another one each column is read when it is used. `schema` takes the place of the processor's.
+    another one each column is read when it is used. `schema` takes the place of the processor's; where
+    none is named it is that of the catalogue's format.
 
     Raises ConfigError for a skim or pre-selection that may lack events that the processor selects, and
     for a negative limit; CatalogueError where no file is left, or one is there twice; DefinitionError, at
@@ -95,7 +97,7 @@ def run(
     """
     execution = execution or Execution()
     processor = described(processor)
-    layout = processor.schema if schema is None else schema
+    layout: type[Any] = schema or processor.schema or FORMATS[catalogue.format]
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     processor.require_events(catalogue)
@@ -107,9 +109,7 @@ def run(
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
     columns = {name: processor.columns(values) for name, values in told.items()}
-    branches = {
-        name: None if known is None else layout.branches(known) for name, known in columns.items()
-    }
+    branches = _branches(layout, columns)
     refused = damaged(file for file, _ in planned) if execution.verify else {}
     items = chunks(planned, catalogue, execution.chunk_size, branches)
     logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
@@ -274,6 +274,19 @@ def _warn_of_other_code(
 def _known(items: list[WorkItem], planned: list[PlannedFile], catalogue: Catalogue) -> list[Known]:
     identities = {(f.dataset, f.url): identity(f, catalogue) for f, _ in planned}
     return [Known.of(item, identity=identities[item.dataset, item.filename]) for item in items]
+
+
+def _branches(
+    schema: type[Any], columns: Mapping[str, frozenset[str] | None]
+) -> dict[str, frozenset[str] | None]:
+    """Dataset -> branches of its columns. Raises ConfigError for a column that its format has not."""
+    try:
+        return {
+            name: None if known is None else schema.branches(known)
+            for name, known in columns.items()
+        }
+    except MissingBranchError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:

@@ -99,7 +99,10 @@ def count_figure(
     height = result.background / window.width * _width(points)
     (line,) = axes.plot([*window], [height, height], color=_CURVE, linewidth=2)
     entries.append((line, "Background"))
-    words = [f"{result.signal:.0f} ± {result.signal_error:.0f} signal", f"({result.method})"]
+    words = [
+        f"{result.signal:.0f} ± {result.signal_error:.0f} signal" + _sigmas(result.significance),
+        f"({result.method})",
+    ]
     _finish(axes, points, entries, words, caption, height, shades)
     axes.set_xlabel(figure_label(caption.axis_label))
     return figure
@@ -116,7 +119,7 @@ def peak_figure(fit: PeakFit, caption: PeakCaption) -> Figure:
     signal = main.fill_between(x, background, total, color=_SIGNAL, alpha=0.3, linewidth=0)
     entries: _Entries = [(whole, "Fit"), (below, "Background"), (signal, "Signal")]
     words = [
-        f"{_short(fit.signal.value, fit.signal.error)} signal",
+        f"{_short(fit.signal.value, fit.signal.error)} signal" + _sigmas(fit.significance),
         *(
             f"{name} {_short(fit.parameters[name].value, fit.parameters[name].error)} GeV"
             for name in ("position", "width")
@@ -177,6 +180,10 @@ def scan_figure(scan: Scan, caption: PeakCaption) -> Figure:
     axes.legend(ncols=3, loc="lower left")
     annotate(axes, caption.above)
     return figure
+
+
+def _sigmas(significance: float | None) -> str:
+    return "" if significance is None else f" ({significance:.1f} σ)"
 
 
 def _short(value: float, error: float) -> str:

@@ -399,7 +399,7 @@ def normalised(unscaled: Histograms, ledger: Ledger, scaling: Scaling) -> Normal
     """Scale the histograms of a run as its ledger, or `scaling`, says.
 
     Raises what `normalisation` raises and, for the multijet events from the data, AbcdError where a region
-    has no estimate.
+    has no estimate, or one that the simulation does not allow.
     """
     found = normalisation(ledger, unscaled, scaling)
     simulated = Normalised(apply(unscaled, found), found, ledger)
@@ -425,17 +425,15 @@ def _of_multijet(run: Normalised, name: str) -> Hist:
 def _with_multijet(simulated: Normalised) -> Normalised:
     """Put the multijet events of the muon channel, estimated from the data, in place of simulated ones."""
     scaled, found, ledger = simulated
+    plane = plane_of(simulated)
     observable = multijet.with_estimate(
-        scaled[OBSERVABLE],
-        _of_multijet(simulated, PLANE),
-        _of_multijet(simulated, CONTROL_SHAPE),
-        simulated.config,
+        scaled[OBSERVABLE], plane, _of_multijet(simulated, CONTROL_SHAPE), simulated.config
     )
     qcd = {multijet.MULTIJET: found.variations.get(multijet.MULTIJET, [NOMINAL])}
     found = found.model_copy(
         update={
             "variations": found.variations | qcd,
-            "estimate": f"{multijet.MULTIJET}: estimated from data in the muon channel (ABCD)",
+            "estimate": multijet.note(plane, simulated.config),
         }
     )
     return Normalised(scaled | {OBSERVABLE: observable}, found, labelled(ledger, found))

@@ -107,6 +107,7 @@ def top_peak_table(result: TopPeakResult) -> Table:
         "position",
         "width",
         "events of the peak",
+        "local significance",
         f"events in {result.window}",
         "background there, from the bands",
         "χ²/ndf of the peak fit",
@@ -114,14 +115,16 @@ def top_peak_table(result: TopPeakResult) -> Table:
     rows = []
     for name, fits in result.fits.items():
         peak, bands = fits.peak, fits.bands
-        row = [name, "-", "-", "-", "-", "-", "-"]
+        row = [name, *["-"] * 7]
         if peak is not None:
             row[1:4] = [str(peak.parameters[key]) for key in ("position", "width")] + [
                 f"{peak.signal.value:.0f} ± {peak.signal.error:.0f}"
             ]
-            row[6] = f"{peak.goodness.chi2:.1f}/{peak.goodness.ndf}"
+            if peak.significance is not None and name == DATA:
+                row[4] = f"{peak.significance:.1f} σ"
+            row[7] = f"{peak.goodness.chi2:.1f}/{peak.goodness.ndf}"
         if bands is not None:
-            row[4:6] = [
+            row[5:7] = [
                 f"{bands.in_window:.0f}",
                 f"{bands.background.value:.0f} ± {bands.background.error:.0f}",
             ]

@@ -23,6 +23,14 @@ _LEPTON_FIELDS = ("pt", "eta", "isTight", "sip3d")
 JET_COLUMNS = frozenset(f"jet.{field}" for field in ("pt", "eta", "phi", "mass", "btag"))
 """Columns that the unshifted jets need."""
 
+_IDENTIFICATION = {"tight": "isTight", "tight_lepton_veto": "isTightLepVeto"}
+
+
+def jet_columns(cuts: JetCuts) -> frozenset[str]:
+    """Name the columns that the jet selection reads."""
+    found = {_IDENTIFICATION.get(cuts.identification)} - {None}
+    return JET_COLUMNS | {f"jet.{field}" for field in found}
+
 
 def lepton_columns(jet: JetCuts) -> frozenset[str]:
     """Name the columns that the lepton selection and, where asked for, the cleaning of jets read."""
@@ -57,14 +65,13 @@ class Flat:
 
 
 def pass_cuts(leptons: Flat, cuts: LeptonCuts) -> Bools:
-    """Select tight electrons or muons within `cuts` but for isolation; in double precision."""
+    """Select electrons or muons within `cuts` but for isolation; in double precision."""
     mask: Bools = (
         (leptons["pt"] > np.float64(cuts.min_pt))
         & (np.abs(leptons["eta"]) < np.float64(cuts.max_abs_eta))
-        & (leptons["isTight"] == 1)
         & (leptons["sip3d"] < np.float64(cuts.max_sip3d))
     )
-    return mask
+    return mask & (leptons["isTight"] == 1) if cuts.tight else mask
 
 
 def isolated(muons: Flat, cuts: MuonCuts) -> Bools:
@@ -174,6 +181,8 @@ def select_jets(
     """Select jets under several shifts; cleaned, if the cuts ask for it, of the one lepton."""
     eta, phi = objects["eta"], objects["phi"]
     acceptable = np.abs(eta) < np.float64(cuts.max_abs_eta)
+    if cuts.identification != "none":
+        acceptable &= objects[_IDENTIFICATION[cuts.identification]] != 0
     if cuts.min_lepton_delta_r > 0:
         every = np.arange(len(objects.counts))
         delta_eta = eta - np.repeat(leptons.only("eta", every), objects.counts)

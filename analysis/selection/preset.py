@@ -26,3 +26,5 @@ class Preset(NamedTuple):
     weights: Callable[[AnalysisConfig], Sequence[Weight]]
     corrections: Callable[[AnalysisConfig], Sequence[Weight]]
     controls: Callable[[AnalysisConfig], Sequence[Control]]
+    format: str = "poet"
+    """Format of the files that have all that the parts read."""

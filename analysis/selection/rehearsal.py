@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import awkward as ak
@@ -35,18 +35,19 @@ class MadeUpEvents:
     """Events with the columns that an analysis declares; those of `per_event` have one value each."""
 
     def __init__(
-        self, columns: Iterable[str], per_event: Collection[str], metadata: Mapping[str, Any]
+        self, columns: Iterable[str], per_event: Container[str], metadata: Mapping[str, Any]
     ) -> None:
         self.metadata = metadata
         rng = np.random.default_rng(1)
         self._collections: dict[str, Any] = {}
         for column in sorted(columns):
-            collection, *outer, field = column.split(".")
+            *outer, field = column.split(".")
+            collection = outer[0] if outer else field
             counts = np.resize(_COUNTS.get(collection, (1, 1)), EVENTS)
             size = EVENTS if column in per_event else int(counts.sum())
             values = ak.Array(_values(rng, collection, field, size))
             place = self._collections
-            for name in (collection, *outer):
+            for name in outer:
                 place = place.setdefault(name, {})
             place[field] = values if column in per_event else ak.unflatten(values, counts)
         self._collections = {name: _zipped(fields) for name, fields in self._collections.items()}

@@ -189,6 +189,7 @@ def test_other_columns_of_pairs_in_any_order(tmp_path: Path) -> None:
     assert read_csv(path) == pytest.approx([4.0])
 
 
+@pytest.mark.full
 def test_pairs_of_any_charge_of_every_input(folder: Path, tmp_path: Path) -> None:
     assert len(read_csv(folder / "same.csv", any_charge=True)) == 3
     tree = read_masses(folder / "same.root", unbinned=True, any_charge=True).content

@@ -86,5 +86,5 @@ def test_a_file_in_the_folder_and_files_beside(there: Path) -> None:
     with pytest.raises(OutputError, match=f"has no {WORKSPACE}: run 'fit' on it first"):
         workspace_file(there)
     (there / LEDGER).unlink()
-    with pytest.raises(OutputError, match=r"'run\.py process' makes one"):
+    with pytest.raises(OutputError, match="'process' makes one"):
         run_folder(there)

@@ -89,6 +89,7 @@ def test_the_command_line_reads_from_a_server(server: str, tmp_path: Path) -> No
     assert "1 files are there" in done.stderr
 
 
+@pytest.mark.full
 def test_a_dead_server_is_reported_within_the_client_s_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_server_that_stalls_ends_in_an_error(
         assert re.search("imeout|expired", failure.reason)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_cached_file_is_read_when_the_server_is_gone(
     server: str, folder: Path, tmp_path: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -285,6 +286,15 @@ def test_a_batch_worker_is_told_of_the_certificate_and_binds_to_loopback(tmp_pat
     assert "--dashboard-address 127.0.0.1:0" in text
 
 
+@pytest.mark.parametrize("name", ["shared_folder", "python", "local_folder", "log_folder"])
+def test_a_path_with_a_space_is_refused_before_any_job(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("dask_jobqueue", reason="the extra 'batch' is not installed")
+    values = {"shared_folder": tmp_path} | {name: tmp_path / "my analysis"}
+    settings = Slurm.model_validate({"interface": "lo"} | {k: str(v) for k, v in values.items()})
+    with pytest.raises(ConfigError, match=f"{name}: .*my analysis' has a space"):
+        batch_cluster(settings)
+
+
 @pytest.mark.parametrize(("settings", "program"), [(Slurm, "sbatch"), (HTCondor, "condor_submit")])
 def test_a_machine_that_cannot_submit(
     small: Catalogue,
@@ -418,6 +428,20 @@ def test_the_options_of_the_docs_exist(page: Path, capsys: pytest.CaptureFixture
     quoted = " ".join(word for word in re.findall(r"`(--[^`]+)`", text) if "lifetime" not in word)
     for option in re.findall(r"--[a-z-]+", f"{asked} {quoted}"):
         assert option in known, option
+
+
+@pytest.mark.full
+def test_one_cluster_after_another_in_a_process_that_had_none() -> None:
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    code = (
+        "from analysis.execution.workers.cluster_settings import Local\n"
+        "from analysis.execution.workers.clusters import connected\n"
+        "for _ in range(2):\n    with connected(Local(), 1) as client:\n"
+        "        print(client.submit(abs, -1).result())\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n1\n", done.stderr
 
 
 def test_numbers_of_workers() -> None:

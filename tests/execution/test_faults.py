@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from analysis.datasets.remote import Access
 from analysis.execution.ledger import Ledger
 from analysis.execution.loop import FAIL_FAST
 from tests.conftest import PROJECT
-from tests.execution.processors import Counting
+from tests.execution.processors import Counting, killing_once
 from tests.execution.small import (
     CHUNK,
     EVENTS,
@@ -143,6 +144,22 @@ def test_a_chunk_that_kills_its_worker(tmp_path: Path, executor: str) -> None:
     assert "data__a" in want.output
     got = result.output["data__a"]["observable"].values(flow=True)
     assert got == pytest.approx(want.output["data__a"]["observable"].values(flow=True), rel=1e-12)
+
+
+@pytest.mark.full
+@needs_dask
+def test_the_function_is_sent_anew_where_a_chunk_killed_its_keeper(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all chunks would fail, as Dask gives a task up that has seen too many deaths."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    sent = partial(killing_once, tmp_path / "mark")
+    monkeypatch.setattr("analysis.execution.workers.dask._itself", sent)
+    catalogue = catalogue_of(folder, NAMES[:6])
+    result = process(catalogue, executor="dask", workers=2, retries=0)
+    assert (tmp_path / "mark").exists()
+    assert result.ledger.complete
+    assert_same_output(result, process(catalogue))
 
 
 @contextmanager
@@ -311,7 +328,7 @@ def test_a_scheduler_that_is_lost(
     @contextmanager
     def cluster(*_: object) -> Iterator[Client]:
         with scheduler_and_workers(2, tmp_path) as (address, scheduler):
-            killing = threading.Thread(target=kill_after, args=(scheduler, trace, 40))
+            killing = threading.Thread(target=kill_after, args=(scheduler, trace, 20))
             killing.start()
             client = Client(address)
             yield client
@@ -338,16 +355,16 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
         out = tmp_path / "out"
         out.mkdir()
         main = start(
-            run_small, out, NAMES, 0.02, server.address, IMPATIENT,
+            run_small, out, NAMES, 0.1, server.address, IMPATIENT,
             executor="futures", workers=2, retries=8, retry_delay_s=0.5, access=Access(attempts=1),
         )  # fmt: skip
-        while computed(out / "trace").total() < 20:
+        while computed(out / "trace").total() < 10:
             assert main.is_alive()
             time.sleep(0.02)
         server.stop()
         time.sleep(3)
         server.start()
-        main.join(90)
+        main.join(300)
         assert main.exitcode == 0
         ledger = Ledger.load(out)
         assert ledger.complete

@@ -454,11 +454,16 @@ def test_warnings_are_remembered(folder: Path) -> None:
 
 @pytest.mark.full
 @needs_dask
-def test_killed_at_ten_random_moments(folder: Path) -> None:
-    """SIGKILL of the main process: nothing computed twice beyond what was in flight, no orphan."""
+def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
+    """SIGKILL of the main process: nothing computed twice beyond what was in flight, no orphan.
+
+    Of so many chunks that some are left after ten kills, however late a busy machine makes these.
+    """
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
     from analysis.execution.workers.dask import FAN_IN
 
+    folder, names = tmp_path, [f"file{i}.root" for i in range(80)]
+    make_files(folder, names)
     rng = random.Random(3)
     seconds, workers = 0.1, 2
     kills, at_least, in_flight = 0, 0, 0
@@ -468,7 +473,7 @@ def test_killed_at_ten_random_moments(folder: Path) -> None:
     trace = folder / "trace"
     while kills < 10:
         executor = list(most)[kills % 3]
-        main = start(run_small, folder, NAMES, seconds, executor=executor, workers=workers)
+        main = start(run_small, folder, names, seconds, executor=executor, workers=workers)
         while main.is_alive() and computed(trace).total() < at_least:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
@@ -479,24 +484,19 @@ def test_killed_at_ten_random_moments(folder: Path) -> None:
         kills += 1
         in_flight += most[executor]
         at_least = computed(trace).total() + 1
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while session_of(main.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not session_of(main.pid)
     assert kills == 10
-    times = computed(trace)
-    result = process(
-        catalogue_of(folder, NAMES),
-        Counting(trace, seconds),
-        checkpoints=folder / "checkpoints",
-        resume=True,
-    )
+    catalogue = catalogue_of(folder, names)
+    result = process(catalogue, Counting(trace), checkpoints=folder / "checkpoints", resume=True)
     assert result.ledger.complete
-    assert_accounted(result, catalogue_of(folder, NAMES))
-    assert_same_output(result, process(catalogue_of(folder, NAMES)))
+    assert_accounted(result, catalogue)
+    assert_same_output(result, process(catalogue))
     times = computed(trace)
-    assert len(times) == CHUNKS
-    assert times.total() - CHUNKS <= in_flight
+    assert len(times) == len(names) * EVENTS // CHUNK
+    assert times.total() - len(times) <= in_flight
 
 
 def test_a_full_disk_ends_the_run_in_one_line(

@@ -48,7 +48,7 @@ def command(arguments: Sequence[str], errors: Path) -> int:
 
 
 def start_run(catalogue: Path, folder: Path, executor: str, *more: str) -> Any:
-    """A run of a thousand chunks, which takes long enough."""
+    """A run of five thousand chunks, which takes long enough."""
     arguments = ["process", *input_of(catalogue, folder)]
     arguments += ["--executor", executor, "--workers", "2", *more]
     return start(command, arguments, folder / "errors")
@@ -56,7 +56,7 @@ def start_run(catalogue: Path, folder: Path, executor: str, *more: str) -> Any:
 
 def input_of(catalogue: Path, folder: Path) -> list[str]:
     where = ["--catalogue", str(catalogue), "--output", str(folder / "out")]
-    return [*where, "--chunk-size", "5", "--quiet"]
+    return [*where, "--chunk-size", "1", "--quiet"]
 
 
 def wait_for_checkpoints(folder: Path, process: Any) -> None:
@@ -66,7 +66,7 @@ def wait_for_checkpoints(folder: Path, process: Any) -> None:
 
 
 def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
-    process.join(60)
+    process.join(300)
     if process.is_alive():
         os.killpg(process.pid, signal.SIGKILL)
     assert process.exitcode == status
@@ -74,11 +74,15 @@ def assert_stopped(process: Any, folder: Path, status: int, last: str) -> None:
     assert lines[-1] == last
     assert not any("Traceback" in line for line in lines)
     assert len(lines) <= 3
-    deadline = time.monotonic() + 10
+    assert_nothing_is_left(process)
+    assert not (folder / "out" / "run.json").exists()
+
+
+def assert_nothing_is_left(process: Any) -> None:
+    deadline = time.monotonic() + 60
     while session_of(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not session_of(process.pid)
-    assert not (folder / "out" / "run.json").exists()
 
 
 @pytest.mark.full
@@ -97,8 +101,8 @@ def test_stopped_in_order_and_resumed(
     assert "what was finished is kept" in (tmp_path / "errors").read_text()
     kept = len(list(tmp_path.glob("out/checkpoints/*/*.zip")))
     assert kept > 0
-    again = start_run(catalogue, tmp_path, executor, "--resume", "--max-events", "100")
-    again.join(60)
+    again = start_run(catalogue, tmp_path, executor, "--resume", "--max-events", "40")
+    again.join(300)
     assert again.exitcode == 0
     resumed = Ledger.load(tmp_path / "out").chunks
     assert resumed is not None
@@ -133,11 +137,10 @@ def test_the_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert process.is_alive()
     os.kill(process.pid, signal.SIGINT)
-    process.join(10)
+    process.join(120)
     assert process.exitcode == 130
     assert (tmp_path / "errors").read_text() == "killed\n"
-    time.sleep(0.1)
-    assert not session_of(process.pid)
+    assert_nothing_is_left(process)
 
 
 def stubborn(folder: Path) -> None:
@@ -218,7 +221,7 @@ def test_what_python_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> No
     def work() -> None:
         with handled():
             Disposed()
-            time.sleep(5)
+            time.sleep(60)
             pytest.fail("it has not come")
 
     with pytest.raises(Interrupted) as caught:
@@ -272,5 +275,5 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,12 @@ def test_figure_says_whose_events_and_what(figures: Any, name: str) -> None:
     below = axes[-1].get_xlabel()
     assert below == ("Signal events in the window" if name == "scan" else CAPTION.axis_label)
     assert axes[0].get_legend() is not None
+
+
+@pytest.mark.parametrize("name", ["count", "peak"])
+def test_figure_says_how_significant_the_peak_is(figures: Any, name: str) -> None:
+    words = "\n".join(text.get_text() for text in figures[name].axes[0].texts)
+    assert re.search(r"\d+ ± \d+ signal \(\d\d\.\d σ\)", words)
 
 
 def test_points_are_the_data(figures: Any, values: Any) -> None:

@@ -46,15 +46,21 @@ def test_a_process_that_dies_is_an_error_of_ours() -> None:
         pool.mapped(os._exit, [1], 2)
 
 
+def wait(mark: Path) -> None:
+    mark.touch()
+    time.sleep(1)
+
+
 @pytest.mark.full
-def test_an_interrupt_is_for_the_parent_alone() -> None:
+def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
     """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
     script = (
-        "import sys, time\n"
+        "import sys\n"
+        "from pathlib import Path\n"
         "from analysis.plotting import pool\n"
-        "print('ready', flush=True)\n"
+        "from tests.plotting.test_pool import wait\n"
         "try:\n"
-        "    pool.mapped(time.sleep, [1] * 20, 2)\n"
+        f"    pool.mapped(wait, [Path({str(tmp_path)!r}, str(n)) for n in range(99)], 2)\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(130)\n"
     )
@@ -62,11 +68,11 @@ def test_an_interrupt_is_for_the_parent_alone() -> None:
         [sys.executable, "-c", script], cwd=PROJECT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1)
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (130, "")
 
 

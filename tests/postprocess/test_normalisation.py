@@ -319,6 +319,7 @@ def test_control_histograms_predict_as_many_events_as_the_regions(catalogue: Cat
     assert tags.values(flow=True)[2:].sum() == pytest.approx(nominal)
 
 
+@pytest.mark.full
 def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogue) -> None:
     """One of two files: half the data's luminosity is not given up, the yield per 1/pb is the same."""
     chosen = catalogue.select(["ttbar__nominal"])

@@ -112,7 +112,19 @@ def test_failed_fit_is_said_and_gives_no_number() -> None:
     assert any("too few" in reason for reason in result.fits["data"].failed)
     assert any(text.startswith("data: ") for text in remarks(result))
     _, (row,) = top_peak_table(result)
-    assert row == ["data", "-", "-", "-", "-", "-", "-"]
+    assert row == ["data", *["-"] * 7]
+
+
+def test_the_table_has_the_significance_of_the_data() -> None:
+    peak = masses(1, 4000, 16_000)
+    result = fit_top_peak(observable({"data": (peak, 1.0), "ttbar": (peak, 1.0)}), SETTINGS)
+    header, (data, prediction) = top_peak_table(result)
+    fitted = result.fits["data"].peak
+    assert fitted is not None
+    assert fitted.significance is not None
+    assert fitted.significance > 10
+    place = header.index("local significance")
+    assert (data[place], prediction[place]) == (f"{fitted.significance:.1f} σ", "-")
 
 
 @pytest.mark.parametrize(("position", "width"), [(250, 15), (171, 90)])

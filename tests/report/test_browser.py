@@ -50,7 +50,7 @@ def opened(browser: Any, finished: Path) -> Any:
     return browser
 
 
-def until(what: Callable[[], object], seconds: float = 20.0) -> object:
+def until(what: Callable[[], object], seconds: float = 120.0) -> object:
     """Wait until it is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):

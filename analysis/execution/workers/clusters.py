@@ -8,8 +8,10 @@ import inspect
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -73,6 +75,9 @@ def connected(
     """
     require_extra("dask", "the executor 'dask'")
     import dask
+
+    # Its defaults come with it: within `set` they would be gone in the end, and a second cluster fail.
+    import distributed  # noqa: F401
 
     method = {"distributed.worker.multiprocessing-method": spawn_method()}
     with (
@@ -291,8 +296,26 @@ def _require_accepted(settings: Batch, script: str) -> None:
         raise ConfigError(msg)
 
 
+def _require_plain_paths(settings: Batch) -> None:
+    """Raise ConfigError for a path that the command of a job, which has no quotes, would be cut at."""
+    paths = {
+        "shared_folder": settings.shared_folder.absolute() if settings.tls else None,
+        "python": settings.python or sys.executable,
+        "local_folder": settings.local_folder,
+        "log_folder": settings.log_folder,
+    }
+    for name, path in paths.items():
+        if path is not None and re.search(r"[\s'\"\\]", str(path)):
+            msg = (
+                f"{name}: {str(path)!r} has a space or quote, which jobs of a batch system cannot have: "
+                "name another one in --cluster-settings"
+            )
+            raise ConfigError(msg)
+
+
 def batch_cluster(settings: Batch) -> Any:
-    """The cluster of dask-jobqueue, without a job yet."""
+    """Return the cluster of dask-jobqueue, without a job yet."""
+    _require_plain_paths(settings)
     kind = "htcondor" if isinstance(settings, HTCondor) else "slurm"
     require_extra("batch", f"--cluster {kind}")
     jobqueue: Any = importlib.import_module("dask_jobqueue")

@@ -32,6 +32,8 @@ _PAUSED_S = 300.0
 """How long all workers may be paused before the run gives them up."""
 _PATIENCE_S = 2.0
 """How long a finished chunk waits for others to be merged with."""
+_MOST_FUNCTIONS = 10
+"""How often the function is sent anew because the worker died that had it to keep."""
 
 
 class DaskWorkers:
@@ -55,8 +57,13 @@ class DaskWorkers:
         self._waiting_since = self._looked_at = time.monotonic()
 
     def start(self, function: Function) -> None:
+        self._packed = shipping.pack(function)
+        self._functions: list[Future[Any]] = []
+        self._send_function()
+
+    def _send_function(self) -> None:
         # A task of its own, so that it goes to each worker once and survives any of them.
-        self._function = self._submit("function", _itself, shipping.pack(function))
+        self._functions.append(self._submit("function", _itself, self._packed))
 
     def room(self) -> int:
         if time.monotonic() - self._most_known_at > _PATIENCE_S:
@@ -76,7 +83,7 @@ class DaskWorkers:
 
     def give(self, chunk: int, item: Any) -> None:
         self._file = item.filename
-        future = self._submit("chunk", _attempt, shipping.CODE, self._function, chunk, item)
+        future = self._submit("chunk", _attempt, shipping.CODE, self._functions[-1], chunk, item)
         self._chunk_of[future] = chunk
         future.add_done_callback(self._arrived.put)
 
@@ -92,7 +99,7 @@ class DaskWorkers:
             elif future in self._chunk_of:
                 chunk = self._chunk_of.pop(future)
                 if future.status == "error":
-                    answers.append(Answer([], [_fault(chunk, future.exception())]))
+                    answers.append(Answer([], [self._fault(chunk, future.exception())]))
                 else:
                     # Where its worker died since, Dask computes it again for the merge.
                     self._finished_since = self._finished_since or time.monotonic()
@@ -153,8 +160,27 @@ class DaskWorkers:
         for one, chunk in batch.items():
             # What was lost with its worker, and could not be had again, is to blame itself.
             own = one.exception() if one.status == "error" else None
-            faults.append(_fault(chunk, of_merge if own is None else own))
+            faults.append(self._fault(chunk, of_merge if own is None else own))
         return Answer([], faults)
+
+    def _fault(self, chunk: int, error: BaseException | None) -> Fault:
+        if isinstance(error, KilledWorker):
+            if self._is_of_function(error):
+                return Fault(chunk, "the function was lost with its worker", True, 0)
+            deaths = error.allowed_failures + 1
+            reason = f"its worker died, {deaths} times (out of memory?)"
+            return Fault(chunk, reason, True, deaths, suspect=True)
+        assert error is not None
+        return Fault(chunk, describe(error), is_transient(error))
+
+    def _is_of_function(self, death: KilledWorker) -> bool:
+        """Whether the function was on the worker that a chunk beside it killed; it is sent anew."""
+        keys = [function.key for function in self._functions]
+        if death.task not in keys or len(keys) > _MOST_FUNCTIONS:
+            return False
+        if death.task == keys[-1]:
+            self._send_function()
+        return True
 
     def _submit(self, kind: str, function: Any, *arguments: Any, priority: int = 0) -> Future[Any]:
         # With tuples for keys all chunks are one group to Dask, which it queues: a worker that dies
@@ -168,14 +194,6 @@ class DaskWorkers:
 
     def _lost(self) -> WorkersLost:
         return WorkersLost("the Dask scheduler is gone")
-
-
-def _fault(chunk: int, error: BaseException | None) -> Fault:
-    if isinstance(error, KilledWorker):
-        deaths = error.allowed_failures + 1
-        return Fault(chunk, f"its worker died, {deaths} times (out of memory?)", True, deaths, True)
-    assert error is not None
-    return Fault(chunk, describe(error), is_transient(error))
 
 
 def _itself(packed: bytes) -> bytes:

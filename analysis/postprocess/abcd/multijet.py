@@ -139,7 +139,8 @@ def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisCo
 
     In the muon channel only. The shape is that of the muons that are not isolated, data less prompt
     leptons; B / D scales it to the isolated ones, at any m_T. It has no systematic variations: every
-    one there is the same. Raises AbcdError, naming the region, where there is no estimate.
+    one there is the same. Raises AbcdError, naming the region, where there is no estimate and where the
+    simulation does not allow it.
     """
     processes, variations = (list(observable.axes[name]) for name in ("process", "variation"))
     muons = observable.axes["channel"].index(CHANNEL)
@@ -159,12 +160,26 @@ def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisCo
         storage=observable.storage_type(),
     )
     for i, region in enumerate(observable.axes["region"]):
+        tested = estimate(plane, region, config)
+        if tested.independence is not None and not tested.independence.allowed:
+            msg = (
+                f"{region}: isolation and m_T of simulated multijet events depend on each other, "
+                f"{tested.independence}: take the simulated ones"
+            )
+            raise AbcdError(msg)
         template = _template(plane, shape, region, config)
         for field in ("value", "variance"):
             view = estimated.view(flow=True)[field]
             for variation in filled:
                 view[:, i, 0, variation, muons] = template[field]
     return rest + estimated
+
+
+def note(plane: Hist, config: AnalysisConfig) -> str:
+    """Say that multijet events are estimated, and what the simulation tells of it in each region."""
+    estimates = {name: estimate(plane, name, config) for name in plane.axes["region"]}
+    words = " ".join(line for line in verdicts(estimates) if "pseudo-experiments" not in line)
+    return f"{MULTIJET}: estimated from data in the muon channel (ABCD). {words}"
 
 
 def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> Any:

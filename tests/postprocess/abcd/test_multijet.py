@@ -15,6 +15,7 @@ from analysis.postprocess.abcd.multijet import (
     RegionEstimate,
     estimate,
     estimate_table,
+    note,
     subtracted,
     verdicts,
     with_estimate,
@@ -168,6 +169,24 @@ def test_negative_bins_of_the_estimate_are_zero_and_the_sum_stays() -> None:
     muons = replaced[{"region": 0, "process": "qcd", "variation": "nominal", "channel": "muon"}]
     assert muons.values()[7] == 0.0
     assert muons.sum().value == pytest.approx(800)
+
+
+def test_an_estimate_that_is_not_allowed_replaces_nothing() -> None:
+    """Correlated in simulation: 125 came out where data hold 400."""
+    observable = observables({name: [1.0, 2.0, 3.0] for name in ("data", "qcd")}, ["muon"])
+    far = observables({"data": [2000.0, 5000.0, 1100.0]}, ["muon"])
+    dependent = QCD | {("isolated", "high"): 600}
+    with pytest.raises(AbcdError, match=r"4j1b: isolation and m_T .* kappa .*: method not allowed"):
+        with_estimate(observable, plane(data=DATA, ttbar=PROMPT, qcd=dependent), far, CONFIG)
+
+
+def test_the_note_of_an_estimate_has_the_verdict_of_each_region() -> None:
+    tested = note(plane(data=DATA, ttbar=PROMPT, qcd=QCD), CONFIG)
+    assert tested.startswith(
+        "qcd: estimated from data in the muon channel (ABCD). 4j1b: correlation"
+    )
+    assert tested.endswith("method allowed. Usable.")
+    assert note(plane(data=DATA, ttbar=PROMPT), CONFIG).endswith("4j1b: not tested. Not usable.")
 
 
 def test_no_estimate_replaces_nothing() -> None:

@@ -70,6 +70,7 @@ def test_integral_is_that_of_the_density(name: str) -> None:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", SIGNALS)
 def test_the_integral_of_a_narrow_peak_in_a_wide_range(name: str) -> None:
     """Half of it and all of it; a grid as wide as the peak was off by 4 % for a Voigt profile."""
@@ -134,6 +135,7 @@ def test_jpsi_in_collision_data(dimuon_mass: Any) -> None:
     assert fit.parameters["width"].value == pytest.approx(0.0325, abs=2e-4)
 
 
+@pytest.mark.full
 @pytest.mark.shared
 def test_z_in_collision_data(dimuon_mass: Any) -> None:
     start = PeakStart(91.0, 2.0)

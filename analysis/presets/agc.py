@@ -1,0 +1,129 @@
+"""Presets `agc-v1` and `agc-v2`: the ttbar analysis of the Analysis Grand Challenge (IRIS-HEP) on NanoAOD.
+
+They are as its code has it (https://github.com/iris-hep/analysis-grand-challenge), which differs from its
+documentation: the b tag is strict, no trigger, no generator weight and no data are asked for, and the
+energy scale of jets is varied one-sided with the masses kept. Its energy resolution is a random draw that
+is other each time; here the draw of a jet is the same in every run.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.config import AnalysisConfig
+from analysis.presets import lesson
+from analysis.selection.channels import Channel
+from analysis.selection.preset import CHANNEL_LABELS, Preset
+from analysis.selection.selection import Quantity, Selection
+from analysis.selection.variations import Objects, Shift, Weight
+
+SCALE = 1.03
+"""Factor of `pt_scale_up`."""
+RESOLUTION = 0.05
+"""Relative width of `pt_res_up`."""
+
+_STRICTLY_ABOVE = {"btag_threshold": math.nextafter(0.5, 1.0)}
+_NO_CUT = {"max_abs_eta": 100.0, "max_sip3d": 1e9}
+_COMMON: dict[str, Any] = {
+    "control": {"enabled": False},
+    "multijet": {"enabled": False},
+    "generator_weights": False,
+}
+
+V1 = AnalysisConfig.model_validate(
+    {
+        **_COMMON,
+        "electron": {"min_pt": 25, "tight": False, **_NO_CUT},
+        "muon": {"min_pt": 25, "tight": False, "max_isolation": 1e9, **_NO_CUT},
+        "jet": {"min_pt": 25, "max_abs_eta": 100.0, **_STRICTLY_ABOVE},
+    }
+)
+
+V2 = AnalysisConfig.model_validate(
+    {**_COMMON, "jet": {"identification": "tight_lepton_veto", **_STRICTLY_ABOVE}}
+)
+
+CHANNELS = tuple(Channel(name, name, (), CHANNEL_LABELS[name]) for name in ("electron", "muon"))
+
+
+def _scaled(jets: Objects) -> NDArray[Any]:
+    return SCALE * np.asarray(jets.pt, dtype=np.float64)
+
+
+def _smeared(jets: Objects) -> NDArray[Any]:
+    """Multiply pT by a number of a normal distribution around 1 that belongs to the jet.
+
+    The number follows from the jet's own momentum, by the mixing function of SplitMix64 (Steele, Lea,
+    Flood, OOPSLA 2014) and the transformation of Box and Muller, so that chunks and executors agree.
+    """
+    bits = np.zeros(len(jets.pt), np.uint64)
+    for values in (jets.pt, jets.eta, jets.phi):
+        bits = _mixed(bits ^ np.asarray(values, np.float32).view(np.uint32).astype(np.uint64))
+    first, second = (((_mixed(bits + np.uint64(n)) >> np.uint64(11)) + 0.5) / 2**53 for n in (1, 2))
+    normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
+    return np.asarray(jets.pt * (1 + RESOLUTION * normal))
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+SHIFTS = (
+    Shift("pt_scale", up=_scaled, mass_scales=False),
+    Shift("pt_res", up=_smeared, mass_scales=False),
+)
+
+
+def _btag(selection: Selection, jet: int, slope: float) -> Quantity:
+    """1 + slope × pT of a good jet, counted in the order of the file (slope in 1/GeV)."""
+    momenta = ak.pad_none(selection.jets.values("pt"), jet + 1)[:, jet]
+    factor: Quantity = 1.0 + slope * np.asarray(ak.fill_none(momenta, 0.0))
+    return factor
+
+
+def weights(config: AnalysisConfig) -> list[Weight]:
+    """Vary the b tag of the first jets, and the yields that depend on the choice of scales."""
+    settings = config.variations
+    slope = settings.btag_slope / settings.btag_reference_pt
+    tags = [
+        Weight(
+            f"btag_var_{jet}",
+            up=partial(_btag, jet=jet, slope=slope),
+            down=partial(_btag, jet=jet, slope=-slope),
+            group="btag",
+        )
+        for jet in range(settings.btag_jets)
+    ]
+    return [*tags, *(weight for weight in lesson.weights(config) if weight.name == "scale_var")]
+
+
+def _preset(name: str, summary: str, config: AnalysisConfig) -> Preset:
+    return Preset(
+        name=name,
+        summary=summary,
+        config=config,
+        channels=lambda _: CHANNELS,
+        regions=lambda _: lesson.REGIONS,
+        shifts=lambda config: SHIFTS if config.variations.jet_energy else (),
+        weights=weights,
+        corrections=lambda _: (),
+        controls=lambda _: (),
+        format="nanoaod",
+    )
+
+
+AGC_V1 = _preset(
+    "agc-v1", "the Analysis Grand Challenge v1 on NanoAOD: any lepton, jets above 25 GeV", V1
+)
+AGC_V2 = _preset(
+    "agc-v2", "the Analysis Grand Challenge v2 on NanoAOD: tight leptons, jet identification", V2
+)
