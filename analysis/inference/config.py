@@ -78,6 +78,8 @@ class InferenceConfig(Strict):
     """What every region must have; others are taken where there are any."""
     regions: tuple[str, ...] = ("4j1b", "4j2b")
     """What is fitted: no event may be in two of them."""
+    channels: Literal["together", "apart"] = "together"
+    """Add up the channels of a run, or fit each region once in every channel: `4j1b_muon`, ..."""
     signal_cross_section_pb: PositiveFloat | None = None
     """What templates of a file were scaled to that does not say it; 831.76 for tt̄ unless given. A run
     knows its own, and a model that states another one is refused."""

@@ -24,7 +24,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
-from analysis.postprocess.normalisation import INCOMPLETE, Normalised
+from analysis.postprocess.normalisation import INCOMPLETE, Normalised, region_of_channel
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ class Templates(NamedTuple):
 
 
 def from_results(results: Normalised, config: InferenceConfig) -> Templates:
-    """Templates of the normalised histograms, both channels added up.
+    """Make templates of the normalised histograms, channels added up or apart as the model says.
 
     Raises WorkspaceError for a binning that does not fit, values that are no numbers, negative data,
     where the signal or a region is missing, for regions that share events, names of the model that are
@@ -88,9 +88,18 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     states, or to nothing that is known.
     """
     _require_apart(results.description.overlaps, config.regions)
+    regions = results.regions
+    if config.channels == "apart":
+        regions = results.regions_by_channel
+        apart = [
+            region_of_channel(region, channel)
+            for region in config.regions
+            for channel in results.description.channels
+        ]
+        config = config.model_copy(update={"regions": tuple(apart)})
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
-        for region, observable in results.regions.items()
+        for region, observable in regions.items()
         for process, variations in results.normalisation.variations.items()
         for variation in variations
     }

@@ -104,7 +104,7 @@ class FitCaption(NamedTuple):
             labels,
             seen[observed],
             binning,
-            results.description.regions,
+            results.region_infos,
             jets_label(results.ledger),
         )
 

@@ -26,7 +26,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
 from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, by_region, of_kind
 from analysis.postprocess.abcd import multijet
-from analysis.selection.description import Description, described
+from analysis.selection.description import Description, RegionInfo, described
 from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
 
 INCOMPLETE = "incomplete: "
@@ -172,6 +172,31 @@ class Normalised(NamedTuple):
         }
 
     @property
+    def regions_by_channel(self) -> dict[str, Hist]:
+        """Region of a channel -> (observable, process, variation); `4j1b_muon`, ..."""
+        return {
+            region_of_channel(region, channel): observable[{"channel": channel}]
+            for region, observable in by_region(self.histograms).items()
+            for channel in observable.axes["channel"]
+        }
+
+    @property
+    def region_infos(self) -> dict[str, RegionInfo]:
+        """Region, and region of a channel -> how it is called."""
+        found = self.description
+        return {
+            **found.regions,
+            **{
+                region_of_channel(region, channel): RegionInfo(
+                    axis_label=info.axis_label,
+                    label=f"{found.channels[channel].label}, {info.label}",
+                )
+                for region, info in found.regions.items()
+                for channel in found.channels
+            },
+        }
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of data and of the processes with a nominal prediction. In histograms, which have a
         place for every process and variation, a process of alternative samples alone is nominally zero.
@@ -182,6 +207,11 @@ class Normalised(NamedTuple):
             for name, label in self.ledger.labels.items()
             if NOMINAL in variations.get(name, [])
         }
+
+
+def region_of_channel(region: str, channel: str) -> str:
+    """Name the events of a region that are in one channel."""
+    return f"{region}_{channel}"
 
 
 def run_config(ledger: Ledger) -> AnalysisConfig:

@@ -55,7 +55,9 @@ class Run(NamedTuple):
     @property
     def regions(self) -> dict[str, RegionInfo]:
         """Region -> how it is called. Raises OutputError if the run is of another version."""
-        return described(self.ledger.analysis).regions
+        if self.normalised is None:
+            return described(self.ledger.analysis).regions
+        return self.normalised.region_infos
 
     @property
     def _described(self) -> Ledger:
