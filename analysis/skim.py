@@ -45,13 +45,13 @@ class Skimmed(NamedTuple):
 
     catalogue: Catalogue
     path: Path
-    """Of its catalogue."""
+    """Path of its catalogue."""
     ledger: Ledger
-    """Of the run that made it."""
+    """Ledger of the run that made it."""
 
 
 class SkimWriter(CatalogueProcessor):
-    """Writes the events of each chunk that the analysis would use to a file of its own in `folder`."""
+    """Writer of the events that the analysis would use, a file in `folder` for each chunk."""
 
     def __init__(self, analysis: TtbarAnalysis, folder: Path, files: str = "poet") -> None:
         self.config = analysis.config
@@ -194,7 +194,7 @@ def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
 
 
 def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
-    """Write the files of a dataset; its entry in the catalogue.
+    """Write the files of a dataset; return its entry in the catalogue.
 
     Raises OutputError where parts are not there that workers have written.
     """
@@ -238,7 +238,7 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
 
 
 def _in_files(name: str, catalogue: Catalogue, parts: Path) -> Iterator[ntuples.Columns]:
-    """The events of a dataset in pieces of whole parts, at most one part above EVENTS_PER_FILE."""
+    """Yield the events of a dataset in pieces of whole parts, at most one part above EVENTS_PER_FILE."""
     waiting: list[ntuples.Columns] = []
     for file in catalogue.files_of(name):
         first = _part(parts, name, file.url, 0)

@@ -24,7 +24,7 @@ from analysis.execution.signals import Interrupted, handled
 DEFAULT_COMMAND = "all"
 COMMANDS = (
     "all", "process", "normalise", "plot", "toppeak", "abcd", "fit", "report", "show", "limit",
-    "validate", "sideband", "catalogue", "skim", "simulate", "analyses",
+    "validate", "sideband", "catalogue", "skim", "simulate", "analyses", "compare", "export",
 )  # fmt: skip
 
 

@@ -90,3 +90,8 @@ def markdown_text(text: str) -> str:
 def latex_text(text: str) -> str:
     """Write a text for LaTeX."""
     return _OF_LATEX.sub(lambda match: _LATEX[match[0]], visible(text))
+
+
+def public(text: str) -> str:
+    """Leave out the folders of a machine: of `/home/me/data/a.root` the page says `a.root`."""
+    return re.sub(r"(?<![\w:/.])/(?:[^\s/:=,'\"]+/)+(?=[^\s/])", "", text)

@@ -43,7 +43,7 @@ class Stream:
 
 @contextmanager
 def kept() -> Iterator[Stream]:
-    """Within the block, errors of standard output and error do not end the program.
+    """Keep errors of standard output and error from ending the program within the block.
 
     Yields standard output, which has its `error` at the end of the block. Characters that its encoding
     lacks are replaced.

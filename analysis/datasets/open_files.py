@@ -26,7 +26,7 @@ SEEN_IN = {"coffea": "2026.9.0", "uproot": "5.7.7"}
 
 
 class KeptOpen(FSSpecSource):
-    """One source for all who open the same file in this process; uproot's own in all else.
+    """Source of uproot that all users of a file in this process share.
 
     It is closed when another file is opened and nobody uses it, or when an error ended its use. A thread
     uses one file at a time: opening the next one ends the use of those before, also of a file that could
@@ -68,7 +68,7 @@ class KeptOpen(FSSpecSource):
         return None if source is None or source.closed else source
 
     def __init__(self, file_path: str, **options: Any) -> None:
-        """Nothing: that it is open already is the point."""
+        """Do nothing: the source is open already."""
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with self._lock:
@@ -82,7 +82,7 @@ class KeptOpen(FSSpecSource):
                     del self._sources[key]
 
     def close(self) -> None:
-        """Nothing: uproot calls it once more for a file whose `with` has ended, some time after."""
+        """Do nothing: uproot calls this once more some time after a file's `with` has ended."""
 
     def _close(self) -> None:
         super().__exit__(None, None, None)
@@ -94,7 +94,7 @@ class KeptOpen(FSSpecSource):
 
     @property
     def num_requested_bytes(self) -> int:
-        """Since it was last asked for: the chunks of a file add it up."""
+        """Number of bytes since the last request for it: the chunks of a file add it up."""
         new = int(self._num_requested_bytes - self._counted)
         self._counted = int(self._num_requested_bytes)
         return new
@@ -150,7 +150,7 @@ def entries(source: KeptOpen, address: str, tree: str) -> int:
 
 
 CACHES = {"object_cache": _TREES, "array_cache": None}
-"""For `uproot.open`. No column is read twice in a chunk, so that none is worth keeping."""
+"""Options of `uproot.open`. No column is read twice in a chunk, so that none is kept."""
 
 
 def tree_of(events: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Why a chunk failed, in one line, and whether it is worth another try."""
+"""Reasons of failed chunks, each in one line, and whether another try is worth while."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _WITHOUT_WORDS = {
     "TimeoutError": "no answer in time",
     "MemoryError": "out of memory",
 }
-"""What to say of exceptions that may say nothing themselves."""
+"""Words for exceptions that may have none themselves."""
 
 
 class ChunkError(AnalysisError):
-    """What was found in a file is not what the catalogue or the analysis needs."""
+    """Content of a file that is not what the catalogue or the analysis needs."""
 
 
 class RemoteContentError(ChunkError):
-    """What a server gave is not the file."""
+    """Answer of a server that is not the file."""
 
 
 def describe(error: BaseException) -> str:
-    """The cause of a failed chunk on one line, without coffea's wrapping and the file's name."""
+    """Describe the cause of a failed chunk on one line, without coffea's wrapping and the file's name."""
     cause = _root(error)
     if isinstance(cause, FileNotFoundError):
         return "no such file"
@@ -66,7 +66,7 @@ def describe(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same chunk may succeed in another try: the network, a server, a lack of memory.
+    """Return whether another try may succeed: the network, a server, a lack of memory.
 
     A file that is missing, damaged or not as the catalogue says stays so.
     """
@@ -108,12 +108,12 @@ def retry_after_s(error: BaseException) -> float:
 
 
 def _is_short(cause: BaseException) -> bool:
-    """Fewer bytes came than the file says it has."""
+    """Return whether fewer bytes came than the file says it has."""
     return isinstance(cause, OSError) and str(cause).lstrip().startswith("expected Chunk")
 
 
 def _root(error: BaseException) -> BaseException:
-    """The first cause: coffea wraps what a chunk raises in a plain Exception."""
+    """Return the first cause: coffea wraps exceptions of a chunk in a plain Exception."""
     while type(error) is Exception and error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -54,7 +54,7 @@ _REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
 _REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
 _LOOPBACK = re.compile(r"^https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[::1\])(?:[:/]|$)")
 _LARGE = 1_000_000
-"""Added to the version of ROOT in files that have 64 bits for places."""
+"""Offset of the version of ROOT in files with places of 64 bits."""
 _BLOCK_BYTES = 16 * 2**20
 _THREADS = 16
 _AVOIDED_S = 600.0
@@ -65,7 +65,7 @@ _failed_at: dict[str, float] = {}
 
 @dataclass(frozen=True)
 class Access:
-    """How files on servers are opened.
+    """Settings of how files on servers are opened.
 
     Raises ConfigError for a replica without a place and for no attempts, OutputError for a cache that
     cannot be written to.
@@ -77,11 +77,11 @@ class Access:
     cache: Path | None = None
     """Folder for whole files, copied there when first read."""
     timeout_s: float = 60.0
-    """Of one request to a server; of silence, over HTTP."""
+    """Longest time of one request to a server; over HTTP, of silence."""
     attempts: int = 3
     """Rounds over the replicas before a file counts as not to be opened."""
     backoff_s: float = 1.0
-    """Before the second round; twice as long before each further one."""
+    """Time before the second round; twice as long before each further one."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Address as it is shown -> with its password or token, where it has one."""
 
@@ -110,7 +110,7 @@ class Access:
         return CACHES | {"handler": RemoteSource} | own
 
     def addresses(self, url: str) -> list[str]:
-        """Where the file may be read, the first choice first."""
+        """Return the addresses at which the file may be read, the first choice first."""
         address = self.secrets.get(url, url)
         own = _REMOTE.match(address)
         if own is None:
@@ -126,7 +126,7 @@ def _joined(prefix: str, path: str) -> str:
 
 
 class RemoteSource(Source):
-    """What uproot takes as a class of sources, but it makes those of another one.
+    """Class of sources for uproot, which makes sources of another class.
 
     So one opening serves for finding the replica and for reading.
     """
@@ -161,7 +161,7 @@ class RemoteSource(Source):
 def _opened(
     url: str, access: Access, options: dict[str, Any], wanted: tuple[str, int] | None = None
 ) -> KeptOpen:
-    """Open the file there. Raises RemoteContentError for what is another one, or none."""
+    """Open the file at an address. Raises RemoteContentError for another file, or none."""
     source = KeptOpen(url, **options, **_storage_options(url, access))
     try:
         # It is opened by the first read only.
@@ -201,7 +201,7 @@ def _require_end(header: bytes, source: KeptOpen) -> None:
 
 
 def _storage_options(url: str, access: Access) -> dict[str, Any]:
-    """Of the file system that fsspec has for the address."""
+    """Return options of the file system that fsspec has for the address."""
     if url.startswith("root://"):
         return {"timeout": max(1, round(access.timeout_s))}
     if url.startswith(("http://", "https://")):
@@ -216,7 +216,7 @@ def _storage_options(url: str, access: Access) -> dict[str, Any]:
 
 
 def _from_any(url: str, access: Access, use: Callable[[str], _T]) -> _T:
-    """What `use` gives for the first replica of the file for which it does not fail.
+    """Return what `use` gives for the first replica for which it does not fail.
 
     Raises what the last round raised: FileNotFoundError if no replica has the file.
     """
@@ -247,7 +247,7 @@ def _from_any(url: str, access: Access, use: Callable[[str], _T]) -> _T:
 
 
 def _note(address: str, error: Exception, *, more: bool) -> None:
-    """A server that has only not this file is as good as before."""
+    """Remember a failed server, unless it only lacks this file; log the next choice."""
     if not _absent(error):
         _failed_at[_server(address)] = time.monotonic()
     if more:
@@ -260,12 +260,12 @@ def _avoided(address: str) -> bool:
 
 
 def _server(address: str) -> str:
-    """The server, for a folder the folder."""
+    """Return the server of an address; a folder is returned as it is."""
     return "/".join(shown(address).split("/", 3)[:3]) if "://" in address else address
 
 
 def _absent(error: Exception) -> bool:
-    """The server says that it has no such file: XRootD's error 3011, HTTP's 404."""
+    """Return whether the server has no such file: XRootD's error 3011, HTTP's 404."""
     return isinstance(error, FileNotFoundError) or "[3011]" in str(error)
 
 
@@ -287,7 +287,7 @@ def _combined(failures: dict[str, Exception]) -> Exception:
 
 
 def _cached(url: str, access: Access) -> Path:
-    """The local copy of a file, made if it is not there; other processes wait for it.
+    """Return the local copy of a file, made if it is not there; other processes wait for it.
 
     Raises OutputError if it cannot be written, or what reading the file raises.
     """
@@ -325,7 +325,7 @@ def _copy(url: str, path: Path, access: Access) -> None:
 
 
 class _UnreadableError(Exception):
-    """The remote file; an OSError would count as one of the local file."""
+    """Error of the remote file; an OSError would count as one of the local file."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -359,7 +359,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def fingerprint(url: str, header: bytes) -> str:
-    """What tells a file from one that took its place: its header, of a local one also size and time.
+    """Return a digest that tells a file from its replacement: header; of a local one also size and time.
 
     A damaged file and its repaired copy have the same header.
     """
@@ -371,7 +371,7 @@ def fingerprint(url: str, header: bytes) -> str:
 
 
 def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[str, str]]:
-    """Fingerprints of the files as they are now; of others, why that is not known.
+    """Return fingerprints of the files as they are now; of others, why they are not known.
 
     Empty where there is no such file, and for a local one that cannot be read. Of a server that does
     not answer, no more than the first few files are asked for.
@@ -412,13 +412,13 @@ def _header(url: str, access: Access) -> bytes:
 
 
 def size(url: str) -> int | None:
-    """Bytes of a file on a server; None if it does not say."""
+    """Return the size of a file on a server in bytes; None if the server does not say."""
     files, path = fsspec.core.url_to_fs(url, **_storage_options(url, Access()))
     return cast("int | None", files.size(path))
 
 
 def prepare(urls: Iterable[str]) -> None:
-    """Make ready for reading the files; nothing happens where they are local.
+    """Prepare to read files on servers; local files need nothing.
 
     The client's settings are given by the environment, to be in force in worker processes too; what
     the user has set there stays. Raises ConfigError if a package that is needed is not installed.

@@ -1,4 +1,4 @@
-"""What comes back from the workers: merged output of some chunks, and why others have none."""
+"""Answers of workers: merged output of some chunks, and the faults of others."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class Fault(NamedTuple):
     reason: str
     transient: bool
     tries: int = 1
-    """How often it was tried; 0 for a chunk that was only waiting for a worker that died."""
+    """Number of tries; 0 for a chunk that only waited for a worker that died."""
     suspect: bool = False
-    """It may be innocent of the death of its worker: only a try with no other chunk tells."""
+    """Whether another chunk may have killed the worker: a try alone tells."""
     definition: bool = False
     """A function of the analysis failed, not the file: no other chunk would do better."""
     wait_s: float = 0.0
-    """How long the server asks to wait before the next try."""
+    """Time that the server asks to wait before the next try."""
 
 
 class Answer(NamedTuple):
-    """Chunks are numbers: places in the list of the work items."""
+    """Result of some chunks; chunks are numbers: places in the list of the work items."""
 
     done: list[int]
     faults: list[Fault]
     output: Output | None = None
-    """Of all chunks that are done, merged."""
+    """Output of all chunks that are done, merged."""
     warnings: dict[int, str] = {}  # noqa: RUF012 - never changed
     headers: dict[int, str] = {}  # noqa: RUF012 - never changed
     """Fingerprint of the file that was read, for each chunk that is done."""
@@ -60,21 +60,21 @@ class Answer(NamedTuple):
 
 @dataclass
 class Account:
-    """What became of each chunk, by its number: in one of `done`, `failed`, or not reached."""
+    """Fate of each chunk, by its number: in one of `done`, `failed`, or not reached."""
 
     done: set[int] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
-    """Reasons."""
+    """Reasons of failures."""
     warnings: dict[int, str] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
     peak_mb: float = 0.0
     """The most memory that a worker had."""
     stopped: str = ""
-    """Why chunks were not reached."""
+    """Reason why chunks were not reached."""
 
 
 def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
-    """Process a chunk; whatever it raises is its fault, not the run's."""
+    """Process a chunk; return any exception as its fault."""
     started = time.process_time()
     try:
         wrapped = function(item)
@@ -105,7 +105,7 @@ def attempt_packed(packed: bytes, chunk: int, item: Any) -> Answer:
 
 
 def merge(answers: Sequence[Answer]) -> Answer:
-    """One answer of several; they are not changed."""
+    """Merge answers into a new one."""
     warnings: dict[int, str] = {}
     headers: dict[int, str] = {}
     for answer in answers:
@@ -123,5 +123,5 @@ def merge(answers: Sequence[Answer]) -> Answer:
 
 
 def add(total: Output | None, output: Output | None) -> Output | None:
-    """The sum; only `total` may be changed by it."""
+    """Return the sum of two outputs; only `total` may be changed."""
     return copy.deepcopy(output) if total is None else accumulate([output], total)

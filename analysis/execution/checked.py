@@ -1,4 +1,4 @@
-"""What is done with each chunk around the processor: it is held against the catalogue, the values too."""
+"""Checks of each chunk around the processor: file, values and output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_NEGATIVE = re.compile(r"\.(raw_|corr)?(pt|energy)")
 
 
 class CheckedProcessor(ProcessorABC):
-    """Holds each chunk against the catalogue and the columns needed, then processes it.
+    """Check each chunk against the catalogue and the needed columns, then process it.
 
     `columns` are those of the event model that are read, `branches` their branches; both by dataset.
     `collections`: branch -> the collection of the event model that it is of.
@@ -47,7 +47,7 @@ class CheckedProcessor(ProcessorABC):
         self._collections = collections
 
     def process(self, events: ak.Array) -> dict[str, Any]:
-        """Raises ChunkError where file, catalogue and output do not agree."""
+        """Process the events. Raises ChunkError where file, catalogue and output do not agree."""
         told = events.metadata
         dataset = told["dataset"]
         tree = tree_of(events)
@@ -68,7 +68,7 @@ class CheckedProcessor(ProcessorABC):
         }
 
     def postprocess(self, accumulator: Any) -> None:
-        """Nothing: the run does it, with what was done before too."""
+        """Do nothing: the run calls the processor's own, with restored chunks too."""
 
 
 def _require_filled(tree: Any, branches: Iterable[str]) -> None:
@@ -81,9 +81,9 @@ def _require_filled(tree: Any, branches: Iterable[str]) -> None:
 
 
 def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> None:
-    """The event model has one list of objects for all branches of a collection.
+    """Raise ChunkError for branches of a collection whose lists differ in length.
 
-    Raises ChunkError where their lists differ in length: the values would be of other objects.
+    The event model has one list of objects for all branches: values would be of other objects.
     """
     loaded = loaded_branches(events)
     first: dict[str, tuple[str, NDArray[Any]]] = {}
@@ -100,7 +100,7 @@ def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> N
 
 
 def impossible_values(events: ak.Array, columns: Iterable[str]) -> str:
-    """`jet.pt: 3 not finite; ...` for columns with NaN, infinities or negative energies; else empty."""
+    """Describe NaN, infinities and negative energies: `jet.pt: 3 not finite; ...`; empty for none."""
     found = []
     for column in sorted(columns):
         values = _flat(events.layout, column.split("."))
@@ -116,7 +116,7 @@ def impossible_values(events: ak.Array, columns: Iterable[str]) -> str:
 
 
 def _flat(layout: Any, path: list[str]) -> NDArray[Any]:
-    """All values of a column, without a copy; the layout is quicker by far than the array over it."""
+    """Return all values of a column, without a copy; layouts are quicker by far than arrays."""
     for field in path:
         layout = layout[field]
     while layout.is_list:
@@ -137,10 +137,10 @@ def counts(output: Any, dataset: str) -> Mapping[str, float]:
 
 
 def _require_sound(output: Any, dataset: str, events: int) -> None:
-    """What is added to the other chunks' histograms cannot be taken out again.
+    """Raise ChunkError for output that must not be added: it cannot be taken out again.
 
-    Raises ChunkError for another number of events than were given, for bins that are no numbers, and
-    for arrays that would be added element by element.
+    Such are another number of events than were given, bins that are not finite, and arrays that would
+    be added element by element.
     """
     counted = counts(output, dataset).get("events", events)
     own = output.get(dataset, output) if isinstance(output, Mapping) else output

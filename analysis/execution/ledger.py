@@ -36,14 +36,14 @@ class Doubtful(Chunk):
 
 
 class ChunkCounts(Strict):
-    """What became of the chunks: each one is done, failed or not reached."""
+    """Numbers of chunks: each one is done, failed or not reached."""
 
     planned: NonNegativeInt
     done: NonNegativeInt
     failed: NonNegativeInt
     not_reached: NonNegativeInt
     resumed: NonNegativeInt = 0
-    """Of those done: taken from checkpoints of an earlier run."""
+    """Chunks among those done that came from checkpoints of an earlier run."""
     retries: NonNegativeInt = 0
     """Attempts beyond the first ones, of all chunks."""
 
@@ -68,14 +68,14 @@ class DatasetRecord(Strict):
     k_factor: float
     filter_efficiency: float
     sum_of_weights: float | None
-    """Of everything that was generated, as the catalogue has it."""
+    """Sum over all generated events, from the catalogue."""
     sum_of_weights_is: str
     comment: str | None
     events_in_catalogue: NonNegativeInt
     events_in_source: NonNegativeInt
     """Events before a skim; as many as in the catalogue where there was none."""
     sum_of_weights_processed: float
-    """Of the events that were read, as the processor counted them."""
+    """Sum over the events that were read, as the processor counted them."""
     files: list[FileRecord]
 
     @property
@@ -116,7 +116,7 @@ class Ledger(Strict):
     labels: dict[str, str]
     """Process -> label for figures."""
     figure_label: str
-    """What figures say the events are."""
+    """Name of the events in figures."""
     config: dict[str, Any]
     config_digest: str
     analysis: dict[str, Any] = Field(default_factory=dict)
@@ -132,7 +132,7 @@ class Ledger(Strict):
     """Datasets of the catalogue that were not asked for."""
     failures: list[Failure]
     stopped: str = ""
-    """Why chunks were not reached; empty if the run was not stopped."""
+    """Reason why chunks were not reached; empty if the run was not stopped."""
     not_reached: list[Chunk] = Field(default_factory=list)
     doubtful: list[Doubtful] = Field(default_factory=list)
     chunks: ChunkCounts | None = None
@@ -141,7 +141,7 @@ class Ledger(Strict):
 
     @property
     def data_label(self) -> str:
-        """What the data are called within a line: pseudo-data are not to be taken for data."""
+        """Name of the data within a line: pseudo-data must not be taken for data."""
         return self.labels.get(DATA, DATA).lower()
 
     @property
@@ -171,12 +171,12 @@ class Ledger(Strict):
         return everything and not self.failures and not self.not_reached
 
     def require_complete(self) -> None:
-        """Raises IncompleteError, saying what is missing."""
+        """Raise IncompleteError, with what is missing, for a run that is not complete."""
         if not self.complete:
             raise IncompleteError(self.what_is_missing())
 
     def what_is_missing(self) -> str:
-        """One line: how much was not processed, and why: of the first file, and of what was stopped."""
+        """Say in one line how much was not processed, and why: the first file, and what stopped the run."""
         missing = self.events_expected - self.events_processed
         reasons = []
         if self.failures:
@@ -196,7 +196,7 @@ class Ledger(Strict):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The ledger of a results folder.
+        """Load the ledger of a results folder.
 
         Raises OutputError if there is none or it is not one.
         """
@@ -230,7 +230,7 @@ def dataset_record(
 def file_records(
     expected: Iterable[tuple[str, str, int]], processed: Iterable[WorkItem]
 ) -> dict[str, list[FileRecord]]:
-    """Records by dataset, from (dataset, file, events) of what was planned, and what was done."""
+    """Return records by dataset, from planned (dataset, file, events) and processed work items."""
     done: dict[tuple[str, str], int] = defaultdict(int)
     for item in processed:
         done[item.dataset, item.filename] += len(item)
@@ -242,7 +242,7 @@ def file_records(
 
 
 def chunk_fields(items: Sequence[WorkItem], account: Account, resumed: int) -> dict[str, Any]:
-    """Fields of the ledger for what became of each chunk, in the order of the catalogue."""
+    """Return fields of the ledger for the fate of each chunk, in the order of the catalogue."""
     failed = sorted(account.failed)
     reached = account.done | account.failed.keys()
     not_reached = [n for n in range(len(items)) if n not in reached]
@@ -277,7 +277,7 @@ def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def config_fields(config: Configuration | None) -> dict[str, Any]:
-    """Fields of the ledger for the configuration, empty for a processor without one."""
+    """Return fields of the ledger for the configuration, empty for a processor without one."""
     return {
         "config": {} if config is None else config.model_dump(mode="json"),
         "config_digest": "" if config is None else config.digest,
@@ -285,7 +285,7 @@ def config_fields(config: Configuration | None) -> dict[str, Any]:
 
 
 def usage_fields(metrics: Mapping[str, Any], account: Account) -> dict[str, Any]:
-    """Fields of the ledger for what was read and used; `metrics` are those of the merged output."""
+    """Return fields of the ledger for columns, bytes, time and memory, from the merged metrics."""
     # coffea lists the parts of each, such as `jet_pt-data` and `jet_pt-offsets`.
     columns = {str(column).rsplit("-", 1)[0] for column in metrics.get("columns", [])}
     return {

@@ -24,7 +24,7 @@ FAIL_FAST = "stopped at the first failure"
 OTHER_CODE = "its worker has other code than this process"
 REPLACED = "a file was replaced while the run read it"
 _LOOK_S = 1.0
-"""How long to wait for answers before looking for something else to do."""
+"""Longest wait for answers before other work is looked for."""
 
 
 class _Ready:
@@ -45,12 +45,12 @@ class _Ready:
         return bool(self._untouched or self._begun)
 
     def add(self, chunk: int, *, first: bool = False) -> None:
-        """A chunk that was handed out before."""
+        """Add a chunk that was handed out before."""
         chunks = self._begun.setdefault(self._file_of[chunk], deque())
         (chunks.appendleft if first else chunks.append)(chunk)
 
     def pop(self, file: str | None) -> int:
-        """The next chunk for a worker that has `file` open."""
+        """Take the next chunk for a worker that has `file` open."""
         if file not in self._begun:
             file = next(iter(self._untouched or self._begun))
             if file in self._untouched:
@@ -83,7 +83,7 @@ class _Waiting:
         self._suspects.append(chunk)
 
     def next(self, file: str | None, *, idle: bool) -> int | None:
-        """The next chunk to hand out now, if any, to a worker that has `file` open.
+        """Take the next chunk to hand out now, if any, for a worker that has `file` open.
 
         A suspect only where nothing else is under way.
         """
@@ -96,7 +96,7 @@ class _Waiting:
         return None
 
     def seconds(self) -> float:
-        """Until there may be something to hand out."""
+        """Return the time until there may be something to hand out."""
         if not self._delayed:
             return _LOOK_S
         return min(_LOOK_S, max(0.0, self._delayed[0][0] - time.monotonic()))
@@ -133,7 +133,7 @@ class ChunkLoop(ExecutorBase):
         self._read = dict(read or {})
 
     def copy(self, **_: Any) -> Self:
-        """The Runner's words for a progress bar are not needed."""
+        """Return this executor: the Runner's words for a progress bar are not needed."""
         return self
 
     def __call__(
@@ -190,7 +190,7 @@ class ChunkLoop(ExecutorBase):
         self._progress.show(answer, len(account.failed))
 
     def _replaced(self, answer: Answer) -> str | None:
-        """A file of the answer that is another one than was read before, if there is one."""
+        """Return a file of the answer that is another one than was read before, if there is one."""
         for chunk, fingerprint in answer.headers.items():
             file = self._items[chunk].filename
             if self._read.setdefault(file, fingerprint) != fingerprint:
@@ -198,7 +198,7 @@ class ChunkLoop(ExecutorBase):
         return None
 
     def _without_output(self, answer: Answer, replaced: str) -> Answer:
-        """What is merged cannot be told apart: chunks of other files are to be tried again."""
+        """Drop merged output, which cannot be split: chunks of other files are tried again."""
         faults = [
             Fault(chunk, f"{REPLACED}: {replaced}", self._items[chunk].filename != replaced)
             for chunk in answer.done
@@ -238,7 +238,7 @@ def _forget(_: Answer) -> None:
 
 @contextmanager
 def workers(execution: Execution) -> Iterator[Workers]:
-    """The workers of that execution, started and, in the end, stopped."""
+    """Start the workers of an execution, and stop them at the end of the block."""
     if execution.executor == "dask":
         with connected(
             execution.cluster, execution.workers, execution.max_workers, execution.retries

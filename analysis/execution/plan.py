@@ -1,4 +1,4 @@
-"""Which chunks a run consists of: from the catalogue alone, no file is opened for it."""
+"""Chunks of a run, from the catalogue alone: no file is opened."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Chunk(Strict):
 
 
 class PlannedFile(NamedTuple):
-    """The first `events` events of a file are to be processed."""
+    """A file of which the first `events` events are processed."""
 
     file: NtupleFile
     events: int
 
 
 def planned_files(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
-    """In the order of the catalogue. Raises ConfigError for a negative limit."""
+    """Plan files in the order of the catalogue. Raises ConfigError for a negative limit."""
     for name, limit in limits._asdict().items():
         if limit is not None and limit < 0:
             msg = f"{name} must not be negative, got {limit}"
@@ -75,7 +75,7 @@ def _planned_of(files: list[NtupleFile], limits: Limits) -> Iterator[PlannedFile
 
 
 def identity(file: NtupleFile, catalogue: Catalogue) -> str:
-    """What stands for all that the catalogue says of a file."""
+    """Return a digest of all that the catalogue says of a file."""
     known = [*file, catalogue.tree, metadata(catalogue.datasets[file.dataset])]
     return short_digest(json.dumps(to_jsonable_python(known), sort_keys=True))
 
@@ -86,7 +86,7 @@ def chunks(
     chunk_size: int,
     preload: Mapping[str, frozenset[str] | None],
 ) -> list[WorkItem]:
-    """Work items of nearly equal size, at most `chunk_size` events each.
+    """Make work items of nearly equal size, at most `chunk_size` events each.
 
     A file without events gets one empty chunk, so that it is opened and checked like any other.
     """

@@ -1,4 +1,4 @@
-"""What a run asks of a processor: a base class, and a wrapper for processors that do not have it."""
+"""Base class of processors that a run asks for columns and parts, and a wrapper for others."""
 
 from __future__ import annotations
 

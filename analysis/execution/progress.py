@@ -43,7 +43,7 @@ class Progress:
         self._bar.stop()
 
     def show(self, answer: Answer, failed: int) -> None:
-        """`failed` are the chunks that were given up so far."""
+        """Show an answer; `failed` is the number of chunks that were given up so far."""
         if answer.output is not None:
             metrics = answer.output["metrics"]
             self._chunks_done += len(answer.done)

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run gives: the processor's output, by dataset as a rule, and the ledger of the same run.
+    """Output of the processor, by dataset as a rule, and the ledger of the same run.
 
     Raises OutputError for output with other events than the ledger has, as that of two runs together.
     """
@@ -78,7 +78,7 @@ def run(
     resume: bool = False,
     begin: Callable[[], None] | None = None,
 ) -> Result:
-    """Process the catalogue and say what became of each chunk.
+    """Process the catalogue and account for each chunk.
 
     A processor that is a `CatalogueProcessor` says itself what it reads, and of which schema; of
     another one each column is read when it is used. `schema` takes the place of the processor's; where
@@ -162,7 +162,7 @@ def run(
 
 
 def _planned(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
-    """Raises CatalogueError if no file is left, or one is there twice under other names."""
+    """Plan the files. Raises CatalogueError if none is left, or one is there twice under other names."""
     planned = planned_files(catalogue, limits)
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
@@ -189,7 +189,7 @@ def _expected(planned: list[PlannedFile], catalogue: Catalogue) -> dict[str, tup
 
 
 def _settings(execution: Execution) -> dict[str, Any]:
-    """The execution as JSON values, without passwords and tokens."""
+    """Return the execution as JSON values, without passwords and tokens."""
     values = to_jsonable_python(execution, exclude={"access": {"secrets"}})
     found: dict[str, Any] = json.loads(shown(json.dumps(values)))
     return found
@@ -205,7 +205,7 @@ def _execute(
     store: Checkpoints | None,
     begin: Callable[[], None],
 ) -> tuple[Output, Account]:
-    """Process what was not restored; the merged output of all, and what became of each chunk."""
+    """Process the chunks that were not restored; return the merged output of all and the account."""
     missing = [number for number in range(len(items)) if number not in restored.done]
     account = Account(done=set(restored.done), warnings=dict(restored.warnings))
     output = restored.output
@@ -290,7 +290,7 @@ def _branches(
 
 
 def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:
-    """Branch -> collection, of the columns that are one branch each."""
+    """Return the collection of each branch that is one column."""
     of_branch: dict[str, str] = {}
     for column in columns:
         branches = schema.branches({column})

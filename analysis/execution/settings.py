@@ -1,4 +1,4 @@
-"""How a run is done: where, in what pieces, and how much of it."""
+"""Settings of a run: where, in what pieces, and how much of each dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ a file is opened once for all of its chunks; baskets at the border of two chunks
 
 
 class Limits(NamedTuple):
-    """How much of each dataset to process; None for all."""
+    """Largest numbers of files and events of each dataset; None for all."""
 
     max_files: int | None = None
     max_events: int | None = None
@@ -26,7 +26,7 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and in what pieces a run is done.
+    """Executor, workers and chunks of a run.
 
     Raises ConfigError for an unknown executor, no workers or no events a chunk.
     """
@@ -37,18 +37,18 @@ class Execution:
     """Events."""
     progress: bool = False
     retries: int = 3
-    """Of a chunk, for what may pass: the network, a worker that was killed."""
+    """Retries of a chunk after temporary failures: the network, a worker that was killed."""
     retry_delay_s: float = 1.0
-    """Before the first retry; each further one waits twice as long."""
+    """Time before the first retry; each further one waits twice as long."""
     fail_fast: bool = False
-    """Stop at the first chunk that fails, instead of finishing what can be finished."""
+    """Whether the run stops at the first chunk that fails."""
     cluster: Cluster = field(default_factory=Local)
-    """Of the executor `dask`."""
+    """Cluster of the executor `dask`."""
     max_workers: int | None = None
-    """Of an adaptive cluster, that has `workers` at least; None for a fixed number."""
+    """Largest number of workers of an adaptive cluster, `workers` is the smallest; None for a fixed one."""
     access: Access = field(default_factory=Access)
     verify: bool = False
-    """Hold local files against the catalogue's checksums before anything is read."""
+    """Whether local files are compared with the catalogue's checksums before anything is read."""
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:

@@ -19,7 +19,7 @@ _WORDS = {
     signal.SIGTERM: "terminated",
     signal.SIGHUP: "hung up",
 }
-"""What a program that was ended so says last."""
+"""Last word of a program that was ended by a signal."""
 _SOON_S = 0.01
 
 
@@ -33,13 +33,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Held:
-    """Which interrupt came, and whether it waits for the end of a block."""
+    """Interrupt that came, and whether it waits for the end of a block."""
 
     depth = 0
     caught = 0
     waits = False
     hook: Callable[[Any], object]
-    """For what else Python drops."""
+    """Hook for other exceptions that Python drops."""
 
 
 def end_program_at_once() -> None:
@@ -89,7 +89,7 @@ def handled() -> Iterator[None]:
 
 
 def _again_if_lost(lost: Any) -> None:
-    """Python drops what is raised while it disposes of something: the signal is to come again, soon."""
+    """Send the signal again: Python drops exceptions that are raised while it disposes of something."""
     if not isinstance(lost.exc_value, Interrupted):
         _Held.hook(lost)
         return
@@ -122,7 +122,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Processes that are started in the block, and by threads of it, never get Ctrl-C.
+    """Keep Ctrl-C off processes that are started in the block, and by threads of it.
 
     It goes to the whole process group, but is for the main process to handle.
     """
@@ -136,7 +136,7 @@ def shielded() -> Iterator[None]:
 
 
 def kill_children() -> None:
-    """Of this process, as far as they were started by multiprocessing; Dask's workers are."""
+    """Kill the child processes that multiprocessing started; Dask's workers are among them."""
     for child in multiprocessing.active_children():
         child.kill()
 

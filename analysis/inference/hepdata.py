@@ -13,6 +13,7 @@ import numpy as np
 from analysis.common.errors import OutputError
 from analysis.common.extras import require_extra
 from analysis.common.files import writable_folder
+from analysis.common.names import file_names, public
 from analysis.config import Binning
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
@@ -31,14 +32,18 @@ def write(measurement: Measurement, folder: Path, binning: Binning | None = None
     from hepdata_lib import Submission
 
     submission = Submission()
-    submission.comment = f"Fit of {measurement.source} to {measurement.observed}"
+    submission.comment = f"Fit of {public(measurement.source)} to {measurement.observed}"
     tables = [
         _result(measurement), _uncertainties(measurement), _parameters(measurement),
         _correlations(measurement),
     ]  # fmt: skip
     if any(impact.known for impact in measurement.ranking):
         tables.append(_impacts(measurement))
-    tables += [_yields(yields, binning) for yields in measurement.fit.yields]
+    names = file_names((yields.channel,) for yields in measurement.fit.yields)
+    tables += [
+        _yields(name, yields, binning)
+        for name, yields in zip(names, measurement.fit.yields, strict=True)
+    ]
     for table in tables:
         submission.add_table(table)
     folder = writable_folder(folder).resolve()
@@ -113,9 +118,10 @@ def _impacts(measurement: Measurement) -> Any:
     return table
 
 
-def _yields(yields: Yields, binning: Binning | None) -> Any:
+def _yields(name: str, yields: Yields, binning: Binning | None) -> Any:
+    """Tabulate a channel; hepdata_lib makes a file of the `name`."""
     table = _table(
-        f"Yields {yields.channel}",
+        f"Yields {name}",
         f"Events of channel {yields.channel}: observed, and predicted before and after the fit.",
     )
     bins = len(yields.data)
@@ -124,14 +130,17 @@ def _yields(yields: Yields, binning: Binning | None) -> Any:
         table.add_variable(_independent("Observable", list(itertools.pairwise(edges)), "GeV"))
     else:
         table.add_variable(_independent("Bin", list(range(1, bins + 1))))
-    table.add_variable(_dependent("Observed", yields.data))
+    observed = _dependent("Observed", yields.data)
+    # Counts are written to the event; numbers that were computed have five digits.
+    observed.digits = 15
+    table.add_variable(observed)
     for when in ("prefit", "postfit"):
         samples = getattr(yields, when)
         total = _dependent(f"Prediction, {when}", np.sum(samples, axis=0).tolist())
         _add_errors(total, "total", getattr(yields, f"{when}_error"))
         table.add_variable(total)
-        for name, values in zip(yields.samples, samples, strict=True):
-            table.add_variable(_dependent(f"{name}, {when}", values))
+        for sample, values in zip(yields.samples, samples, strict=True):
+            table.add_variable(_dependent(f"{sample}, {when}", values))
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from analysis import results
 from analysis.common.errors import OutputError
+from analysis.common.names import public
 from analysis.config import AnalysisConfig
 from analysis.dimuon.resonances import PeakReport
 from analysis.execution.ledger import Ledger
@@ -17,7 +18,7 @@ from analysis.postprocess.abcd.multijet import RegionEstimate
 from analysis.postprocess.feasible import WORDS, obstacles
 from analysis.postprocess.normalisation import Normalised, run_config
 from analysis.postprocess.top_peak import TopPeakResult
-from analysis.selection.description import RegionInfo, described
+from analysis.selection.description import Description, RegionInfo, described
 
 _T = TypeVar("_T")
 
@@ -53,11 +54,14 @@ class Run(NamedTuple):
         return run_config(self.ledger)
 
     @property
+    def description(self) -> Description:
+        """Names and labels of the analysis. Raises OutputError if the run is of another version."""
+        return described(self.ledger.analysis)
+
+    @property
     def regions(self) -> dict[str, RegionInfo]:
-        """Region -> how it is called. Raises OutputError if the run is of another version."""
-        if self.normalised is None:
-            return described(self.ledger.analysis).regions
-        return self.normalised.region_infos
+        """Region, also of a single channel -> how it is called."""
+        return self.description.regions if self.normalised is None else self.normalised.region_infos
 
     @property
     def _described(self) -> Ledger:
@@ -75,7 +79,7 @@ def load(folder: Path) -> Run:
         try:
             return read(folder)
         except OutputError as error:
-            missing[name] = f"{error}."
+            missing[name] = f"{public(str(error))}."
             return None
 
     run = Run(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from analysis.common.names import public
 from analysis.common.tables import Row, measured
 from analysis.config import AnalysisConfig, flat
 from analysis.datasets.processes import DATA
@@ -26,9 +26,7 @@ from analysis.report.summary import Table
 QUESTION = (
     "How often do proton collisions at 13 TeV make a top quark and its antiquark? One of the two W bosons "
     "of their decay becomes an electron or a muon and its neutrino, the other one two quarks: the events "
-    "have exactly one lepton, at least {jets} jets, and b jets among them. Events with one b tag (4j1b) are "
-    "shown by the summed momentum of their jets; those with two or more (4j2b) by the mass of the three "
-    "jets with the largest summed momentum, where the top quark has its peak."
+    "have exactly one lepton, at least {jets} jets, and b jets among them. {regions}"
 )
 
 
@@ -49,7 +47,7 @@ class Section(NamedTuple):
 def sections(run: Run) -> list[Section]:
     """All of them, also those of stages that the run does not have."""
     return [
-        Section("question", "The question", [QUESTION.format(jets=run.config.regions.min_jets)]),
+        _question(run),
         _data(run),
         _cutflow(run),
         _regions(run),
@@ -60,6 +58,16 @@ def sections(run: Run) -> list[Section]:
         _configuration(run),
         _reproduce(run),
     ]
+
+
+def _question(run: Run) -> Section:
+    shown = [
+        f"{name} ({plain(region.label)}) by {plain(region.axis_label).partition(' [')[0]}"
+        for name, region in run.description.regions.items()
+    ]
+    regions = f"Events are shown in the regions {', '.join(shown)}."
+    text = QUESTION.format(jets=run.config.regions.min_jets, regions=regions)
+    return Section("question", "The question", [text])
 
 
 def _data(run: Run) -> Section:
@@ -99,8 +107,15 @@ def _data(run: Run) -> Section:
 def _cutflow(run: Run) -> Section:
     if run.cutflow is None:
         return Section("cutflow", "Cutflow", missing=run.missing["cutflow"])
-    text = "Events that pass each step and all before it, both channels; 4j1b and 4j2b share none."
-    return Section("cutflow", "Cutflow", [text], [_labelled(summary.cutflow(run), run)])
+    text = ["Events that pass each step and all before it, all channels together."]
+    shared = {
+        frozenset((one, other)): events
+        for one, others in run.description.overlaps.items()
+        for other, events in others.items()
+        if events
+    }
+    text += [f"{' and '.join(sorted(pair))} share {n:,} events." for pair, n in shared.items()]
+    return Section("cutflow", "Cutflow", text, [_labelled(summary.cutflow(run), run)])
 
 
 def _regions(run: Run) -> Section:
@@ -122,7 +137,7 @@ def _top_peak(run: Run) -> Section:
     if result is None:
         return Section("top-peak", "Top peak and its sidebands", missing=run.missing["top_peak"])
     charts = []
-    axis = plain(run.regions[REGION].axis_label)
+    axis = plain(run.description.regions[REGION].axis_label)
     for name, fits in result.fits.items():
         if fits.peak is not None:
             label = plain(run.labels.get(name, name.title())) if name == DATA else "Prediction"
@@ -177,7 +192,7 @@ def _multijet(run: Run) -> Section:
         if estimate.data is not None:
             prediction = estimate.data.prediction
             for row, yields in (
-                ("data", prediction.observed), ("prompt leptons", prediction.contamination)
+                (run.data_label, prediction.observed), ("prompt leptons", prediction.contamination)
             ):  # fmt: skip
                 rows.append([region, row, *(measured(count.value) for count in yields)])
     tables = [summary.multijet(run)]
@@ -290,8 +305,3 @@ def toml(changes: list[Difference]) -> str:
         # A TOML number, string, truth value or list is written as in JSON.
         sections.setdefault(section, []).append(f"{name} = {json.dumps(change.value)}")
     return "\n".join("\n".join([f"[{section}]", *lines, ""]) for section, lines in sections.items())
-
-
-def public(text: str) -> str:
-    """Leave out the folders of a machine: of `/home/me/data/a.root` the page says `a.root`."""
-    return re.sub(r"(?<![\w:/.])/(?:[^\s/:=,'\"]+/)+(?=[^\s/])", "", text)

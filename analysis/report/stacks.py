@@ -131,7 +131,7 @@ def _main(look: _Look, varied: int) -> Spec:
             "y": quantity("events", stack="zero", title=look.entries),
             "color": _colour("process", look.colours),
             "order": quantity("place"),
-            "tooltip": [tip("label", "process"), *_EDGES, tip("events", "events", ",.1f")],
+            "tooltip": [tip("label", "process"), *_EDGES, tip("events", "events", ",.5~r")],
         },
         "params": [_ZOOM],
     }
@@ -171,7 +171,7 @@ def _ratio(look: _Look, varied: int) -> Spec:
     for layer in layers:
         y = layer["encoding"]["y"]
         if "field" in y:
-            y.update(scale={"domain": [low, high]}, title=f"{look.points} / prediction")
+            y.update(scale={"domain": [low, high]}, title=f"{look.points} / pred.")
     return _panel(RATIO_HEIGHT, layers)
 
 
@@ -195,7 +195,7 @@ def _colour(field: str, colours: Mapping[str, str]) -> Spec:
 def _band(x: Spec, low: str, high: str) -> Spec:
     """The uncertainty of the sum; `low` and `high` are expressions of `total` and `error`."""
     edges = [{"calculate": low, "as": "below"}, {"calculate": high, "as": "above"}]
-    numbers = [tip("total", "prediction", ",.1f"), tip("error", "uncertainty", ",.1f")]
+    numbers = [tip("total", "prediction", ",.5~r"), tip("error", "uncertainty", ",.5~r")]
     return {
         "data": _PREDICTION,
         "transform": [*_SUM, _FILLED, *edges],
@@ -241,7 +241,7 @@ def _variation_lines(look: _Look, varied: int, what: str, axis: str | None) -> l
             "color": _colour("source", look.sources),
             "strokeDash": {"field": "direction", "type": "nominal", "scale": dashes, "legend": None},
             "tooltip": [
-                tip("variation", "variation"), *_EDGES, tip("total", "events", ",.1f"),
+                tip("variation", "variation"), *_EDGES, tip("total", "events", ",.5~r"),
                 tip("ratio", "over nominal", ".3f"),
             ],
         },
@@ -264,7 +264,7 @@ def _points(
 ) -> list[Spec]:
     """Points with their intervals; `fields` are the lower end, the middle and the upper end."""
     below, middle, above = fields
-    tips = [*_EDGES, tip("events", look.points, ",.1f")]
+    tips = [*_EDGES, tip("events", look.points, ",.5~r")]
     shape: Spec = {"value": "circle"}
     if transform:
         low, high = RATIO_LIMITS

@@ -18,6 +18,7 @@ from analysis.common.names import (
     latex_text,
     markdown_text,
     name_fault,
+    public,
     visible,
 )
 from analysis.common.tables import latex, markdown
@@ -159,3 +160,24 @@ def test_latex_says_the_text_itself(text: str, written: str) -> None:
     assert lines[-1] == r"\end{table}"
     ends = [a for a, b in pairwise(lines) if b == r"\hline"]
     assert ends[-1].endswith(r"\\")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/home/me/data/ttbar__nominal/b.root", "b.root"),
+        ("--output=/scratch/me/results", "--output=results"),
+        (
+            "/tmp/x/results has no measurement.json: run 'fit'",
+            "results has no measurement.json: run 'fit'",
+        ),
+        (
+            "root://eospublic.cern.ch//eos/opendata/a.root",
+            "root://eospublic.cern.ch//eos/opendata/a.root",
+        ),
+        ("χ²/ndf = 1/2, 4 /pb", "χ²/ndf = 1/2, 4 /pb"),
+        ("data/a.root", "data/a.root"),
+    ],
+)
+def test_no_folder_of_a_machine_is_in_a_public_record(text: str, said: str) -> None:
+    assert public(text) == said

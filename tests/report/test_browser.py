@@ -59,6 +59,14 @@ def until(what: Callable[[], object], seconds: float = 120.0) -> object:
     return found
 
 
+def box_of(label: str) -> str:
+    """Find the check box of a figure by what is written beside it, in JavaScript."""
+    return (
+        "[...figure.querySelectorAll('fieldset label')].find("
+        f"label => label.textContent.trim() === '{label}').querySelector('input')"
+    )
+
+
 def draw(browser: Any, chart: str) -> Callable[[str], Any]:
     """Scroll to a chart until it is drawn; returns how to ask it something."""
     figure = f"document.querySelector('#chart-{chart}')"
@@ -91,7 +99,7 @@ def test_every_chart_is_drawn_without_an_error(opened: Any) -> None:
 def test_a_variation_is_switched_on_and_off(opened: Any) -> None:
     ask = draw(opened, "region_4j2b")
     assert ask(LINES) == 0
-    click = "figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').click()"
+    click = f"{box_of('pt_scale')}.click()"
     ask(click)
     # Up and down, above and in the ratio, of 25 bins of which some are empty.
     assert 40 < int(str(until(lambda: ask(LINES)))) <= 100
@@ -102,7 +110,7 @@ def test_a_variation_is_switched_on_and_off(opened: Any) -> None:
 def test_a_process_is_left_out(opened: Any) -> None:
     ask = draw(opened, "region_4j1b")
     bars = "return figure.querySelectorAll('.mark-rect.role-mark path[fill=\"%s\"]').length"
-    box = "figure.querySelector('[data-signal=shown] input[value=ttbar]')"
+    box = box_of("tt\u0304")
     colour = "#bd1f01"
     assert ask(bars % colour) > 5
     ask(f"{box}.click()")
@@ -219,7 +227,7 @@ def test_keys_sort_a_table(opened: Any) -> None:
 
 def test_keys_switch_choose_move_and_open(opened: Any) -> None:
     ask = draw(opened, "region_4j2b")
-    ask("figure.querySelector('[data-signal=varied] input[value~=pt_scale_up]').focus()")
+    ask(f"{box_of('pt_scale')}.focus()")
     press(opened, SPACE)
     until(lambda: ask(LINES) > 40)
     press(opened, SPACE)

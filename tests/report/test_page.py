@@ -26,7 +26,7 @@ from analysis.report.charts import plain
 from analysis.report.distributions import fit_charts
 from analysis.report.loaded import Run, load
 from analysis.report.page import render, write
-from analysis.report.sections import Difference, differences, public, toml
+from analysis.report.sections import Difference, differences, toml
 from analysis.report.vega import short
 from tests.ntuples import write_random
 
@@ -303,27 +303,6 @@ def test_latex_becomes_unicode() -> None:
 @pytest.mark.parametrize("text", ["V$_{$+jets", r"a {b} \alpha_c", "5 $", "#1 100%", "<b>"])
 def test_a_label_without_a_formula_stays_as_it_is(text: str) -> None:
     assert plain(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("/home/me/data/ttbar__nominal/b.root", "b.root"),
-        ("--output=/scratch/me/results", "--output=results"),
-        (
-            "/tmp/x/results has no measurement.json: run 'fit'",
-            "results has no measurement.json: run 'fit'",
-        ),
-        (
-            "root://eospublic.cern.ch//eos/opendata/a.root",
-            "root://eospublic.cern.ch//eos/opendata/a.root",
-        ),
-        ("χ²/ndf = 1/2, 4 /pb", "χ²/ndf = 1/2, 4 /pb"),
-        ("data/a.root", "data/a.root"),
-    ],
-)
-def test_no_folder_of_a_machine_is_in_a_public_record(text: str, said: str) -> None:
-    assert public(text) == said
 
 
 def test_what_is_no_number_is_not_drawn() -> None:

@@ -18,7 +18,7 @@ from hist import Hist
 from analysis.common.errors import OutputError
 
 ERRORS = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError)
-"""What `unpack` raises for bytes that `pack` did not make."""
+"""Exceptions of `unpack` for bytes that `pack` did not make."""
 
 _CONTENT = "content.json"
 _KIND = "is"
@@ -30,7 +30,7 @@ def checksum(content: bytes) -> str:
 
 
 def pack(value: Any) -> bytes:
-    """Of dictionaries, lists, sets, numbers, text, histograms, arrays and column accumulators.
+    """Pack dictionaries, lists, sets, numbers, text, histograms, arrays and column accumulators.
 
     Raises OutputError for anything else, and for keys that are not text.
     """

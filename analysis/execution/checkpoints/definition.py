@@ -1,4 +1,4 @@
-"""What defines a processor: a digest of values and code that is the same in each process.
+"""Definition of a processor: a digest of values and code that is the same in each process.
 
 Functions and classes of a notebook, a script or a user's own module are known by their compiled code,
 with its constants, defaults, closures and the globals that it names, recursively; neither by names of
@@ -44,7 +44,7 @@ _NO_BEHAVIOUR = {
 
 
 class Definition(NamedTuple):
-    """What defines a value."""
+    """Digest of a value, and the modules that it depends on."""
 
     digest: str
     modules: frozenset[str]

@@ -1,4 +1,4 @@
-"""What the output of a chunk depends on besides the file: configuration, code, versions."""
+"""Provenance of a chunk's output besides the file: configuration, code, versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Provenance(Strict):
 
     processor: str
     parts: dict[str, str]
-    """What the processor consists of, in words -> digest of its values and code."""
+    """Part of the processor, in words -> digest of its values and code."""
     code: dict[str, str]
     """Module -> digest of its source, for all that processor and schema import of their packages."""
     versions: dict[str, str]
@@ -43,7 +43,7 @@ class Provenance(Strict):
         return short_digest(self.model_dump_json())
 
     def differences(self, other: Provenance) -> list[str]:
-        """What is not the same, in words; empty if nothing."""
+        """Say in words what differs; empty if nothing does."""
         if self.processor != other.processor:
             return [f"another processor ({other.processor})"]
         found = []
@@ -81,7 +81,7 @@ def provenance(processor: CatalogueProcessor, schema: type[Any]) -> Provenance:
 
 
 def selecting_code(kind: type[CatalogueProcessor], schema: type[Any]) -> dict[str, str]:
-    """Module -> digest of its source, of those that say which events are selected."""
+    """Return the digests of the sources that decide which events are selected, by module."""
     code = _code(kind, schema)
     return {name: digest for name, digest in code.items() if not _NOT_SELECTING.match(name)}
 
@@ -93,8 +93,8 @@ def _code(kind: type[Any], schema: type[Any], used: Iterable[str] = ()) -> dict[
 
 
 def modules(names: Iterable[str]) -> dict[str, Path]:
-    """The modules, and all that they import, directly or not, of the packages that they are of and of
-    what stands beside these, unless it was installed.
+    """Return the modules and all that they import, directly or not, from their own packages and
+    from beside these, unless it was installed.
     """
     waiting = list(names)
     packages = set(map(top, waiting))
@@ -138,7 +138,7 @@ def _source(module: str) -> Path | None:
 
 
 def _imported(module: str, path: Path) -> Iterator[str]:
-    """What may be a module in the import statements, those within functions too."""
+    """Yield names in import statements that may be modules, also within functions."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -152,7 +152,7 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 
 
 def other_code(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Which modules differ, in words; empty if none."""
+    """Name the modules that differ; empty if none does."""
     names = _differing(one, other)
     return f"other code ({_listed(names)})" if names else ""
 

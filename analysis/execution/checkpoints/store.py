@@ -43,27 +43,27 @@ class Known(Chunk):
 
 
 class Saved(Strict):
-    """What is saved of a group of chunks besides their output."""
+    """Record of a group of chunks, saved beside their output."""
 
     chunks: list[Known]
     warnings: list[str]
-    """One for each chunk, empty if there is none."""
+    """Warning of each chunk, empty if there is none."""
     headers: list[str]
-    """One for each chunk: fingerprint of the file that was read."""
+    """Fingerprint of the file that was read, for each chunk."""
 
 
 class Restored(NamedTuple):
-    """What earlier runs finished of this one."""
+    """Part of this run that earlier runs finished."""
 
     done: set[int]
     output: Output | None
     warnings: dict[int, str]
     fingerprints: dict[str, str]
-    """Of the files that were read."""
+    """Fingerprints of the files that were read."""
 
 
 class Checkpoints:
-    """Of one run: `chunks` are those that it consists of, in the order of their numbers."""
+    """Checkpoints of one run with these `chunks`, in the order of their numbers."""
 
     def __init__(self, folder: Path, provenance: Provenance, chunks: Sequence[Known]) -> None:
         self._folder = folder
@@ -76,7 +76,7 @@ class Checkpoints:
         self._started = time.monotonic()
 
     def keep(self, answer: Answer) -> None:
-        """Save what was finished, soon if not now. Raises OutputError if it cannot be written."""
+        """Save finished chunks, soon if not now. Raises OutputError if they cannot be written."""
         self._headers |= answer.headers
         self._pending = Answer(
             self._pending.done + answer.done,
@@ -90,7 +90,7 @@ class Checkpoints:
             self.flush()
 
     def flush(self) -> None:
-        """Save what is not yet."""
+        """Save finished chunks that are not saved yet."""
         if not self._pending.done:
             return
         started = time.monotonic()
@@ -101,7 +101,7 @@ class Checkpoints:
         self._spent_s += time.monotonic() - started
 
     def restore(self, access: Access, refused: Collection[str] = ()) -> Restored:
-        """What is there of this run; the log says what is not used, and why. Damaged files are removed.
+        """Restore finished chunks of this run; log what is not used, and why. Damaged files are removed.
 
         The files of the run are looked at, whether they are what they were; chunks of files that are
         `refused` (addresses) are not used.
@@ -144,11 +144,11 @@ class Checkpoints:
         return Restored(done, total, warnings, read)
 
     def has_some(self) -> bool:
-        """Whether finished chunks are there that `restore` would look at."""
+        """Return whether there are finished chunks that `restore` would look at."""
         return bool(self._files())
 
     def finish(self, output: Output, warnings: dict[int, str]) -> None:
-        """Keep of a run that is complete one file a dataset, and remove all others.
+        """Replace the files of a complete run by one for each dataset.
 
         With it `--resume` has nothing to do, or only what is new in the catalogue.
         """
@@ -183,11 +183,11 @@ class Checkpoints:
         return path
 
     def _files(self) -> list[Path]:
-        """Those of most chunks first: what was merged later has what is in others too."""
+        """Return the files, those with most chunks first: later merges contain earlier files."""
         return sorted(self._own.glob("*_*.zip"), key=lambda path: (-_count(path), path.name))
 
     def _of_other_runs(self) -> Counter[str]:
-        """How many chunks of other provenance there are, by what differs."""
+        """Count the chunks of other provenance, by what differs."""
         found: Counter[str] = Counter()
         for folder in self._folder.glob("*"):
             count = sum(map(_count, folder.glob("*_*.zip")))
@@ -212,7 +212,7 @@ class Checkpoints:
 
 
 def _read(path: Path) -> tuple[Saved | None, Output | None]:
-    """None for a file that is not what was written."""
+    """Read a file; None for one that is not what was written."""
     try:
         content = path.read_bytes()
         if not path.name.startswith(archive.checksum(content)):
@@ -230,6 +230,6 @@ def _changed(saved: Saved, now: Mapping[str, str]) -> bool:
 
 
 def _count(path: Path) -> int:
-    """How many chunks the file is of, by its name."""
+    """Return the number of chunks in a file, from its name."""
     number = path.stem.rpartition("_")[2]
     return int(number) if number.isdigit() else 0

@@ -27,7 +27,7 @@ _Model = TypeVar("_Model", bound=Strict)
 
 
 def _like(pattern: str, example: str) -> AfterValidator:
-    """Text of that form; the message shows the example."""
+    """Return a validator for text of a form; its message shows the example."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -39,7 +39,7 @@ def _like(pattern: str, example: str) -> AfterValidator:
 
 
 def worker_range(workers: str | int) -> tuple[int, int | None]:
-    """Smallest and largest number of workers of `4` (fixed: no largest) or `2:20` (adaptive).
+    """Return the smallest and largest number of workers of `4` (fixed: None) or `2:20` (adaptive).
 
     Raises ValueError for anything else.
     """
@@ -63,12 +63,12 @@ Workers = Annotated[tuple[int, int | None], BeforeValidator(_workers)]
 
 
 class ClusterSettings(Strict):
-    """What every kind of cluster has."""
+    """Settings of every kind of cluster."""
 
     workers: Workers = (2, None)
     """Worker processes: 4, or "2:20" for as many as there is work for; an option overrides it."""
     wait_s: PositiveFloat = 60.0
-    """For the first worker."""
+    """Time to wait for the first worker."""
 
 
 class Local(ClusterSettings):
@@ -92,7 +92,7 @@ class Scheduler(ClusterSettings):
     kind: Literal["scheduler"] = "scheduler"
     address: Annotated[str, _like(r"(tcp|tls)://.+:\d+", "tcp://HOST:8786 or tls://HOST:8786")]
     connect_s: PositiveFloat = 10.0
-    """For the connection."""
+    """Time to wait for the connection."""
     tls: Tls | None = None
     """Without it, what Dask's own configuration says."""
 
@@ -101,15 +101,15 @@ class Batch(ClusterSettings):
     """Workers that are jobs of a batch system; the scheduler runs in this process."""
 
     cores: PositiveInt = 1
-    """Of a job: one worker process each."""
+    """Cores of a job: one worker process each."""
     memory: Size = "2 GB"
-    """Of a job."""
+    """Memory of a job."""
     interface: str | None = None
     """Network that workers and scheduler use: `ib0`, or `lo` where all is on one machine."""
     host: str | None = None
     """Name or address of this machine for the workers, instead of an interface."""
     port: NonNegativeInt = 0
-    """Of the scheduler; 0 for a free one."""
+    """Port of the scheduler; 0 for a free one."""
     dashboard: str = LOOPBACK
     tls: bool = True
     """Encrypt, and let nobody in without the run's own certificate (made for it, for one run)."""
@@ -145,7 +145,7 @@ class HTCondor(Batch):
     job_extra: dict[str, str] = Field(default={})
     """Lines of the submit file: `"+JobFlavour" = '"workday"'`."""
     submit_args: list[str] = Field(default=[])
-    """Of `condor_submit`, such as `-spool`."""
+    """Arguments of `condor_submit`, such as `-spool`."""
 
 
 class Slurm(Batch):
@@ -164,7 +164,7 @@ class Gateway(ClusterSettings):
 
     kind: Literal["gateway"] = "gateway"
     address: Annotated[str, _like(r"https?://.+", "https://HOST")] | None = None
-    """Of the server; None for the one in Dask's own configuration."""
+    """Address of the server; None for the one in Dask's own configuration."""
     proxy_address: str | None = None
     auth: Literal["basic", "kerberos", "jupyterhub"] | None = None
     options: dict[str, Any] = Field(default={})
@@ -180,11 +180,11 @@ KINDS: dict[str, type[Cluster]] = {
     "slurm": Slurm,
     "gateway": Gateway,
 }
-"""What can be asked for by name; a scheduler is asked for by its address."""
+"""Kinds that are chosen by name; a scheduler is chosen by its address."""
 
 
 def cluster_settings(kind: str, path: Path | None = None) -> Cluster:
-    """The settings of a kind of cluster, from a TOML file or the defaults.
+    """Read the settings of a kind of cluster from a TOML file, or return the defaults.
 
     Raises ConfigError for an unknown kind, and with every fault of the file and its place.
     """
@@ -197,7 +197,7 @@ def cluster_settings(kind: str, path: Path | None = None) -> Cluster:
 
 
 def scheduler_settings(address: str, **values: Any) -> Scheduler:
-    """A running scheduler; raises ConfigError for an address that is none."""
+    """Return settings of a running scheduler; raises ConfigError for an address that is none."""
     return _valid(Scheduler, f"scheduler {address}", {"address": address} | values)
 
 

@@ -40,9 +40,9 @@ from analysis.execution.workers.cluster_settings import (
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
-"""How long to wait for a worker before looking why there is none."""
+"""Wait for a worker before it is looked for why there is none."""
 CLOSING_S = 10
-"""How long a cluster may take to close, before its processes are killed."""
+"""Time for a cluster to close before its processes are killed."""
 PLUGIN = "ttbar-opendata"
 _DASK = {
     # So many of the last messages and transitions, of each connection, are kept for Dask's developers. Its
@@ -67,7 +67,7 @@ _TRIAL: dict[type[Batch], list[str]] = {
 def connected(
     settings: Cluster, workers: int, max_workers: int | None = None, retries: int = 3
 ) -> Iterator[Any]:
-    """A client of the cluster, with workers that have this code; all of it stopped in the end.
+    """Connect a client to the cluster, whose workers get this code; stop both at the end of the block.
 
     Adaptive between `workers` and `max_workers`, if that is given. Raises ConfigError if a package or
     program is missing or a certificate is wrong, ExecutionError if the scheduler cannot be reached,
@@ -109,7 +109,7 @@ def _opened(
 
 @contextmanager
 def _local(settings: Local, workers: int, max_workers: int | None, retries: int) -> Iterator[Any]:
-    """Of a cluster on this machine; a task whose worker dies goes to another one, `retries` times."""
+    """Start a cluster on this machine; a task whose worker dies is run again, `retries` times."""
     import dask
     from distributed import Client, LocalCluster
 
@@ -180,7 +180,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 @contextmanager
 def _client_of(settings: Scheduler) -> Iterator[Any]:
-    """Of a scheduler that runs already, and goes on."""
+    """Connect to a scheduler that runs already, and goes on."""
     from distributed import Client
 
     security = _security(settings)
@@ -225,7 +225,7 @@ def _certificates(tls: Tls) -> Any:
 
 
 def _require_reachable(settings: Scheduler, security: Any) -> None:
-    """Before there is a client, because one that fails to connect blocks when it is disposed of."""
+    """Probe the address before there is a client: one that fails to connect blocks when disposed of."""
     from distributed.comm.core import CommClosedError, connect
 
     arguments = security.get_connection_args("client")
@@ -253,7 +253,7 @@ def _require_reachable(settings: Scheduler, security: Any) -> None:
 
 @contextmanager
 def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[Any]:
-    """Of a scheduler in this process, with jobs of a batch system as workers."""
+    """Start a scheduler in this process, with jobs of a batch system as workers."""
     from distributed import Client
 
     if max_workers is not None and settings.cores > 1:
@@ -277,7 +277,7 @@ def _batch(settings: Batch, workers: int, max_workers: int | None) -> Iterator[A
 
 
 def _require_accepted(settings: Batch, script: str) -> None:
-    """By a trial of the job; of one that is refused later, dask-jobqueue would only write a log."""
+    """Try the job: dask-jobqueue only logs one that is refused later."""
     program, *trial = _TRIAL[type(settings)]
     if isinstance(settings, HTCondor):
         trial += settings.submit_args
@@ -355,7 +355,7 @@ def batch_cluster(settings: Batch) -> Any:
 
 @contextmanager
 def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterator[Any]:
-    """Of a cluster that a Dask Gateway server starts for this run."""
+    """Start a cluster of a Dask Gateway server for this run."""
     require_extra("gateway", "--cluster gateway")
     import dask
 
@@ -390,7 +390,7 @@ def _gateway(settings: Gateway, workers: int, max_workers: int | None) -> Iterat
 
 
 def _close(gateway: Any) -> None:
-    """For good: when it is disposed of, it would close itself again, and fail."""
+    """Close the gateway for good: it would close itself again when disposed of, and fail."""
     with suppress(RuntimeError):
         gateway.close()
     gateway.close = lambda: None
@@ -446,7 +446,7 @@ def paused(client: Any) -> str:
 
 @contextmanager
 def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
-    """Within the block, each worker, also one that comes later, has this code and these versions.
+    """Give each worker this code and check its versions, also of those that come during the block.
 
     A worker that comes later with other versions is not let in.
     """
@@ -467,7 +467,7 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
 
 
 def _require_same_python(client: Any) -> None:
-    """First of all: functions cannot be sent to another Python."""
+    """Raise ExecutionError for workers of another Python: functions cannot be sent to them."""
     here = ".".join(platform.python_version_tuple()[:2])
     for address, told in client.get_versions()["workers"].items():
         there = ".".join(told["host"]["python"].split(".")[:2])
@@ -477,7 +477,7 @@ def _require_same_python(client: Any) -> None:
 
 
 def _equipment() -> tuple[Any, Any]:
-    """A plugin for the workers, and a function for a scheduler of another process.
+    """Return a plugin for the workers, and a function for a scheduler of another process.
 
     The scheduler unpacks the tasks too, so it needs what they are made of. Both are sent by value, and so
     use no module of this package before it is there.

@@ -27,17 +27,17 @@ _PER_THREAD = 3
 _AT_LEAST = 2 * FAN_IN
 """Chunks under way; enough to make an adaptive cluster grow, few enough for any scheduler."""
 _LOOK_S = 10.0
-"""How long nothing may come before the workers are looked at."""
+"""Time without answers before the workers are looked at."""
 _PAUSED_S = 300.0
-"""How long all workers may be paused before the run gives them up."""
+"""Time that all workers may be paused before the run gives them up."""
 _PATIENCE_S = 2.0
-"""How long a finished chunk waits for others to be merged with."""
+"""Time that a finished chunk waits for others to be merged with."""
 _MOST_FUNCTIONS = 10
 """How often the function is sent anew because the worker died that had it to keep."""
 
 
 class DaskWorkers:
-    """Chunks are tasks of a cluster; what is under way there is bounded.
+    """Workers of a Dask cluster, with chunks as tasks; what is under way is bounded.
 
     When a worker dies, Dask runs its tasks again elsewhere, up to its `allowed-failures`.
     """
@@ -78,7 +78,7 @@ class DaskWorkers:
         return self._most - len(self._chunk_of) - len(self._finished) - merging
 
     def next_file(self) -> str | None:
-        """Of the chunk before: Dask says where one goes, and takes them in their order."""
+        """Return the file of the chunk before: Dask chooses workers, and takes chunks in their order."""
         return self._file
 
     def give(self, chunk: int, item: Any) -> None:
@@ -109,7 +109,7 @@ class DaskWorkers:
         return answers
 
     def _arrivals(self, timeout: float) -> list[Future[Any]]:
-        """What has arrived, after waiting for the first."""
+        """Return futures that have arrived, after waiting for the first."""
         found = []
         try:
             found.append(self._arrived.get(timeout=timeout))
@@ -119,7 +119,7 @@ class DaskWorkers:
             return found
 
     def _look_for_paused(self, *, waiting: bool) -> None:
-        """Say that all workers are paused; raises WorkersLost where that does not pass."""
+        """Warn that all workers are paused; raises WorkersLost where that does not pass."""
         now = time.monotonic()
         if not waiting:
             self._waiting_since, self._looked_at = now, now

@@ -40,22 +40,22 @@ class Workers(Protocol):
         """Process every chunk that is given from now on with `function`."""
 
     def room(self) -> int:
-        """How many more chunks can be given now."""
+        """Return how many more chunks can be given now."""
 
     def next_file(self) -> str | None:
-        """The file that the worker has open to which the next chunk goes, as far as is known."""
+        """Return the file that the worker of the next chunk has open, as far as is known."""
 
     def give(self, chunk: int, item: Any) -> None: ...
 
     def collect(self, timeout: float) -> list[Answer]:
-        """What has come; if nothing has, wait for it at most `timeout` seconds.
+        """Return answers that have come; wait for the first at most `timeout` seconds.
 
         Raises WorkersLost.
         """
 
 
 class ThisProcess:
-    """No other process: a chunk is processed when it is collected."""
+    """This process as the worker: a chunk is processed when it is collected."""
 
     def __init__(self) -> None:
         self._given: deque[tuple[int, Any]] = deque()
@@ -89,7 +89,7 @@ class _Process:
         self.pipe, theirs = context.Pipe()
         self.given: deque[int] = deque()
         self.file: str | None = None
-        """Of the last of them."""
+        """File of the last chunk that was given."""
         arguments = (theirs, packed, dict(os.environ))
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         with same_modules():
@@ -159,7 +159,7 @@ class Processes:
         return answer
 
     def _bury(self, process: _Process) -> Answer:
-        """The first chunk of a dead process is to blame, the next is only to be given again."""
+        """Replace a dead process: its first chunk is to blame, the next is given again."""
         reason = f"its worker process died: {_cause(process.exit_code())}"
         self._deaths_in_a_row += 1
         with held():
@@ -175,7 +175,7 @@ class Processes:
 
 @contextmanager
 def processes(count: int) -> Iterator[Processes]:
-    """Worker processes; in the end there are none.
+    """Start worker processes, and end them with the block.
 
     Raises ExecutionError or ConfigError where none can be started, before anything is done for them.
     """

@@ -1,4 +1,4 @@
-"""What a worker needs to give the same result: the code of this process, and the same versions."""
+"""Code of this process and versions, which workers need to give the same result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from analysis.common.files import short_digest
 from analysis.execution.code import OWN, users_modules
 
 PACKAGES = ("awkward", "coffea", "hist", "numba", "numpy", "uproot", "vector")
-"""What the numbers may depend on."""
+"""Packages that the numbers may depend on."""
 
 _ROOT = Path(__file__).parents[3]
 
@@ -44,7 +44,7 @@ def differences(here: Mapping[str, str]) -> list[str]:
 
 
 def _version(name: str) -> str:
-    """The version in this process; `none` of a package that is not installed."""
+    """Return the version in this process; `none` for a package that is not installed."""
     if name == "ttbar-opendata":
         return __version__
     if name == "python":

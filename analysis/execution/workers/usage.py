@@ -1,4 +1,4 @@
-"""What a process has used of the machine."""
+"""Memory of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_mb() -> float:
-    """The most memory that this process had, in MB."""
+    """Return the peak memory of this process in MB."""
     if _STATUS.exists():
         return memory_mb("VmHWM")
     # It has that of the process it was started from too; in bytes on macOS, else in kB.
@@ -22,16 +22,15 @@ def peak_mb() -> float:
 
 
 def memory_mb(key: str) -> float:
-    """Of this process, from Linux: `VmRSS` now, `VmHWM` at most."""
+    """Return the memory of this process in MB, from Linux: `VmRSS` now, `VmHWM` at most."""
     (line,) = [line for line in _STATUS.read_text().splitlines() if line.startswith(key)]
     return float(line.split()[1]) / 1e3
 
 
 @cache
 def keep_what_is_loaded() -> None:
-    """Of this process, for good: the garbage collector looks no more at the loaded libraries.
+    """Exclude loaded libraries from garbage collection, for as long as the process lives.
 
-    It did so again and again for the many objects that a file's metadata are: a seventh of the time
-    of a small file.
+    The many objects of a file's metadata start collections: a seventh of the time of a small file.
     """
     gc.freeze()

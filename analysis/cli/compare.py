@@ -1,0 +1,75 @@
+"""`run.py compare`: a run's histograms beside those of the Analysis Grand Challenge, or of another run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.cli import options
+
+if TYPE_CHECKING:
+    from analysis.postprocess.agc_json import Content
+
+SUMMARY = (
+    "compare a run bin by bin with a reference of the Analysis Grand Challenge, or another run"
+)
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    parser.add_argument(
+        "reference",
+        type=Path,
+        metavar="REFERENCE",
+        help="JSON file of histograms, as the AGC writes it, or another results folder",
+    )
+    parser.add_argument(
+        "--without",
+        type=options.names,
+        default=["pt_res_up"],
+        metavar="A,B",
+        help="variations that are not compared (default: pt_res_up, a random draw of the AGC)",
+    )
+    parser.add_argument("--all", action="store_true", help="show the histograms that agree, too")
+    options.add_verbosity(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from analysis.common.tables import show
+    from analysis.postprocess import agc_json
+
+    left_out = tuple(f"_{name}" for name in arguments.without)
+    found, reference = (
+        {name: content for name, content in _read(path).items() if not name.endswith(left_out)}
+        for path in (arguments.results, arguments.reference)
+    )
+    differences = agc_json.compare(found, reference)
+    if any(d.bins for d in differences) or arguments.all:
+        show(*agc_json.rows(differences, arguments.all), title="Differences")
+    wrong = [d.name for d in differences if not d.agrees]
+    for words, names in (
+        ("only in the reference", reference.keys() - found.keys()),
+        ("only in the results", found.keys() - reference.keys()),
+    ):
+        if names:
+            logger.warning("%s: %s", words, ", ".join(sorted(names)))
+    logger.info(
+        "%d of %d histograms agree bin by bin, %d but for events at edges",
+        sum(d.bins == 0 for d in differences), len(differences),
+        sum(bool(d.bins) and d.agrees for d in differences),
+    )  # fmt: skip
+    return 1 if wrong else 0
+
+
+def _read(path: Path) -> dict[str, Content]:
+    from analysis.common.folders import run_folder
+    from analysis.postprocess import agc_json
+    from analysis.results import load_normalised
+
+    if path.is_file():
+        return agc_json.load(path)
+    return agc_json.histograms(load_normalised(run_folder(path)))

@@ -1,0 +1,188 @@
+"""Histograms in the Analysis Grand Challenge's JSON format, and their comparison with others.
+
+The format is `{"{region}_{process}_{variation}": {"edges": [...], "contents": [...]}}`, without
+`_{variation}` for nominal; `contents` begins with the underflow and ends with the overflow. A histogram of
+events that all have one weight is whole numbers × that weight, so that events can be counted again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.common.errors import OutputError
+from analysis.datasets.sample import NOMINAL
+from analysis.postprocess.normalisation import Normalised
+
+MIGRATED = 2
+"""Events by which a bin may differ if those near it make up for it."""
+CLOSE = 1e-5
+"""Relative difference of contents that are equal; the Grand Challenge adds in single precision."""
+
+Values = NDArray[np.float64]
+
+
+class Content(NamedTuple):
+    """A histogram as numbers."""
+
+    edges: Values
+    contents: Values
+    """From underflow to overflow."""
+
+
+def histograms(normalised: Normalised) -> dict[str, Content]:
+    """Name every scaled histogram as the Grand Challenge does, with its pseudo-data where they can be made.
+
+    Pseudo-data are the mean of the samples with another matrix element and parton shower, and W+jets.
+    """
+    found = {}
+    for region, observable in normalised.regions.items():
+        for process, variations in normalised.normalisation.variations.items():
+            for variation in variations:
+                name = f"{region}_{process}_{variation}".removesuffix(f"_{NOMINAL}")
+                chosen = observable[{"process": process, "variation": variation}]
+                found[name] = Content(chosen.axes[0].edges, chosen.values(flow=True))
+        parts = [found.get(f"{region}_{n}") for n in ("ttbar_ME_var", "ttbar_PS_var", "wjets")]
+        if None not in parts:
+            matrix_element, parton_shower, wjets = (part.contents for part in parts if part)
+            contents = (matrix_element + parton_shower) / 2 + wjets
+            found[f"{region}_pseudodata"] = Content(parts[0].edges, contents)  # type: ignore[union-attr]
+    return found
+
+
+def dump(contents: Mapping[str, Content]) -> dict[str, dict[str, list[float]]]:
+    """Give the histograms as JSON values."""
+    return {
+        name: {"edges": content.edges.tolist(), "contents": content.contents.tolist()}
+        for name, content in sorted(contents.items())
+    }
+
+
+def load(path: Path) -> dict[str, Content]:
+    """Read a file of this format. Raises OutputError for another one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values = values.get("histograms", values)
+        found = {
+            name: Content(np.array(h["edges"], float), np.array(h["contents"], float))
+            for name, h in values.items()
+        }
+    except OSError as error:
+        msg = f"{path}: {error.strerror or error}"
+        raise OutputError(msg) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = (
+            f"{path}: expected JSON {{name: {{edges, contents}}}}, as the AGC writes it: {error!r}"
+        )
+        raise OutputError(msg) from error
+    for name, content in found.items():
+        if len(content.contents) != len(content.edges) + 1:
+            msg = (
+                f"{path}: {name} has {len(content.contents)} contents for {len(content.edges)} edges, "
+                "expected underflow and overflow too"
+            )
+            raise OutputError(msg)
+    return found
+
+
+class Difference(NamedTuple):
+    """How a histogram differs from that of the reference."""
+
+    name: str
+    bins: int
+    """Bins that differ."""
+    largest: float
+    """Largest difference of a bin, in events of the nominal weight."""
+    integral: float
+    """Relative difference of all events."""
+    events: int | None
+    """Events of the reference; None where their weights differ."""
+    agrees: bool
+    """Whether the differences are events on the other side of an edge."""
+
+
+def compare(found: Mapping[str, Content], reference: Mapping[str, Content]) -> list[Difference]:
+    """Compare the histograms that both have, bin by bin.
+
+    Contents of neighbouring bins may differ by up to `MIGRATED` events if their sum agrees: the rule of
+    the Grand Challenge. Raises OutputError for other edges, and where nothing can be compared.
+    """
+    common = [name for name in reference if name in found]
+    if not common:
+        msg = f"no histogram of the reference is there: it has {', '.join(sorted(reference)[:3])}, ..."
+        raise OutputError(msg)
+    return [
+        _difference(name, found[name], reference[name], _unit(name, reference)) for name in common
+    ]
+
+
+def _unit(name: str, reference: Mapping[str, Content]) -> float:
+    """Weight of an event of a variation by weights: that of the nominal histogram, whose name begins it."""
+    begins = [other for other in reference if name.startswith(f"{other}_")]
+    return _weight(reference[max([*begins, name], key=lambda n: (n != name, len(n)))].contents)[0]
+
+
+def _difference(name: str, found: Content, reference: Content, unit: float) -> Difference:
+    same = found.edges.shape == reference.edges.shape
+    if not same or not np.allclose(found.edges, reference.edges):
+        msg = f"{name}: {len(found.edges)} edges that are not those of the reference"
+        raise OutputError(msg)
+    weight, whole = _weight(reference.contents)
+    weight, most = (weight, MIGRATED) if whole else (unit, 2 * MIGRATED)
+    apart = (found.contents - reference.contents) / weight
+    close = np.isclose(found.contents, reference.contents, rtol=CLOSE, atol=CLOSE * weight)
+    total = float(np.sum(reference.contents))
+    integral = float(np.sum(found.contents)) / total - 1 if total else float(np.sum(apart))
+    agrees = all(
+        np.abs(run).max() <= most + CLOSE and abs(run.sum()) < 1e-3 for run in _runs(apart, close)
+    )
+    return Difference(
+        name,
+        int(np.sum(~close)),
+        float(np.abs(apart[~close]).max(initial=0.0)),
+        integral,
+        round(total / weight) if whole else None,
+        agrees,
+    )
+
+
+def _weight(contents: Values) -> tuple[float, bool]:
+    """The weight of which the contents are multiples, and whether there is one."""
+    filled = contents[contents > 0]
+    if not len(filled):
+        return 1.0, True
+    for parts in range(1, 51):
+        weight = float(filled.min()) / parts
+        counts = filled / weight
+        if np.allclose(counts, np.round(counts), atol=1e-6, rtol=1e-9):
+            return weight, True
+    return float(filled.min()), False
+
+
+def _runs(apart: Values, close: NDArray[np.bool_]) -> Iterator[Values]:
+    """Differences of neighbouring bins that all differ."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], ~close, [False]]).astype(int)))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        yield apart[start:stop]
+
+
+def rows(differences: list[Difference], every: bool = False) -> tuple[list[str], list[list[Any]]]:
+    """Table of the histograms that differ, or of every one."""
+    header = ["histogram", "events", "bins that differ", "largest", "integral", ""]
+    shown = [d for d in differences if every or d.bins]
+    return header, [
+        [
+            d.name,
+            "-" if d.events is None else f"{d.events:,}",
+            str(d.bins),
+            f"{d.largest:.3g}",
+            f"{d.integral:+.1e}",
+            "agrees" if d.agrees else "DIFFERS",
+        ]
+        for d in shown
+    ]
