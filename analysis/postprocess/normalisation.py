@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from hist import Hist
-from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, ValidationError
 
 from analysis.common.errors import NormalisationError, OutputError, did_you_mean
 from analysis.common.strict import Strict, faults
@@ -92,6 +92,8 @@ class Normalisation(Strict):
     """Process -> the variations that it has."""
     estimate: str = ""
     """What is estimated from data and not simulated."""
+    not_a_number: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """Region or control plot -> values that were NaN, and so are in the overflow."""
     unscaled: str = ""
     """Digest of the file of unscaled histograms; empty for a normalisation that was not written."""
     scaled: str = ""
@@ -114,6 +116,10 @@ class Normalisation(Strict):
         """
         unusual = [f"{name}: {s.remark}" for name, s in self.datasets.items() if s.remark]
         unusual += self._apart()
+        unusual += [
+            f"{name}: {n} values are not a number (NaN), counted beyond the end of the axis"
+            for name, n in self.not_a_number.items()
+        ]
         parts = [f"{name} {s.fraction:.3g}" for name, s in self.datasets.items() if s.fraction < 1]
         if parts:
             unusual.append(f"part of the events that were processed: {', '.join(parts)}")
@@ -268,6 +274,7 @@ def normalisation(
             for name, record in ledger.datasets.items()
         },
         variations=_variations(ledger, histograms),
+        not_a_number=described(ledger.analysis).not_a_number,
     )
 
 
