@@ -94,8 +94,9 @@ def _consistent(
 def _indices(rng: np.random.Generator, muons: ak.Array, n_jets: ak.Array) -> ak.Array:
     """A jet of the event for each muon, or -1."""
     limit = ak.flatten(ak.broadcast_arrays(n_jets, muons)[0])
-    index = np.floor(rng.uniform(-1, 1, len(limit)) * np.asarray(limit)).clip(-1).astype(np.int32)
-    return ak.unflatten(index, ak.num(muons))
+    index = np.floor(rng.uniform(-1, 1, len(limit)) * np.asarray(limit)).clip(-1)
+    index[np.asarray(limit) == 0] = -1
+    return ak.unflatten(index.astype(np.int32), ak.num(muons))
 
 
 def write(

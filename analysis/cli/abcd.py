@@ -1,4 +1,4 @@
-"""`run.py abcd`: the multijet background of the muon channel, from data."""
+"""`run.py abcd`: estimate the multijet background of the muon channel from data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run.py sideband`: the background under a peak of the dimuon mass, from the bands beside it."""
+"""`run.py sideband`: estimate the background under a peak of the dimuon mass from its sidebands."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, object]:
-    """What the options change of the preset, in the names of `PeakChoice`."""
+    """Collect the options that change the preset, by the names of `PeakChoice`."""
     return {
         "lower": arguments.lower,
         "signal": arguments.signal,

@@ -1,4 +1,4 @@
-"""`run.py toppeak`: the fit of the top quark's peak of a finished run."""
+"""`run.py toppeak`: fit the top quark's peak of a finished run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mass distribution from whatever holds one: muon trees, a catalogue of them, histograms, a CSV file."""
+"""Read a mass distribution from muon trees, a catalogue of them, a histogram or a CSV file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CSV_COLUMNS = {
 }
 """Quantity (GeV) -> its names in a CSV file, before the number of the muon: `E1`, `px_2`, `Q1`."""
 PAIR_COLUMNS = ("e", "px", "py", "pz", "charge")
-"""Of a CSV file of pairs, with or without a line that says so."""
+"""Columns of a CSV file of pairs, with or without a header."""
 PAIR_CHARGES = {"pp": False, "mm": False, "pm": True, "mp": True}
 """Charges of the two muons -> whether they are opposite."""
 
@@ -63,7 +63,7 @@ class Masses(NamedTuple):
     content: Hist | NDArray[np.floating[Any]]
     source: str
     label: str
-    """What figures say the events are."""
+    """Name of the events in figures."""
 
 
 def read_masses(
@@ -74,7 +74,7 @@ def read_masses(
     unbinned: bool = False,
     any_charge: bool = False,
 ) -> Masses:
-    """The dimuon mass distribution of a file.
+    """Read the dimuon mass distribution of a file.
 
     `source` is a catalogue (`.json`), a ROOT file with a tree of muons or, after a colon, the name
     of a tree or one-dimensional histogram in it, a file of saved histograms (`.zip`, the name after
@@ -104,7 +104,7 @@ def read_masses(
 
 
 def read_csv(path: Path | str, *, any_charge: bool = False) -> NDArray[np.floating[Any]]:
-    """Masses in GeV of the muon pairs of a CSV file, of opposite charge or of `any_charge`.
+    """Read masses in GeV of the muon pairs of a CSV file, of opposite charge or of `any_charge`.
 
     Two muons a line, in the columns of `CSV_COLUMNS` with 1 or 2 behind, in any order and case; or a
     pair a line, in `PAIR_COLUMNS`. Other columns are ignored. Raises InputError for columns that are
@@ -144,7 +144,7 @@ def read_csv(path: Path | str, *, any_charge: bool = False) -> NDArray[np.floati
 
 
 def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
-    """The sum of the two four-vectors of a line, and whether their charges are opposite.
+    """Add up the two four-vectors of each line, and compare their charges: opposite or not.
 
     Raises ValueError for a charge that is not finite, as that is neither.
     """
@@ -159,7 +159,7 @@ def _muons(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
 
 
 def _pairs(lines: list[str], columns: list[int]) -> tuple[ak.Array, ak.Array]:
-    """The four-vector of a line, and whether the charges of its two muons are opposite.
+    """Read the four-vector of each line, and whether the charges of its two muons are opposite.
 
     Raises ValueError for a charge that is not one of `PAIR_CHARGES`.
     """
@@ -180,7 +180,7 @@ def _vectors(fields: Mapping[str, Any]) -> ak.Array:
 
 
 def _columns(header: list[str], path: Path | str) -> list[int]:
-    """Indices of the columns, muon by muon. Raises InputError, naming all that are missing."""
+    """Find the columns, muon by muon. Raise InputError, naming all that are missing."""
     places = {name.strip().lower().replace("_", ""): i for i, name in enumerate(header)}
     found: list[int] = []
     missing: list[str] = []
@@ -197,7 +197,7 @@ def _columns(header: list[str], path: Path | str) -> list[int]:
 
 
 def _split(source: str) -> tuple[str, str]:
-    """Path, and the name after a colon that follows the file's ending."""
+    """Split a source into the path and the name after a colon that follows the file's ending."""
     for ending in _ENDINGS:
         path, colon, name = source.rpartition(f"{ending}:")
         if colon:
@@ -206,7 +206,7 @@ def _split(source: str) -> tuple[str, str]:
 
 
 def _label(path: str) -> str:
-    """The file's name in words, as figures would take a `_` for a subscript."""
+    """Turn a file's name into words for figures."""
     return re.sub(r"[^A-Za-z0-9.+-]+", " ", Path(path).stem).strip() or "events"
 
 
@@ -261,7 +261,7 @@ def _of_root(
 
 
 def _catalogue_of_file(path: str, tree: str, events: int) -> Catalogue:
-    """A catalogue of one file, taken for collision data."""
+    """Build a catalogue of one file, taken for collision data."""
     folder, _, name = (path if "://" in path else str(Path(path).absolute())).rpartition("/")
     dataset = Dataset(process=DATA, kind="collision", files={name: events})
     return Catalogue(tree=tree, base=folder, label=_label(path), datasets={"data": dataset})
@@ -276,7 +276,7 @@ def _histogram(found: Any, where: str) -> Hist:
 
 
 def _one(named: Histograms, name: str, path: str) -> Hist:
-    """The histogram of that name, or the only one."""
+    """Find the histogram of that name, or the only one."""
     if not name and len(named) == 1:
         name = next(iter(named))
     if name not in named:
@@ -287,7 +287,7 @@ def _one(named: Histograms, name: str, path: str) -> Hist:
 
 
 def _one_dimensional(histogram: Hist, where: str) -> Hist:
-    """Summed over categories.
+    """Sum a histogram over its categories.
 
     Raises InputError if that leaves other than one axis, or counts events more than once: variations
     are the same events again, and simulation is not to be added to data.

@@ -1,4 +1,4 @@
-"""DimuonAnalysis: the invariant mass of muon pairs, for the estimate of a background from sidebands."""
+"""Fill the invariant mass of muon pairs, for the estimate of a background from sidebands."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ class DimuonError(AnalysisError):
 
 
 class DimuonConfig(Configuration):
-    """The invariant mass of muon pairs."""
+    """Settings of the invariant mass of muon pairs."""
 
     mass: Binning = Binning(bins=13_000, low=0, high=130)
-    """GeV; bins of 10 MeV, finer than the resolution, with the usual regions on their edges."""
+    """Binning in GeV: 10 MeV, finer than the resolution, with the usual regions on edges."""
     any_charge: bool = False
-    """Also pairs of the same charge, which no resonance makes."""
+    """Whether pairs of the same charge, which no resonance makes, count too."""
 
 
 def muon_pairs(muons: ak.Array) -> ak.Array:
-    """Mask of the events with exactly two muons; `muons` by event."""
+    """Select the events with exactly two muons; `muons` by event."""
     return ak.num(muons.charge) == 2
 
 
 def opposite_sign(muons: ak.Array) -> ak.Array:
-    """Mask of the events with exactly two muons, of opposite charge; `muons` by event."""
+    """Select the events with exactly two muons, of opposite charge; `muons` by event."""
     return muon_pairs(muons) & (ak.prod(muons.charge, axis=1) < 0)
 
 
 def pair_mass(pairs: ak.Array) -> NDArray[np.floating[Any]]:
-    """Invariant mass in GeV of the first two four-vectors of each event, as `mass_of` their sum."""
+    """Compute the invariant mass in GeV of the first two four-vectors of each event, as `mass_of`."""
     return mass_of(pairs[:, 0] + pairs[:, 1])
 
 
 def mass_of(vectors: ak.Array) -> NDArray[np.floating[Any]]:
-    """Mass in GeV of a four-vector an event.
+    """Compute the mass in GeV of one four-vector an event.
 
     Raises DimuonError if a mass is not finite.
     """
@@ -65,8 +65,8 @@ def mass_of(vectors: ak.Array) -> NDArray[np.floating[Any]]:
 
 
 class DimuonAnalysis(CatalogueProcessor):
-    """The mass of events with exactly two muons, of opposite charge if the configuration has no
-    other wish; every event counts one.
+    """Fill the mass of events with exactly two muons, of opposite charge unless configured otherwise;
+    every event counts one.
 
     `process` returns `{dataset: {"observable": Hist, "control": {}, "cutflow": ..., "counts": ...}}`
     as TtbarAnalysis does; the histogram has the axes `mass` (GeV) and `process`. With `keep_masses`
@@ -103,7 +103,7 @@ class DimuonAnalysis(CatalogueProcessor):
         return {events.metadata.get("dataset", sample.process): output}
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG002
-        """The columns of the event model that `process` reads: the same for every dataset."""
+        """Return the columns of the event model that `process` reads, the same for every dataset."""
         return COLUMNS
 
     def _booked(self, process: str) -> Hist:

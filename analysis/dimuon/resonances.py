@@ -1,4 +1,4 @@
-"""Resonances in the dimuon mass: how each is usually taken from its background, and all of it at once."""
+"""Estimate the yields of resonances in the dimuon mass over their background."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from analysis.postprocess.sidebands.shapes import (
 from analysis.postprocess.windows import Window
 
 MIN_BINS = 25
-"""Fine histograms are fitted and drawn in as many bins at least, where the regions' edges allow."""
+"""Least number of bins in which fine histograms are fitted and drawn, where edges allow."""
 
 _REGIONS = ("lower", "signal", "upper")
 
@@ -42,7 +42,7 @@ _OTHER: dict[Method, Method] = {"average": "linear", "linear": "average"}
 
 
 class PeakChoice(Strict):
-    """Regions, range and shapes of one estimate; GeV."""
+    """Regions, range and shapes of one estimate, in GeV."""
 
     title: str
     regions: SidebandRegions
@@ -51,9 +51,9 @@ class PeakChoice(Strict):
     signal_shape: str
     background_shape: str = "exponential"
     order: int | None = None
-    """Of a polynomial background; None for the one that an F-test stops at."""
+    """Order of a polynomial background; None for the order that an F-test stops at."""
     method: Method = "average"
-    """The nominal count."""
+    """Method of the nominal count."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -71,7 +71,7 @@ class PeakChoice(Strict):
 
     @property
     def step(self) -> float:
-        """By which the scan moves edges: a tenth of the signal window."""
+        """Step by which the scan moves edges: a tenth of the signal window."""
         return self.regions.signal.width / 10
 
 
@@ -106,11 +106,11 @@ PRESETS: dict[str, PeakChoice] = {
         signal_shape="double_crystal_ball",
     ),
 }
-"""Where the resonances are that everybody starts with."""
+"""Name -> the usual choice for a resonance."""
 
 
 def choice_of(preset: str, changes: Mapping[str, Any] | None = None) -> PeakChoice:
-    """A preset with some of its fields changed; `lower`, `signal`, `upper` change its regions.
+    """Change some fields of a preset; `lower`, `signal`, `upper` change its regions.
 
     With another signal window the peak is looked for in its middle, and without a `fit_range` the
     regions are the range. Raises SidebandError for an unknown preset and for impossible values.
@@ -135,12 +135,12 @@ def choice_of(preset: str, changes: Mapping[str, Any] | None = None) -> PeakChoi
 
 
 class PeakReport(Strict):
-    """Everything from the simple count to the fit; a step that gave no result is in `failures`."""
+    """Results from the simple count to the fit; steps without one are in `failures`."""
 
     source: str
     choice: PeakChoice
     counts: tuple[SidebandResult, ...]
-    """The nominal method first."""
+    """Counts, the nominal method first."""
     sideband_fit: SidebandFit | None
     peak_fit: PeakFit | None
     scan: Scan
@@ -148,12 +148,12 @@ class PeakReport(Strict):
 
     @property
     def span(self) -> Window:
-        """From the lower end of the lower band to the upper end of the upper one."""
+        """Interval from the lower end of the lower band to the upper end of the upper one."""
         return Window(self.choice.regions.lower.low, self.choice.regions.upper.high)
 
     @property
     def lines(self) -> list[str]:
-        """The result in words, one step a line."""
+        """Results in words, one step a line."""
         text = [f"Count: {count}" for count in self.counts]
         if self.sideband_fit is not None:
             text.append(f"Fit of the bands alone: {self.sideband_fit}")
@@ -165,7 +165,7 @@ class PeakReport(Strict):
 
 
 def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> PeakReport:
-    """Count, fit of the bands, fit of the whole range, and the scan of the regions.
+    """Count, fit the bands, fit the whole range, and repeat the estimate with other regions.
 
     `content` is a histogram or masses in GeV. A fit without result, or of something that is not the
     peak in the window, is told in `failures`; raises
@@ -217,7 +217,7 @@ def analyse(content: Hist | ArrayLike, choice: PeakChoice, source: str = "") -> 
 
 
 def coarser(content: Hist | ArrayLike, choice: PeakChoice) -> Hist | ArrayLike:
-    """A histogram with as wide bins as the edges and steps of `choice` and `MIN_BINS` allow.
+    """Merge the bins of a histogram as far as the edges and steps of `choice` and `MIN_BINS` allow.
 
     What has wide bins already, irregular ones or edges elsewhere is left as it is, and so are
     values.
@@ -247,7 +247,7 @@ def _is_regular(content: Hist | ArrayLike) -> TypeGuard[Hist]:
 
 
 def _whole_bins(content: Hist | ArrayLike, step: float) -> float:
-    """The step, of a histogram rounded to whole bins, as others would cut bins; one at least."""
+    """Round the step to whole bins of a histogram, one at least, as other steps would cut bins."""
     if not _is_regular(content):
         return step
     width = float(content.axes[0].widths[0])
@@ -255,7 +255,7 @@ def _whole_bins(content: Hist | ArrayLike, step: float) -> float:
 
 
 def report_table(report: PeakReport) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the scan: regions in GeV, method, signal."""
+    """Build header and rows of the scan: regions in GeV, method, signal."""
     header = ["regions", "method", "lower band", "signal window", "upper band", "signal", "error"]
     rows = [
         [row.choice, row.method, *(str(getattr(row.regions, name)) for name in _REGIONS),

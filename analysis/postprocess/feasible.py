@@ -1,4 +1,4 @@
-"""Cuts of the later stages that are no edges of the axes that a run fills: known before the run."""
+"""Find cuts of later stages that are no edges of the axes that a run fills, before the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = {TOP_PEAK: "top peak", MULTIJET: "multijet estimate"}
 
 
 def obstacles(config: AnalysisConfig) -> dict[str, str]:
-    """`top_peak` and `multijet` -> why there can be no such result with this configuration."""
+    """Map `top_peak` and `multijet` to why there can be no such result with this configuration."""
     checks: dict[str, Callable[[], None]] = {TOP_PEAK: lambda: _top_peak(config)}
     if config.multijet.enabled:
         checks[MULTIJET] = lambda: _multijet(config)
@@ -34,7 +34,7 @@ def obstacles(config: AnalysisConfig) -> dict[str, str]:
 
 
 def require_windows(axis: Any, settings: TopPeak) -> None:
-    """Raises SidebandError if the settings cut a bin of the observable's axis, or leave it."""
+    """Raise SidebandError if the settings cut a bin of the observable's axis, or leave it."""
     empty = Hist(axis, storage=hist.storage.Weight())
     for name, window in (("fit_range", settings.fit_range), ("window", settings.window)):
         try:

@@ -1,4 +1,4 @@
-"""The top quark's peak in region 4j2b: fitted, and over what the bands beside it say is below.
+"""Fit the top quark's peak in region 4j2b, and estimate the background below from the bands beside.
 
 What lies under the peak is other processes and ttbar events with the wrong three jets. Both are smooth
 in the mass, and the bands hold them together; simulation is not needed to subtract them.
@@ -56,11 +56,11 @@ class TopPeakFit(Strict):
 
 
 class TopPeakResult(Strict):
-    """Fits of data and prediction, and what simulation knows of the window."""
+    """Fits of data and prediction, and the simulated events in the window."""
 
     window: Window
     fits: dict[str, TopPeakFit]
-    """By `data` and `prediction`; what the run does not have is not there."""
+    """`data` and `prediction`, as far as the run has them -> fits."""
     ttbar_in_window: float
     others_in_window: float
     """Simulated events of all other processes: the background in the window is at least this."""
@@ -101,7 +101,7 @@ def fit_top_peak(observable: Hist, settings: TopPeak) -> TopPeakResult:
 
 
 def top_peak_table(result: TopPeakResult) -> Table:
-    """Header and rows, one a distribution."""
+    """Build header and rows, one a distribution."""
     header = [
         f"{REGION}, GeV",
         "position",
@@ -133,7 +133,7 @@ def top_peak_table(result: TopPeakResult) -> Table:
 
 
 def remarks(result: TopPeakResult) -> list[str]:
-    """What the table does not say, a sentence each."""
+    """Write down, a sentence each, what the table does not say."""
     sentences = []
     if PREDICTION in result.fits:
         sentences.append(
@@ -151,7 +151,7 @@ def remarks(result: TopPeakResult) -> list[str]:
 
 
 def distribution(observable: Hist, name: str) -> Hist:
-    """The mass in `REGION` of `data` or `prediction`, the sum of all simulated processes."""
+    """Select the mass in `REGION` of `data`, or of `prediction`, the sum of all simulated processes."""
     nominal = _nominal(observable)
     if name == DATA:
         return nominal[DATA]
@@ -160,7 +160,7 @@ def distribution(observable: Hist, name: str) -> Hist:
 
 
 def _nominal(observable: Hist) -> Mapping[str, Hist]:
-    """Process -> its mass in the region, of those with a nominal prediction or data."""
+    """Map each process with a nominal prediction, or data, to its mass in the region."""
     if NOMINAL not in observable.axes["variation"]:
         return {}
     contents = {

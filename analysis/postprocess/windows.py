@@ -1,4 +1,4 @@
-"""Windows of an axis and what a histogram or a list of values holds in them."""
+"""Windows of an axis, and the content of histograms and lists of values in them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Bins(NamedTuple):
 
 
 def finite(values: ArrayLike) -> NDArray[np.float64]:
-    """The values as an array; raises SidebandError if one is not finite."""
+    """Convert the values to an array. Raise SidebandError if one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array)):
         msg = f"{np.sum(~np.isfinite(array))} of {array.size} values are not finite"
@@ -58,7 +58,7 @@ def finite(values: ArrayLike) -> NDArray[np.float64]:
 def edge_index(
     edges: NDArray[Any], value: float, what: str, error: type[AnalysisError] = AnalysisError
 ) -> int:
-    """Index of the edge at `value`; raises `error`, naming `what`, if it cuts a bin or is outside."""
+    """Find the edge at `value`. Raise `error`, naming `what`, if it cuts a bin or is outside."""
     nearest = int(np.argmin(np.abs(edges - value)))
     if math.isclose(edges[nearest], value, rel_tol=1e-9, abs_tol=1e-12):
         return nearest
@@ -73,7 +73,7 @@ def edge_index(
 def contents(
     histogram: Hist, error: type[AnalysisError] = SidebandError, *, flow: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and variances of a histogram's bins.
+    """Return the values and variances of a histogram's bins.
 
     Raises `error` for means, and for sums of weights without sums of their squares: contents that are
     no whole numbers are not counts, and their own size is not their variance.
@@ -93,7 +93,7 @@ def contents(
 
 
 def bins_in(histogram: Hist, window: Window) -> Bins:
-    """The bins of a one-dimensional histogram that make up the window.
+    """Select the bins of a one-dimensional histogram that make up the window.
 
     Raises SidebandError if the window leaves the axis or cuts a bin, for bins that are negative or
     not finite, in content or variance, and for a histogram without counts or variances, or of more
@@ -126,7 +126,7 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
 
 
 def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
-    """Values (and weights) in the window.
+    """Count values, or sum their weights, in the window.
 
     Raises SidebandError for values or weights that are not finite, or not one weight a value.
     """

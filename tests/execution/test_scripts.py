@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from analysis.common.errors import ConfigError
+from analysis.datasets.inventory import build
 from analysis.execution.processor import CatalogueProcessor
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution
 from schemas import MuonTreeSchema
 from tests.conftest import PROJECT
 from tests.execution.small import CHUNK, EVENTS, catalogue_of, make_files
+from tests.ntuples import write_random
 
 NAMES = ["one.root", "two.root"]
 
@@ -27,6 +29,7 @@ print("begins")
 import json, logging, sys
 from pathlib import Path
 import awkward as ak
+from analysis.datasets.inventory import build
 from analysis.execution.processor import CatalogueProcessor
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution
@@ -172,3 +175,82 @@ def test_what_cannot_be_sent_is_refused_by_its_name(tmp_path: Path, executor: st
     assert str(caught.value) == (
         "region '4j2b_met' cannot be sent to workers: cannot pickle '_thread.lock' object"
     )
+
+
+WHOLE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from analysis import Catalogue, Control, Execution, Region, Shift, TtbarAnalysis, Weight
+from analysis import histograms
+from analysis.config import Binning
+from analysis.execution.runner import run
+from analysis.skim import make_skim
+
+folder = Path(sys.argv[1])
+CUT = 20
+
+
+def met(selection):
+    return selection.met.pt > CUT
+
+
+analysis = TtbarAnalysis().adding(
+    regions=[Region("met", lambda s: (s.n_jets >= 2) & met(s), lambda s: s.ht, uses={"met.pt"})],
+    weights=[Weight("mine", up=lambda s: 1 + 0.01 * s.n_jets, down=lambda s: 1 - 0.01 * s.n_jets)],
+    shifts=[Shift("harder", up=lambda jets: 1.03 * jets.pt)],
+    controls=[
+        Control("m", lambda s: s.met.pt, Binning(bins=9, low=0, high=90), "MET", uses={"met.pt"})
+    ],
+)
+catalogue = Catalogue.load(folder / "ntuples.json")
+
+
+def done(executor, **options):
+    how = Execution(executor, workers=2, chunk_size=200)
+    return run(analysis, catalogue, execution=how, checkpoints=folder / "kept", **options)
+
+
+def same(got, want):
+    assert got.ledger.complete, got
+    one, two = histograms.flatten(got.output), histograms.flatten(want.output)
+    assert one.keys() == two.keys()
+    for name, histogram in one.items():
+        assert histogram.axes == two[name].axes, name
+        for part in ("values", "variances"):
+            np.testing.assert_allclose(
+                *(getattr(h, part)(flow=True) for h in (histogram, two[name])), rtol=1e-12
+            )
+
+
+want = run(analysis, catalogue)
+assert want.output["ttbar__nominal"]["observable"][{"region": "met"}].sum().value > 0
+file = folder / "ttbar__nominal" / "b.root"
+file.rename(file.with_suffix(".away"))
+cut_short = done("futures")
+file.with_suffix(".away").rename(file)
+assert not cut_short.ledger.complete
+resumed = done("dask", resume=True)
+assert resumed.ledger.chunks.resumed == 2
+same(resumed, want)
+same(done("futures"), want)
+skim = make_skim(catalogue, folder / "skim", analysis, execution=Execution("futures", workers=2))
+same(run(analysis, skim.catalogue), want)
+print("the same")
+"""
+
+
+@pytest.mark.full
+def test_an_analysis_of_a_script_is_the_same_everywhere(tmp_path: Path) -> None:
+    """With each executor, after an interruption, and from a skim."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    for seed, name in enumerate("ab"):
+        write_random(tmp_path / "ttbar__nominal" / f"{name}.root", 400, seed)
+    build(tmp_path, tmp_path / "ntuples.json", {"ttbar": {"cross_section": 831.76}}).write(
+        tmp_path / "ntuples.json"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(WHOLE)
+    assert lines(script, tmp_path)[-1] == "the same"

@@ -87,7 +87,7 @@ def test_they_are_reported_by_chunk_and_the_run_is_complete(tmp_path: Path) -> N
     result = run(TtbarAnalysis(), one_file(tmp_path, "a.root", 300))
     (doubtful,) = result.ledger.doubtful
     assert result.ledger.complete
-    assert doubtful.found == "jet.corrpt: 2 negative; muon.sip3d: 2 not finite"
+    assert doubtful.found == "jet.pt: 2 negative; muon.sip3d: 2 not finite"
     assert (doubtful.first_event, doubtful.last_event) == (0, 300)
 
 

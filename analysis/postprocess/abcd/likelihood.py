@@ -39,7 +39,7 @@ class FittedBackground(Strict):
 def workspace(
     observed: Yields, contamination: Yields = NOTHING, signal: Yields | None = None
 ) -> dict[str, Any]:
-    """A HistFactory workspace (JSON schema 1.0.0); its parameter of interest scales `signal`.
+    """Build a HistFactory workspace (JSON schema 1.0.0) whose parameter of interest scales `signal`.
 
     Without a signal it is one event in A. Data have to be counts. Raises AbcdError as `predict`, for
     data that are weighted, and for contamination or signal that are negative or as uncertain as they
@@ -82,7 +82,7 @@ def workspace(
 
 
 def fit_background(observed: Yields, contamination: Yields = NOTHING) -> FittedBackground:
-    """Fit B, C and D alone, so blinded, with minuit; the background that this gives in A.
+    """Fit B, C and D alone, so blinded, with minuit, and extrapolate the background to A.
 
     Raises AbcdError as `workspace`.
     """
@@ -130,7 +130,7 @@ def _channel(name: str, nominal: float, contamination: Count, signal: Count) -> 
 def _simulated(
     sample: str, channel: str, count: Count, modifiers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A sample from simulation; with its statistical error if it has one."""
+    """Build a sample from simulation, with its statistical error if it has one."""
     if count.variance > 0:
         error = {
             "name": f"stat_{sample}_{channel}",

@@ -1,4 +1,4 @@
-"""Background in a signal region from three control regions: the ABCD method.
+"""Estimate the background in a signal region from three control regions: the ABCD method.
 
 Two variables that are independent for the background divide the plane into four regions::
 
@@ -26,9 +26,9 @@ from analysis.common.strict import Strict
 from analysis.postprocess.windows import Count, Window, contents, edge_index
 
 SIGNIFICANT = 3.0
-"""Standard deviations from zero of a correlation that is believed."""
+"""Standard deviations of a correlation, or of a κ, that is believed."""
 TOLERATED = 0.1
-"""Bias of the estimate, |κ - 1|, that a correlation may cause."""
+"""Bias of the estimate, |κ - 1|, that is allowed."""
 
 
 class Sides(NamedTuple):
@@ -55,10 +55,10 @@ class Prediction(Strict):
 
     observed: Yields
     contamination: Yields
-    """What was subtracted from `observed`."""
+    """Yields that were subtracted from `observed`."""
     background: float
     background_error: float
-    """Statistical, first order."""
+    """Statistical error to first order."""
 
     def __str__(self) -> str:
         return f"{self.background:.2f} ± {self.background_error:.2f} background events in A"
@@ -79,7 +79,7 @@ class Toys(Strict):
 
 
 class Closure(Strict):
-    """The estimate against what is there."""
+    """The estimate against the content of A."""
 
     prediction: Prediction
     found: float
@@ -92,7 +92,7 @@ class Closure(Strict):
 
 
 class Independence(Strict):
-    """Whether two variables are independent enough."""
+    """Test of the independence of two variables."""
 
     correlation: float
     correlation_error: float
@@ -102,9 +102,12 @@ class Independence(Strict):
 
     @property
     def allowed(self) -> bool:
-        """False if the correlation is significant and biases the estimate more than is tolerated."""
+        """False if a significant dependence biases the estimate by more than is tolerated."""
         significant = abs(self.correlation) > SIGNIFICANT * self.correlation_error
-        return not significant or (self.kappa is not None and abs(self.kappa - 1) <= TOLERATED)
+        if self.kappa is None or self.kappa_error is None:
+            return not significant
+        bias = abs(self.kappa - 1)
+        return bias <= TOLERATED or not (significant or bias > SIGNIFICANT * self.kappa_error)
 
     @property
     def tested(self) -> bool:
@@ -125,7 +128,7 @@ class Independence(Strict):
 
 
 def count_plane(plane: Hist, x: Sides, y: Sides) -> Yields:
-    """Contents of a two-dimensional histogram in the four regions.
+    """Count the contents of a two-dimensional histogram in the four regions.
 
     Raises AbcdError for an interval that is empty, leaves the axis or cuts a bin, overlaps with the
     other of its variable, and for a histogram without counts or variances.
@@ -145,7 +148,7 @@ def count_plane(plane: Hist, x: Sides, y: Sides) -> Yields:
 
 
 def predict(observed: Yields, contamination: Yields = NOTHING) -> Prediction:
-    """B·C/D of `observed` less `contamination`; A is not looked at.
+    """Compute B·C/D of `observed` less `contamination`, without looking at A.
 
     Relative variances of B, C and D add up, those of the contamination included. Raises AbcdError
     for a region that is empty, or not positive after subtraction, and for values that are not finite.
@@ -162,7 +165,7 @@ def predict(observed: Yields, contamination: Yields = NOTHING) -> Prediction:
 
 
 def remaining(observed: Yields, contamination: Yields = NOTHING) -> tuple[Count, Count, Count]:
-    """B, C and D of `observed` less `contamination`; raises AbcdError as `predict`."""
+    """Subtract `contamination` from B, C and D of `observed`; raises AbcdError as `predict`."""
     b, c, d = (
         _subtracted(name, getattr(observed, name), getattr(contamination, name)) for name in "bcd"
     )
@@ -175,7 +178,7 @@ def predict_with_toys(
     contamination: Yields = NOTHING,
     n_toys: int = 10_000,
 ) -> Toys:
-    """The estimate with each region fluctuated: Poisson counts, a normal contamination.
+    """Repeat the estimate with each region fluctuated: Poisson counts, a normal contamination.
 
     A weighted sum fluctuates as the Poisson count with the same relative variance. Raises AbcdError as
     `predict`, and if fewer than half of the pseudo-experiments give an estimate.
@@ -199,7 +202,7 @@ def predict_with_toys(
 
 
 def closure(observed: Yields, contamination: Yields = NOTHING) -> Closure:
-    """The estimate against the content of A: for simulation, or for a validation region.
+    """Compare the estimate with the content of A, for simulation or a validation region.
 
     Raises AbcdError as `predict`, and for yields that all have no variance.
     """
@@ -225,7 +228,7 @@ def closure(observed: Yields, contamination: Yields = NOTHING) -> Closure:
 
 
 def independence(plane: Hist, x: Sides, y: Sides) -> Independence:
-    """Test on events of the background alone, e.g. of simulation.
+    """Test the independence of two variables on events of the background alone, as of simulation.
 
     The correlation is Pearson's of the bins' centres (overflow counts as the last bin), with the error
     (1-r²)/√(n-1), n the effective number of events. Raises AbcdError as `count_plane`, and for fewer
@@ -295,7 +298,7 @@ def _fluctuated(count: Count, n_toys: int, generator: np.random.Generator) -> ND
 
 
 def _contents(plane: Hist) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and variances, the overflow added to the last bin; the underflow has to be empty."""
+    """Return values and variances, the overflow added to the last bin; the underflow must be empty."""
     if plane.ndim != 2:
         msg = f"the histogram has {plane.ndim} dimensions, not two"
         raise AbcdError(msg)
@@ -335,7 +338,7 @@ def _disjoint(sides: Sides, name: str) -> Sides:
 
 
 def _slice(edges: NDArray[np.float64], window: Window, name: str) -> slice:
-    """Bins of a window; up to the last, which has the overflow, if the window has no end."""
+    """Select the bins of a window; a window without an end includes the overflow."""
     what = f"{name} from {window.low:g} to {window.high:g}"
     first = edge_index(edges, window.low, what, AbcdError)
     if math.isinf(window.high):

@@ -1,4 +1,4 @@
-"""The multijet background of the muon channel by ABCD in (isolation, m_T): data, and simulation."""
+"""Estimate the multijet background of the muon channel by ABCD in (isolation, m_T)."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from analysis.selection.isolation_plane import CHANNEL
 MULTIJET = "qcd"
 
 _SEED = 1
-"""Of the pseudo-experiments: the same histograms give the same result."""
+"""Seed of the pseudo-experiments: the same histograms give the same result."""
 
 
 class RegionEstimate(Strict):
-    """What ABCD says of one region; what cannot be had is None, and `refusals` say why."""
+    """ABCD estimates of one region; those without a result are None, with the reason in `refusals`."""
 
     data: Closure | None = None
-    """Prompt leptons of the simulation subtracted; A, so subtracted, is no independent check of it."""
+    """Estimate from data less simulated prompt leptons; A, so subtracted, is no independent check."""
     toys: Toys | None = None
     """The estimate of the data in pseudo-experiments."""
     validation: Closure | None = None
-    """Data: muons between isolated and control, predicted from the other three."""
+    """Estimate of the data's muons between isolated and control, from the other three regions."""
     simulation: Closure | None = None
-    """The simulated multijet events alone."""
+    """Estimate of the simulated multijet events alone."""
     simulated_validation: Closure | None = None
     independence: Independence | None = None
     refusals: dict[str, str] = Field(default={})
@@ -61,7 +61,7 @@ class RegionEstimate(Strict):
 
 
 def sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
-    """Isolation and m_T of the estimate."""
+    """Return the intervals of isolation and m_T."""
     cuts = config.multijet
     isolation = Sides(
         signal=Window(cuts.isolation.low, config.muon.max_isolation),
@@ -75,14 +75,14 @@ def sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
 
 
 def validation_sides(config: AnalysisConfig) -> tuple[Sides, Sides]:
-    """The same, with muons that are not isolated and not yet control in the place of the isolated."""
+    """Return the intervals of the validation: muons between isolated and control for isolated ones."""
     isolation, transverse_mass = sides(config)
     near = Window(isolation.signal.high, isolation.control.low)
     return Sides(near, isolation.control), transverse_mass
 
 
 def require_edges(plane: Hist, config: AnalysisConfig) -> None:
-    """Raises AbcdError, naming the settings, if the cuts make no regions of (isolation, m_T)."""
+    """Raise AbcdError, naming the settings, if the cuts make no regions of (isolation, m_T)."""
     cuts = config.multijet
     for x, y in (sides(config), validation_sides(config)):
         try:
@@ -98,7 +98,10 @@ def require_edges(plane: Hist, config: AnalysisConfig) -> None:
 
 
 def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate:
-    """From the normalised plane with all processes; raises AbcdError for cuts that make no regions."""
+    """Estimate one region from the normalised plane with all processes.
+
+    Raises AbcdError for cuts that make no regions.
+    """
     regions = sides(config)
     by_process = {
         name: plane[{"region": region, "process": name, "channel": 0}]
@@ -135,7 +138,7 @@ def estimate(plane: Hist, region: str, config: AnalysisConfig) -> RegionEstimate
 
 
 def with_estimate(observable: Hist, plane: Hist, shape: Hist, config: AnalysisConfig) -> Hist:
-    """The normalised observable with the estimate in the place of simulated multijet events.
+    """Put the estimate in the place of simulated multijet events of the normalised observable.
 
     In the muon channel only. The shape is that of the muons that are not isolated, data less prompt
     leptons; B / D scales it to the isolated ones, at any m_T. It has no systematic variations: every
@@ -183,7 +186,7 @@ def note(plane: Hist, config: AnalysisConfig) -> str:
 
 
 def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> Any:
-    """View (value and variance, flow included) of the estimate in one region.
+    """Compute the estimate in one region: a view of value and variance, flow included.
 
     Negative bins become zero and the others are scaled down for it: the sum is what is estimated.
     """
@@ -212,7 +215,7 @@ def _template(plane: Hist, shape: Hist, region: str, config: AnalysisConfig) -> 
 
 
 def subtracted(plane: Hist, region: str) -> Hist | None:
-    """Data less prompt leptons, of a histogram by region and process.
+    """Subtract prompt leptons from data, in a histogram by region and process.
 
     Without data, the simulated multijet events; None where there are none either.
     """
@@ -229,7 +232,7 @@ def subtracted(plane: Hist, region: str) -> Hist | None:
 
 
 def total(parts: list[Yields]) -> Yields:
-    """Sum of yields, region by region, with the sum of their variances."""
+    """Add up yields and their variances, region by region."""
     return Yields(
         *(
             Count(*map(float, np.sum([part[i] for part in parts], axis=0)))
@@ -243,7 +246,7 @@ def total(parts: list[Yields]) -> Yields:
 def estimate_table(
     estimates: dict[str, RegionEstimate], data: str = DATA
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: predicted and found events of each region and test, and the pull.
+    """Build header and rows: predicted and found events of each region and test, and the pull.
 
     `data` is what the data are called.
     """
@@ -268,7 +271,7 @@ def estimate_table(
 
 
 def verdicts(estimates: dict[str, RegionEstimate], data: str = DATA) -> list[str]:
-    """One line for each region: are the variables independent, and may the estimate be used."""
+    """Write one line for each region: are the variables independent, may the estimate be used."""
     lines = []
     for region, result in estimates.items():
         if result.toys is not None:

@@ -1,4 +1,4 @@
-"""Background under a peak from the bands beside it: counts.
+"""Count events in a window and estimate the background there from the bands beside it.
 
 The simplest estimate from data: the events beside the peak are background, so their density says how
 much of it lies under the peak. `average` takes the mean density of the two bands, which is right for
@@ -29,7 +29,7 @@ MISSED = 20.0
 """Events expected in a stretch of a band that has none, above which there is no estimate."""
 
 _PARTS = 50
-"""Of a band, in which values are looked for."""
+"""Equal parts of a band in which values are counted."""
 
 _FILLED = 3
 """Parts or bins of a band with data that make a distribution which can end."""
@@ -60,7 +60,7 @@ class SidebandRegions(Strict):
 
 
 class SidebandResult(Strict):
-    """Signal over a background taken from the bands; one standard deviation errors."""
+    """Signal over a background estimated from the bands, with errors of one standard deviation."""
 
     method: Method
     regions: SidebandRegions
@@ -104,7 +104,7 @@ def estimate(
     weights: ArrayLike | None = None,
     signal_cdf: Callable[[float], float] | None = None,
 ) -> SidebandResult:
-    """Signal in the window of `regions`, from a histogram or from unbinned values.
+    """Estimate the signal in the window of `regions`, from a histogram or from unbinned values.
 
     `signal_cdf` is the cumulative distribution of the signal alone: with it the leakage is reported.
     Raises SidebandError for content that cannot be counted, and for a signal outside of the window.
@@ -132,7 +132,7 @@ def estimate(
 
 
 def significance(window: Count, background: Count, coefficient: float) -> float | None:
-    """Local significance of an excess over a background from bands, by their likelihood ratio.
+    """Compute the local significance of an excess over a background from bands (likelihood ratio).
 
     T. Li and Y. Ma, Astrophys. J. 272 (1983) 317, equation 17, negative for a deficit. The bands count
     as one that sees τ = background / variance times what the window does, or 1 / `coefficient` if they
@@ -152,7 +152,7 @@ def significance(window: Count, background: Count, coefficient: float) -> float 
 
 
 def coefficients(regions: SidebandRegions, method: Method) -> tuple[float, float]:
-    """Background in the window for one event in the lower and one in the upper band."""
+    """Compute the background in the window for one event in the lower and one in the upper band."""
     lower, signal, upper = regions.lower, regions.signal, regions.upper
     share = 0.5
     if method == "linear":
@@ -163,7 +163,7 @@ def coefficients(regions: SidebandRegions, method: Method) -> tuple[float, float
 def _require_data(
     content: Hist | ArrayLike, regions: SidebandRegions, weights: ArrayLike | None
 ) -> None:
-    """Raises SidebandError where a band has no data and by the density beside should have many."""
+    """Raise SidebandError where a band has no data and by the density beside should have many."""
     bands = {"lower": regions.lower, "upper": regions.upper}
     bins = [_bins(content, band, weights) for band in bands.values()]
     for (name, band), own, other in zip(bands.items(), bins, reversed(bins), strict=True):
@@ -187,9 +187,9 @@ def _bins(content: Hist | ArrayLike, band: Window, weights: ArrayLike | None) ->
 
 
 def _gaps(own: Bins, other: Bins) -> Iterator[tuple[Window, float]]:
-    """Stretches without data at the ends of a band, and the effective events expected there.
+    """Find stretches without data at the ends of a band, and the effective events expected there.
 
-    Those are as many as in the stretch of the same width beside, or as the density of the `other` band
+    Expected are as many as in the stretch of the same width beside, or as the density of the `other` band
     says if all is empty.
     """
     edges, filled = own.edges, np.flatnonzero(own.values > 0)
@@ -211,7 +211,7 @@ def _gaps(own: Bins, other: Bins) -> Iterator[tuple[Window, float]]:
 
 
 def _effective(bins: Bins) -> float:
-    """Effective number of events: that with the relative error of the sum of weights."""
+    """Compute the number of events that has the relative error of the sum of weights."""
     variance = float(np.sum(bins.variances))
     return float(np.sum(bins.values)) ** 2 / variance if variance > 0 else 0.0
 

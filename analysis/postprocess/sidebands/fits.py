@@ -49,25 +49,25 @@ MOST_EMPTY = 0.05
 """Part of its range in which a fitted polynomial may be below zero, where it is cut off."""
 
 _TINY = 1e-12
-"""Of all events, what is expected at least where the logarithm of the expectation is taken."""
+"""Least expectation, as a part of all events, whose logarithm is taken."""
 
 F_TEST_P_VALUE = 0.05
 """A polynomial gets another order only if the improvement is as unlikely as this by chance."""
 
 
 class _Fit(Strict):
-    """What all fits have."""
+    """Fields of all fits."""
 
     background_shape: str
     order: int | None
-    """Of the polynomial, if the background is one."""
+    """Order of a polynomial background."""
     parameters: dict[str, Measured]
     correlation: tuple[tuple[float, ...], ...]
-    """Of the parameters, in their order; zero for those held at a value."""
+    """Correlation of the parameters, in their order; zero for parameters held at a value."""
     at_limit: tuple[str, ...]
     """Parameters that stopped at a limit and were held there, for the errors of the others."""
     undetermined: tuple[str, ...] = ()
-    """Parameters that may be nearly anywhere, held for the same reason."""
+    """Parameters that the data do not determine, held for the same reason."""
     goodness: Goodness
     bins: FittedBins
 
@@ -87,7 +87,7 @@ class _Fit(Strict):
 
 
 class PeakFit(_Fit):
-    """A peak and a background fitted to the whole range; yields are those of the range."""
+    """A peak and a background fitted to the whole range, with their yields in the range."""
 
     fit_range: Window
     signal_shape: str
@@ -105,14 +105,14 @@ class PeakFit(_Fit):
         return self.parameters["background"]
 
     def curve(self, x: ArrayLike) -> tuple[Array, Array]:
-        """Events per unit of x at these places: of signal and background, and of background."""
+        """Compute the events per unit of x: of signal and background, and of background alone."""
         model, values = self._model()
         places = np.asarray(x, dtype=np.float64)
         background = model.density(places, 0.0, *values[1:])[1]
         return model.density(places, *values)[1], background
 
     def signal_cdf(self, x: float) -> float:
-        """Part of the fitted peak below x; the peak is normalised to the fit range."""
+        """Compute the part of the fitted peak below x; the peak is normalised to the fit range."""
         model, values = self._model()
         place = np.array([np.clip(x, *self.fit_range)])
         return float(model.cumulative(place, 1.0, 0.0, *values[2:])[0])
@@ -135,7 +135,7 @@ class PeakFit(_Fit):
 
 
 class SidebandFit(_Fit):
-    """A background fitted to the bands alone, and what it expects in the signal window."""
+    """A background fitted to the bands alone, and its expectation in the signal window."""
 
     regions: SidebandRegions
     in_window: float
@@ -143,11 +143,11 @@ class SidebandFit(_Fit):
 
     @property
     def background(self) -> Measured:
-        """Expected in the signal window, its error with the full covariance of the shape."""
+        """Expected events in the signal window, their error with that of the shape."""
         return self.parameters["background"]
 
     def curve(self, x: ArrayLike) -> Array:
-        """Background events per unit of x at these places."""
+        """Compute the background events per unit of x."""
         span = Window(self.regions.lower.low, self.regions.upper.high)
         shape = background_shape(self.background_shape, span, self.order)
         values = [parameter.value for parameter in self.parameters.values()]
@@ -295,7 +295,7 @@ def fit_peak(
 
 
 def in_window(fitted: PeakFit, window: Window) -> PeakFit:
-    """The fit itself. Raises FitError if its curve is not a peak in the window, as of few events."""
+    """Return the fit. Raise FitError if its curve is no peak in the window, as happens for few events."""
     position = fitted.parameters["position"].value
     inside = fitted.signal_cdf(window.high) - fitted.signal_cdf(window.low)
     if fitted.signal.value > 0 and window.low < position < window.high and inside >= LEAST_INSIDE:
@@ -351,9 +351,9 @@ _F = TypeVar("_F", bound=_Fit)
 
 
 def _with_order(fit: Callable[[int | None], _F], background: str, order: int | None) -> _F:
-    """The fit of that order; without one, the lowest that the next one does not clearly improve.
+    """Fit that order; without one, find the lowest order that the next does not clearly improve.
 
-    Orders that do not converge are passed over.
+    Orders without a result are passed over.
     """
     if order is not None or background not in POLYNOMIALS:
         return fit(order)
@@ -378,7 +378,7 @@ def _improvement(simpler: _Fit, richer: _Fit) -> float:
 
 
 class _Sample(NamedTuple):
-    """The content of the fitted windows; `values` if it is not binned."""
+    """The content of the fitted windows, with its `values` if it is not binned."""
 
     windows: list[Window]
     bins: FittedBins
@@ -386,8 +386,10 @@ class _Sample(NamedTuple):
 
 
 def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
-    """Raises SidebandError for a content that cannot be fitted, FitError for an empty one and for
-    bins of a content without variance.
+    """Select the content of the windows.
+
+    Raises SidebandError for a content that cannot be fitted, FitError for an empty one and for bins of
+    a content without variance.
     """
     values = None
     if isinstance(content, Hist):
@@ -428,7 +430,7 @@ def _fit(
     fixed: Mapping[str, float],
     minos: Sequence[str],
 ) -> tuple[Minimum, dict[str, Any]]:
-    """The minimum, and the fields of a fit record: parameters, correlation, goodness, bins."""
+    """Minimise, and collect the fields of a fit record: parameters, correlation, goodness, bins."""
     parameters = {parameter.name: parameter for parameter in (*yields, *model.parameters)}
     for name in (*fixed, *minos):
         if name not in parameters:
@@ -447,7 +449,7 @@ def _fit(
 
 
 def _significance(minimum: Minimum, peak: Shape) -> float:
-    """Of the fitted peak, where it is and as wide as it is: without signal its shape has no meaning."""
+    """Compare with no signal, for a peak of the fitted place and shape."""
     shape = {p.name: minimum.value(p.name) for p in peak.parameters}
     rise = minimum.rise({**shape, "signal": 0.0})
     return math.copysign(math.sqrt(max(rise, 0.0)), minimum.value("signal"))
@@ -456,7 +458,7 @@ def _significance(minimum: Minimum, peak: Shape) -> float:
 def _require_density(
     model: _PeakModel | _BandModel, values: Sequence[float], sample: _Sample
 ) -> None:
-    """Raises FitError for a model that is not a density of events."""
+    """Raise FitError for a model that is not a density of events."""
     bins = _with_expected(sample.bins, model, values)
     if min(bins.expected) < -1e-6 * sum(bins.values):
         msg = "the fitted peak is negative, by more than there is: there is no such peak to fit"

@@ -1,4 +1,4 @@
-"""How well a fit describes the bins that were fitted."""
+"""Goodness of a fit in the bins that were fitted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Goodness(Strict):
 
 
 class FittedBins(Strict):
-    """What was fitted, and what the fit expects; the bins need not touch each other."""
+    """Fitted contents and the expectation of the fit; the bins need not touch each other."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -36,14 +36,14 @@ class FittedBins(Strict):
 
     @property
     def pulls(self) -> Array:
-        """(value - expected) / standard deviation expected, of each bin."""
+        """(value - expected) / expected standard deviation of each bin."""
         values, expected = np.array(self.values), np.array(self.expected)
         pulls: Array = (values - expected) / np.sqrt(expected_variance(self))
         return pulls
 
 
 def f_test(simpler: Goodness, richer: Goodness) -> float:
-    """Probability that added parameters improve χ² this much by chance (Fisher's F-test)."""
+    """Compute the probability that added parameters improve χ² this much by chance (F-test)."""
     added = simpler.ndf - richer.ndf
     if added < 1 or richer.ndf < 1 or richer.chi2 <= 0:
         return 1.0
@@ -52,7 +52,7 @@ def f_test(simpler: Goodness, richer: Goodness) -> float:
 
 
 def expected_variance(bins: FittedBins) -> Array:
-    """Poisson variance of the expectation, times the mean weight of the content.
+    """Compute the Poisson variance of the expectation, times the mean weight of the content.
 
     Where a bin is empty, the mean weight of all bins stands in (Bohm and Zech, arXiv:1309.1287).
     """
@@ -64,11 +64,12 @@ def expected_variance(bins: FittedBins) -> Array:
 
 
 def goodness(bins: FittedBins, n_parameters: int) -> Goodness:
+    """Compute χ² of a fit of `n_parameters` to the bins."""
     return _goodness(bins, n_parameters, _merged(_effective(bins)))
 
 
 def improvement(simpler: tuple[FittedBins, Goodness], richer: tuple[FittedBins, Goodness]) -> float:
-    """The F-test of two fits to the same bins, in groups of bins that are the same for both.
+    """Compare two fits to the same bins by an F-test, in groups of bins that are the same for both.
 
     Each fit's own χ² is over groups by what that fit expects: with others the degrees of freedom
     differ by more, or less, than the parameters.
@@ -83,7 +84,7 @@ def improvement(simpler: tuple[FittedBins, Goodness], richer: tuple[FittedBins, 
 
 
 def _effective(bins: FittedBins) -> Array:
-    """Expected events in each bin, with weights those of the same relative error."""
+    """Compute the expected events in each bin, for weights those of the same relative error."""
     effective: Array = np.array(bins.expected) ** 2 / expected_variance(bins)
     return effective
 
@@ -100,7 +101,7 @@ def _goodness(bins: FittedBins, n_parameters: int, groups: list[slice]) -> Goodn
 
 
 def _merged(effective: Array) -> list[slice]:
-    """Neighbours together until each group expects enough; a poor rest joins the last group."""
+    """Group neighbours until each group expects enough; a poor rest joins the last group."""
     groups, begin, content = [], 0, 0.0
     for i, entries in enumerate(effective):
         content += entries

@@ -77,7 +77,7 @@ class Minimum:
     def __init__(
         self, cost: Cost, parameters: Mapping[str, Parameter], fixed: Mapping[str, float]
     ) -> None:
-        """Minimise with the parameters `fixed` at values. Raises FitError without a minimum."""
+        """Minimise with the parameters `fixed` at values. Raise FitError without a minimum."""
         self._cost, self._parameters, self._fixed = cost, parameters, fixed
         self._minuit = Minuit(cost, *(fixed.get(p.name, p.start) for p in parameters.values()))
         self._minuit.print_level = -1  # What is not valid is told by errors.
@@ -88,15 +88,15 @@ class Minimum:
         self._search(tuple(self._minuit.values))
 
     def value(self, name: str) -> float:
-        """Value of a parameter at the minimum."""
+        """Return the value of a parameter at the minimum."""
         return self.values[list(self._parameters).index(name)]
 
     def rise(self, values: Mapping[str, float]) -> float:
-        """Rise of the cost if these parameters have these values; all others are minimised again."""
+        """Compute the rise of the cost with parameters at these values and all others minimised again."""
         return Minimum(self._cost, self._parameters, {**self._fixed, **values}).cost - self.cost
 
     def errors(self, profiled: Sequence[str]) -> Errors:
-        """Errors of all parameters, with MINOS intervals for those `profiled`.
+        """Compute the errors of all parameters, and MINOS intervals for those `profiled`.
 
         Where a parameter is held, or the covariance is not valid or disagrees with the intervals, all
         errors are the profile's. Raises FitError for a profile without an end.
@@ -134,7 +134,7 @@ class Minimum:
         return Errors(parameters, tuple(map(tuple, correlation.tolist())), at_limit, undetermined)
 
     def _at_limit(self) -> tuple[str, ...]:
-        """Free parameters near a limit at which the cost is the same."""
+        """Find free parameters near a limit at which the cost is the same."""
         return tuple(
             name
             for name in self._free
@@ -144,7 +144,7 @@ class Minimum:
         )
 
     def _undetermined(self, others: Sequence[str]) -> tuple[str, ...]:
-        """Free parameters that may be nearly anywhere, with all others where they are."""
+        """Find free parameters that may be nearly anywhere, with all others where they are."""
         found = []
         for name in self._free:
             low, high = self._parameters[name].limits
@@ -156,23 +156,23 @@ class Minimum:
         return tuple(found)
 
     def _moved(self, name: str, value: float) -> float:
-        """Rise of the cost with one parameter at a value and all others where they are."""
+        """Compute the rise of the cost with one parameter at a value and all others where they are."""
         return float(self._minuit.fcn(self._with(name, value, self.values))) - self.cost
 
     def _with(self, name: str, value: float, values: Values) -> Values:
-        """The values with another one for a parameter."""
+        """Replace the value of a parameter."""
         return tuple(
             value if n == name else x for n, x in zip(self._parameters, values, strict=True)
         )
 
     def _scale(self, name: str) -> float:
-        """About how far a parameter may move: its start, or its range if that is less or zero."""
+        """Estimate how far a parameter may move: its start, or its range if that is less."""
         low, high = self._parameters[name].limits
         scale = min(high - low, abs(self._parameters[name].start) or math.inf)
         return scale if math.isfinite(scale) else 1.0
 
     def _covariance(self, held: Sequence[str]) -> Array:
-        """Covariance with some parameters `held`; zero for these, and all zero without a valid one."""
+        """Compute the covariance, zero for parameters `held` and all zero if it is not valid."""
         minuit = self._minuit
         minuit.values = self.values
         fixed = list(minuit.fixed)
@@ -189,7 +189,7 @@ class Minimum:
         return covariance
 
     def _interval(self, name: str, error: float) -> tuple[float, float]:
-        """Distances from the minimum, about `error`, where the profile has risen by one or ends."""
+        """Find the distances from the minimum, about `error`, where the profile rises by one or ends."""
         step = error or _NEAR * self._scale(name)
         return -self._crossing(name, -1, step), self._crossing(name, 1, step)
 
@@ -216,7 +216,7 @@ class Minimum:
         return float(brentq(excess, inside, outside, xtol=_TOLERANCE * outside))
 
     def _conditional(self, name: str, value: float, start: Values) -> tuple[float, Values]:
-        """Lowest cost with one parameter at a value, and all values there; raises _LowerError."""
+        """Find the lowest cost with one parameter at a value, and all values there."""
         self._minuit.fixed[name] = True
         self._minuit.strategy = 0
         cost, values, _ = self._lowest(self._with(name, value, start))
@@ -245,7 +245,7 @@ class Minimum:
         raise FitError(msg)
 
     def _lowest(self, start: Values) -> tuple[float, Values, bool]:
-        """Cost, values and validity where MIGRAD ends, the lowest of three ends if one is at a limit.
+        """Find cost, values and validity where MIGRAD ends, the lowest of three ends if one is at a limit.
 
         MIGRAD does not leave a limit, where its inner coordinates have no gradient: it tries again from
         a little inside of the limits, and from the parameters' starts.
@@ -267,7 +267,7 @@ class Minimum:
         return float(minuit.fval), tuple(minuit.values), bool(minuit.valid)
 
     def _inside(self, values: Values) -> Values:
-        """The values, moved a tenth of the way to the start where they are near a limit."""
+        """Move values near a limit a tenth of the way to their start."""
         moved = []
         for value, (name, parameter) in zip(values, self._parameters.items(), strict=True):
             distance = min(abs(limit - value) for limit in parameter.limits)

@@ -1,4 +1,4 @@
-"""Does the choice of window and bands matter? The estimate again with other regions."""
+"""Repeat the estimate with other regions: does the choice of window and bands matter?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ScanRow(Strict):
     regions: SidebandRegions
     signal: float
     error: float
-    """Statistical; that of the nominal choice and this one are not independent."""
+    """Statistical error, not independent of that of the nominal choice."""
 
 
 class Scan(Strict):
@@ -66,7 +66,7 @@ class Scan(Strict):
 
 
 class _Change(NamedTuple):
-    """How many steps each edge moves."""
+    """Steps by which each edge moves."""
 
     choice: str
     edges: tuple[int, int, int, int, int, int]
@@ -95,7 +95,7 @@ def scan(
     methods: tuple[str, ...] = ("average", "linear", "exponential"),
     signal_cdf: Callable[[float], float] | None = None,
 ) -> Scan:
-    """The estimate with the edges of `regions` moved by `step`, once for each method.
+    """Repeat the estimate with the edges of `regions` moved by `step`, once for each method.
 
     A method is one of the counts or a background shape of the sideband fit; the first one with
     `regions` themselves is the nominal choice. With the cumulative distribution of the signal the
@@ -123,7 +123,7 @@ def scan(
 
 
 def _is_other_count(regions: SidebandRegions, method: str, methods: tuple[str, ...]) -> bool:
-    """Whether an earlier one of the methods weighs the bands in the same way."""
+    """Check whether an earlier one of the methods weighs the bands in the same way."""
     if method not in _COUNTS:
         return False
     earlier = [name for name in methods[: methods.index(method)] if name in _COUNTS]
@@ -158,7 +158,7 @@ def _row(
 
 
 def _moved(regions: SidebandRegions, steps: tuple[int, ...], step: float) -> SidebandRegions:
-    """Raises SidebandError if the moved edges are no regions."""
+    """Move the edges by `steps`. Raise SidebandError if that gives no regions."""
     edges = [*regions.lower, *regions.signal, *regions.upper]
     # Rounded, as a sum of steps misses the edge of a bin by a last digit.
     moved = [round(edge + n * step, 9) for edge, n in zip(edges, steps, strict=True)]

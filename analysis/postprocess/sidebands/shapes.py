@@ -23,16 +23,16 @@ from analysis.postprocess.windows import Window
 Array = NDArray[np.float64]
 
 Function = Callable[[Array, Window, Array], Array]
-"""Of positions, the interval and the parameters."""
+"""Function of positions, the interval and the parameters."""
 
 MAX_ORDER = 8
 
 _POINTS = 2001
-"""Of the grids of numerical integrals."""
+"""Points of the grids of numerical integrals."""
 
 
 class Parameter(NamedTuple):
-    """Where a parameter starts and what it may be."""
+    """A parameter's name, start and limits."""
 
     name: str
     start: float
@@ -49,14 +49,14 @@ class Shape(NamedTuple):
 
 
 class PeakStart(NamedTuple):
-    """About where a peak is, and its standard deviation."""
+    """Approximate position of a peak and its standard deviation."""
 
     position: float
     width: float
 
 
 def signal_shape(name: str, start: PeakStart, window: Window) -> Shape:
-    """The peak shape of that name. Raises SidebandError for an unknown name or a start outside."""
+    """Build the peak shape `name`. Raise SidebandError for an unknown name or a start outside."""
     if name not in SIGNALS:
         msg = f"unknown signal shape {name!r}: {did_you_mean(name, SIGNALS)}"
         raise SidebandError(msg)
@@ -70,7 +70,7 @@ def signal_shape(name: str, start: PeakStart, window: Window) -> Shape:
 
 
 def background_shape(name: str, window: Window, order: int | None = None) -> Shape:
-    """The background shape of that name; polynomials need an order.
+    """Build the background shape `name`; polynomials need an order.
 
     Raises SidebandError for an unknown name, and for an order that is missing, too high or given
     to a shape that has none.
@@ -94,7 +94,7 @@ def background_shape(name: str, window: Window, order: int | None = None) -> Sha
 
 @cache
 def _compiled(name: str) -> Any:
-    """The module of `numba_stats` of that name."""
+    """Import the module `name` of `numba_stats`."""
     return import_module(f"numba_stats.{name}")
 
 
@@ -108,7 +108,7 @@ def _position_and_width(start: PeakStart, window: Window) -> tuple[Parameter, Pa
 def _from_low(
     cdf: Callable[[Array, Array], Array],
 ) -> Function:
-    """The integral from the lower end, of a cumulative distribution."""
+    """Turn a cumulative distribution into an integral from the lower end."""
 
     def integral(x: Array, window: Window, p: Array) -> Array:
         values = cdf(np.append(window.low, x), p)
@@ -128,7 +128,7 @@ def _gaussian(start: PeakStart, window: Window) -> Shape:
 
 
 def _double_gaussian(start: PeakStart, window: Window) -> Shape:
-    """Two of the same position: `core_fraction` of it with `width`, the rest wider by a factor."""
+    """Two Gaussians of one position: `core_fraction` with `width`, the rest wider by a factor."""
 
     def both(name: str) -> Callable[[Array, Array], Array]:
         def weighted(x: Array, p: Array) -> Array:
@@ -207,7 +207,7 @@ def _voigt(start: PeakStart, window: Window) -> Shape:
     )
 
     def integral(x: Array, window: Window, p: Array) -> Array:
-        """Simpson's rule on a grid that is fine at the peak, however wide the interval is."""
+        """Integrate by Simpson's rule on a grid that is fine at the peak, however wide the interval."""
         position, scale = p[0], p[1] + p[2]
 
         def place(x: Array) -> Array:
@@ -261,7 +261,7 @@ def _chebyshev(order: int) -> Shape:
         return np.maximum(value, 0.0)
 
     def integral(x: Array, window: Window, p: Array) -> Array:
-        """By the trapezoidal rule: where the density is cut off it has no closed form."""
+        """Integrate by the trapezoidal rule: a density that is cut off has no closed form."""
         grid = np.linspace(*window, _POINTS)
         cumulative = cumulative_trapezoid(density(grid, window, p), x=grid, initial=0)
         result: Array = np.interp(x, grid, cumulative)
@@ -272,7 +272,7 @@ def _chebyshev(order: int) -> Shape:
 
 
 def _bernstein(order: int) -> Shape:
-    """Bernstein polynomial with non-negative coefficients, so never negative; the first one is 1."""
+    """Bernstein polynomial, never negative as no coefficient is; the first coefficient is 1."""
 
     def density(x: Array, window: Window, p: Array) -> Array:
         result: Array = _compiled("bernstein").density(x, np.append(1.0, p), *window)

@@ -129,6 +129,17 @@ def test_a_correlation_is_flagged() -> None:
     assert abs(closure(count_plane(plane(x, y), X, Y)).pull) > 5
 
 
+def test_a_dependence_without_a_correlation_is_flagged() -> None:
+    """At low x more y than at high x, between them less: their covariances cancel, κ is 1.5."""
+    generator = np.random.default_rng(6)
+    x = generator.random(40_000)
+    high = generator.random(40_000) < np.select([x < 0.2, x < 0.4], [0.6, 0.3], 0.5)
+    result = independence(plane(x, np.where(high, 0.75, 0.25)), X, Y)
+    assert abs(result.correlation) < 5 * result.correlation_error
+    assert result.kappa == pytest.approx(1.5, abs=0.25)
+    assert not result.allowed
+
+
 def test_few_events_prove_nothing() -> None:
     result = independence(plane([0.1, 0.1, 0.5, 0.9], [0.1, 0.8, 0.9, 0.2]), X, Y)
     assert result.allowed
