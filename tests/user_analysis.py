@@ -14,19 +14,22 @@ from typing import Any
 
 import awkward as ak
 
-from analysis import results
+from analysis import (
+    CHANNELS,
+    REGIONS,
+    Binning,
+    Catalogue,
+    Channel,
+    Control,
+    Execution,
+    Region,
+    Shift,
+    TtbarAnalysis,
+    Weight,
+    run,
+)
 from analysis.common.errors import AnalysisError
-from analysis.config import Binning
-from analysis.datasets.catalogue import Catalogue
-from analysis.execution.runner import run
-from analysis.execution.settings import Execution
-from analysis.presets.lesson import CHANNELS, REGIONS
-from analysis.processor import TtbarAnalysis
-from analysis.selection.channels import Channel
-from analysis.selection.control_plots import Control
-from analysis.selection.regions import Region
-from analysis.selection.variations import Shift, Weight
-from analysis.skim import make_skim, restore_cutflow
+from analysis.skim import make_skim
 
 HARDER = 1.05
 
@@ -74,21 +77,13 @@ path, folder = sys.argv[1], Path(sys.argv[2])
 catalogue = Catalogue.load(path)
 try:
     for step in sys.argv[3:]:
-        used, checkpoints = catalogue, None
+        used = catalogue
         if step == "skim":
             if not (folder / "made").exists():
                 make_skim(catalogue, folder / "made", analysis, source=path)
             used = Catalogue.load(folder / "made" / "ntuples.json")
-        elif step == "resumed":
-            checkpoints = folder / "checkpoints"
         executor = step if step in ("futures", "dask") else "iterative"
         execution = Execution(executor=executor, workers=2, chunk_size=900)
-        result = run(
-            analysis, used, execution=execution, checkpoints=checkpoints, resume=step == "resumed"
-        )
-        result.ledger.require_complete()
-        restore_cutflow(result.output, used)
-        (folder / step).mkdir(parents=True)
-        results.save_run(folder / step, result.output, result.ledger)
+        run(analysis, used, execution=execution, output=folder / step, resume=step == "resumed")
 except AnalysisError as error:
     sys.exit(f"error: {error}")
