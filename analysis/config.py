@@ -24,6 +24,7 @@ from pydantic import (
 
 from analysis.common.files import short_digest
 from analysis.common.strict import Strict, read_toml
+from analysis.common.tables import html
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -173,6 +174,17 @@ class Configuration(Strict):
         """Short hash of all values: two runs with the same digest had the same configuration."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return short_digest(canonical)
+
+    def __repr__(self) -> str:
+        """Name the values that are not the default ones."""
+        default = flat(type(self)().model_dump(mode="json"))
+        values = flat(self.model_dump(mode="json")).items()
+        changed = (f"{name}={value!r}" for name, value in values if default.get(name) != value)
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def _repr_html_(self) -> str:
+        values = flat(self.model_dump(mode="json")).items()
+        return html((type(self).__name__, ""), [(name, str(value)) for name, value in values])
 
 
 class AnalysisConfig(Configuration):

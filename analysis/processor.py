@@ -18,6 +18,7 @@ from analysis.common.errors import (
     EventValueError,
     did_you_mean,
 )
+from analysis.common.tables import html
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.datasets.coverage import Skim, require_covered, require_preselected
@@ -200,7 +201,10 @@ class TtbarAnalysis(CatalogueProcessor):
     def __repr__(self) -> str:
         names = {part: [value.name for value in getattr(self, part)] for part in PARTS}
         parts = ", ".join(f"{part}={found}" for part, found in names.items() if found)
-        return f"TtbarAnalysis({self.name!r}, {parts}, config {self.config.digest})"
+        return f"TtbarAnalysis({self.name!r}, {parts}, {self.config!r})"
+
+    def _repr_html_(self) -> str:
+        return html(("", self.name, ""), self.rows())
 
     def process(self, events: ak.Array) -> Output:
         sample = SampleInfo.from_metadata(events.metadata)

@@ -18,6 +18,7 @@ from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.files import write_json
 from analysis.common.names import name_fault
 from analysis.common.strict import Strict, read_json
+from analysis.common.tables import html
 from analysis.datasets.coverage import TIGHTER_BEFORE, Skim, SkimmedDataset
 from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL, SampleInfo, template_name
@@ -159,6 +160,18 @@ class Catalogue(Strict):
         """Write the catalogue as `load` reads it, one file a line."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         write_json(path, values)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.datasets)
+        return f"<Catalogue: {self.events:,} events in {len(self.files)} files of {names}>"
+
+    def _repr_html_(self) -> str:
+        header = ("dataset", "process", "variation", "files", "events")
+        rows = [
+            (name, d.process, d.variation, str(len(d.files)), f"{d.events:,}")
+            for name, d in self.datasets.items()
+        ]
+        return html(header, rows)
 
     @property
     def files(self) -> list[NtupleFile]:

@@ -17,6 +17,7 @@ from coffea.processor.executor import WorkItem
 from pydantic_core import to_jsonable_python
 
 from analysis.common.errors import CatalogueError, ConfigError, OutputError
+from analysis.common.tables import html
 from analysis.datasets import remote
 from analysis.datasets.addresses import shown
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
@@ -63,7 +64,15 @@ class Result:
         ledger = self.ledger
         names = ", ".join(ledger.datasets)
         missing = "" if ledger.complete else f"; incomplete: {ledger.what_is_missing()}"
-        return f"<Result: {ledger.events_processed} events of {names}{missing}>"
+        return f"<Result: {ledger.events_processed:,} events of {names}{missing}>"
+
+    def _repr_html_(self) -> str:
+        header = ("dataset", "process", "variation", "events", "processed")
+        rows = [
+            (name, d.process, d.variation, f"{d.events_expected:,}", f"{d.events_processed:,}")
+            for name, d in self.ledger.datasets.items()
+        ]
+        return html(header, rows)
 
 
 def run(
