@@ -80,7 +80,7 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None, program: str = "run.py") -> int:
     """Run one command of the program; return the exit status.
 
-    0: done; 2: bad input; 3: incomplete; 129: hung up; 130: Ctrl-C; 141: nobody reads standard output;
+    0: done; 2: bad input; 3: incomplete; 4: a stage failed; 129: hung up; 130: Ctrl-C; 141: nobody reads standard output;
     143: SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
