@@ -141,7 +141,7 @@ class TopPeak(Strict):
     width: PositiveFloat = 22
     """The peak's standard deviation at the start: jet resolution, mostly."""
     background_order: int = Field(default=3, ge=1, le=8)
-    """Of the Bernstein polynomial that wrong combinations and background follow."""
+    """Order of the Bernstein polynomial that wrong combinations and background follow."""
 
     @model_validator(mode="after")
     def _window_inside(self) -> Self:

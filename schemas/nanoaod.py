@@ -57,7 +57,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 """Name -> function of the flat values of one or two branches, or of a branch and a number."""
 
 _DTYPES = {"without_share": "float32"}
-"""Of the results that are not bool."""
+"""Types of the results that are not bool."""
 
 
 def _alias(field: str) -> Derived:

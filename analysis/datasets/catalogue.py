@@ -79,7 +79,7 @@ class Dataset(Strict):
     k_factor: PositiveFloat = 1.0
     filter_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     sum_of_weights: PositiveFloat | None = None
-    """Of all generated events that passed the generator's filter; None if unknown."""
+    """Sum of weights of all generated events that passed the generator's filter; None if unknown."""
     sum_of_weights_is: Literal["count", "weights"] = "count"
     """Whether `sum_of_weights` is a plain number of events or the sum of generator weights."""
     generator_weights: bool = False

@@ -26,7 +26,7 @@ _BLOCK_BYTES = 4 * 2**20
 
 
 def checksum(path: Path | str) -> Checksum:
-    """Of a file on this machine, read once from its beginning to its end; raises OSError."""
+    """Compute the checksum of a file on this machine, read once from its beginning to its end; raises OSError."""
     size, value = 0, 1
     with Path(path).open("rb", buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
@@ -64,7 +64,7 @@ class Identities:
             self._known = known
 
     def checksum(self, path: str) -> Checksum:
-        """Of the file, from its content or from memory; raises OSError."""
+        """Give the checksum of a file, from its content or from memory; raises OSError."""
         status = Path(path).stat()
         identity = [status.st_size, status.st_mtime_ns, status.st_ino]
         match self._known.get(path):

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAST_RATE = 1e-3
-"""Of the events of a bin (or of one): below, their Poisson distribution is continued by a parabola."""
+"""Part of a bin's events (or of one event) below which their Poisson distribution is continued by a parabola."""
 
 # Value, slope and curvature of a1 x + .. + a6 x⁶ at x = 1 (even rows) and x = -1 (odd rows).
 _POWERS = np.arange(1, 7)
@@ -59,7 +59,7 @@ class Constraints(NamedTuple):
 
     parameters: Ints
     widths: Floats
-    """Of a Gaussian; 0 for a Poisson distribution."""
+    """Width of a Gaussian constraint; 0 for a Poisson distribution."""
     rates: Floats
     """Events of a Poisson distribution per unit of the parameter."""
 

@@ -56,9 +56,9 @@ class Yields(Strict):
     prefit: list[list[float]]
     """A list a sample."""
     prefit_error: list[float]
-    """Of the sum of all samples."""
+    """Uncertainty of the sum of all samples, by bin."""
     prefit_total_error: float
-    """Of the sum of all samples and bins."""
+    """Uncertainty of the sum of all samples and bins."""
     postfit: list[list[float]]
     postfit_error: list[float]
     postfit_total_error: float
@@ -68,7 +68,7 @@ class Minimum(Strict):
     """A minimum of the likelihood besides the lowest one."""
 
     value: float
-    """Of the parameter of interest."""
+    """Fitted value of the parameter of interest."""
     twice_delta_nll: float
 
 

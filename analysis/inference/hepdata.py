@@ -169,7 +169,7 @@ def _dependent(name: str, values: Sequence[float]) -> Any:
 
 
 def _add_errors(variable: Any, label: str, errors: Sequence[Any]) -> None:
-    """Of each value: a number, or a pair of the negative and the positive one."""
+    """Add an uncertainty to each value: a number, or a pair of the negative and the positive one."""
     from hepdata_lib import Uncertainty
 
     uncertainty = Uncertainty(label, is_symmetric=not isinstance(errors[0], tuple))

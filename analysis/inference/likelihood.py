@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _STEP = 1e-3
-"""Of differences of the gradient, in errors."""
+"""Step of differences of the gradient, in errors."""
 
 
 class Likelihood:

@@ -82,7 +82,7 @@ class Limit(Strict):
     significance: float
     """Standard deviations of the signal: √q0; 0 where the best strength is negative."""
     level: float
-    """Of confidence."""
+    """Confidence level."""
     observed: float
     expected: list[float]
     """Without signal: -2, -1, 0, 1, 2 standard deviations."""
@@ -218,7 +218,7 @@ class Statistic(NamedTuple):
 
     @classmethod
     def of_expected(cls, likelihood: Likelihood, background: Array) -> Self:
-        """Of the Asimov data at the parameters `background`, where the strength is 0."""
+        """Compute the Asimov data at the parameters `background`, where the strength is 0."""
         asimov = likelihood.with_data(likelihood.model.expected_data(background))
         matrix, determined = covariance(asimov, background)
         lowest = asimov.value(background)
@@ -297,7 +297,7 @@ def _remarks(likelihood: Likelihood, background: Array) -> Iterator[str]:
 
 
 def _bounds(spec: Mapping[str, Any], signal: Mapping[str, Template], factor: float) -> list[float]:
-    """Of the strength: between a bin that is nearly without events, and more signal than can be."""
+    """Give the range of the strength: from a bin that is nearly without events to more signal than can be."""
     totals = {
         channel["name"]: np.sum([s["data"] for s in channel["samples"]], axis=0)
         for channel in spec["channels"]

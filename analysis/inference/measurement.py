@@ -33,7 +33,7 @@ class CrossSection(Strict):
 
     value: float
     error: float
-    """Of the three parts together."""
+    """Uncertainty of the three parts together."""
     error_up: float | None
     """Ends of the interval where -2 ln L of the profile is higher by 1 (as MINOS)."""
     error_down: float | None
@@ -68,7 +68,7 @@ class Measurement(Strict):
     remarks: list[str]
     """What makes the errors doubtful."""
     binning: Binning | None = None
-    """Of every channel, in GeV; None where nobody knows it."""
+    """Binning of every channel, in GeV; None where nobody knows it."""
 
     @property
     def groups_pb(self) -> dict[str, float]:

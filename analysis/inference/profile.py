@@ -15,7 +15,7 @@ from analysis.inference.minimise import FLAT, SAME_HEIGHT, Found, minima, minimu
 _NEAR = 0.1
 """Errors from the minimum at which the profile's curvature is taken."""
 _PRECISE = 1e-4
-"""Of the ends of an interval, in errors."""
+"""Tolerance of the ends of an interval, in errors."""
 _DOUBLINGS = 60
 
 

@@ -1,4 +1,4 @@
 """Figures: what is in the normalised histograms, as images."""
 
 FORMATS = ("png", "pdf")
-"""Of the images; here, so that a command knows them without Matplotlib."""
+"""Formats of images; here, so that a command knows them without Matplotlib."""

@@ -71,7 +71,7 @@ class DatasetScale(Strict):
     fraction: float
     """Part of the dataset's events that was processed."""
     sum_of_weights: float | None
-    """Of the processed part; None for data and for event counts."""
+    """Sum of weights of the processed part; None for data and for event counts."""
     cross_section: float | None
     """pb."""
     k_factor: float

@@ -33,7 +33,7 @@ class Run(NamedTuple):
     top_peak: TopPeakResult | None
     multijet: dict[str, RegionEstimate] | None
     dimuon: PeakReport | None
-    """Of other events: a peak in a dimuon mass, if it was estimated into this folder."""
+    """A peak in the dimuon mass of other events, if it was estimated into this folder."""
     measurement: Measurement | None
     missing: dict[str, str]
     """Name of a field -> the reason in a sentence, which names the command that makes it."""
@@ -98,7 +98,7 @@ def load(folder: Path) -> Run:
 
 
 def _without_remedy(run: Run) -> dict[str, str]:
-    """Of results that are missing: where the configuration allows none, no command makes them."""
+    """Give the reasons of missing results: where the configuration allows none, no command makes them."""
     if not run.missing.keys() & WORDS.keys():
         return {}
     reasons = obstacles(run.config)

@@ -103,7 +103,7 @@ def measurement(measured: Measurement) -> list[Table]:
 
 
 def luminosity(run: Run) -> str:
-    """Of the processed data, in 1/pb; of each channel where they differ; empty if not known."""
+    """Give the luminosity of the processed data in 1/pb, by channel where they differ; empty if not known."""
     known = {} if run.normalised is None else run.normalised.normalisation.luminosity
     values = [f"{value:.6g}" for value in known.values()]
     if len(set(values)) > 1:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TREE = "Events"
 FOLDER = "dimuon"
-"""Of the samples, in that of a production."""
+"""Folder of the samples, in that of a production."""
 MIXTURE = "data__dimuon"
 MIN_PT, MAX_ABS_ETA = 3.0, 2.4
 BLOCK_EVENTS = 2000
