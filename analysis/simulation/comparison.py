@@ -6,30 +6,27 @@ that catalogue to the luminosity of the templates. What was tuned on them agrees
 
 from __future__ import annotations
 
-import json
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.common.errors import CatalogueError
 from analysis.common.files import write_text
+from analysis.common.tables import markdown
 from analysis.datasets import ntuples
-from analysis.datasets.units import cross_section_pb
+from analysis.datasets.catalogue import Catalogue, Dataset
 from analysis.postprocess.normalisation import scale_factor
-from analysis.simulation import layout, reference
+from analysis.simulation import layout
 from analysis.simulation.observables import REGIONS, observables
 from analysis.simulation.production import CATALOGUE, read_records
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from analysis.datasets.ntuples import Columns
+from analysis.simulation.reference import reference
 
 IMPORTANT = 0.02
 """Bins with more than this share of the yield are asked to agree within 10 %."""
-EDGES = reference.FIRST_EDGE_GEV + reference.BIN_WIDTH_GEV * np.arange(reference.BINS + 1)
 _Floats = NDArray[np.float64]
 
 
@@ -73,118 +70,102 @@ class Template:
         return float(np.max(np.abs(self.ratio - 1)[important]))
 
 
-def _catalogue(folder: Path) -> dict[str, Any]:
-    path = folder / CATALOGUE
-    try:
-        datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
-    except (OSError, ValueError, KeyError) as err:
-        msg = f"{path}: no catalogue of simulated datasets ({err}); run 'simulate' first"
-        raise CatalogueError(msg) from err
-    return dict(datasets)
+def event_weight(dataset: Dataset, luminosity_ipb: float) -> float:
+    """Compute the weight of each event of a dataset at a luminosity.
 
-
-def event_weight(entry: dict[str, Any], luminosity_ipb: float) -> float:
-    """Weight of each event of a catalogue entry at a luminosity."""
+    Raises CatalogueError where its cross section or sum of weights is not known.
+    """
+    if dataset.cross_section is None or dataset.sum_of_weights is None:
+        msg = f"{dataset.path}: cross section or sum of weights not known: run 'simulate' first"
+        raise CatalogueError(msg)
     return scale_factor(
-        sum_of_weights=entry["sum_of_weights"],
-        cross_section_pb=cross_section_pb(entry["cross_section"]),
+        sum_of_weights=dataset.sum_of_weights,
+        cross_section_pb=dataset.cross_section,
         luminosity_ipb=luminosity_ipb,
-        filter_efficiency=entry["filter_efficiency"],
-        k_factor=entry["k_factor"],
+        filter_efficiency=dataset.filter_efficiency,
+        k_factor=dataset.k_factor,
     )
 
 
-def _read(folder: Path, entry: dict[str, Any]) -> Columns:
-    names = layout.SAMPLE_BRANCHES
-    files = [folder / entry["path"] / file for file in entry["files"]]
-    return ntuples.concatenate([ntuples.read(file, names) for file in files])
-
-
-def _reference_name(process: str, variation: str, region: str) -> str | None:
-    templates = reference.TEMPLATES[region]
-    return next((n for n in (f"{process}__{variation}", process) if n in templates), None)
-
-
 def templates(folder: Path) -> list[Template]:
-    """Templates of all processes of `folder` that CMS templates exist for; slices are added up."""
+    """Fill the templates of all processes of `folder` that CMS templates exist for; slices are added up.
+
+    Raises CatalogueError without a catalogue of simulated datasets.
+    """
+    cms = reference()
+    none = np.zeros(len(cms.edges_gev) - 1)
     sums: dict[tuple[str, str], tuple[_Floats, _Floats]] = {}
-    for entry in _catalogue(folder).values():
-        if entry["kind"] == "collision":
+    catalogue = Catalogue.load(folder / CATALOGUE)
+    for name, dataset in catalogue.datasets.items():
+        if not dataset.is_simulation:
             continue
-        weight = event_weight(entry, reference.LUMINOSITY_IPB)
-        values = observables(_read(folder, entry))
+        weight = event_weight(dataset, cms.luminosity_ipb)
+        files = [Path(file.url) for file in catalogue.files_of(name)]
+        read = [ntuples.read(file, layout.SAMPLE_BRANCHES) for file in files]
+        values = observables(ntuples.concatenate(read))
         for region in REGIONS:
-            name = _reference_name(entry["process"], entry["variation"], region)
-            if name is not None:
-                counts = np.histogram(values[region], EDGES)[0]
-                old = sums.get((name, region), (np.zeros(reference.BINS), np.zeros(reference.BINS)))
-                sums[name, region] = (old[0] + weight * counts, old[1] + weight**2 * counts)
+            known = cms.templates[region]
+            alike = (f"{dataset.process}__{dataset.variation}", dataset.process)
+            if key := next((name for name in alike if name in known), None):
+                counts = np.histogram(values[region], cms.edges_gev)[0]
+                old = sums.get((key, region), (none, none))
+                sums[key, region] = (old[0] + weight * counts, old[1] + weight**2 * counts)
     return [
-        Template(name, region, *sums[name, region], np.array(reference.TEMPLATES[region][name]))
-        for name, region in sums
+        Template(process, region, *found, np.array(cms.templates[region][process]))
+        for (process, region), found in sums.items()
     ]
 
 
 def _bin_table(template: Template) -> list[str]:
+    edges = reference().edges_gev
     rows = [
-        f"### {template.process}, {template.region}",
-        "",
-        "| bin [GeV] | CMS | simulation | ratio |",
-        "|---|---|---|---|",
+        [
+            f"{low:.0f} to {high:.0f}",
+            f"{template.expected[i]:.0f}",
+            f"{template.values[i]:.0f}",
+            f"{template.ratio[i]:.2f} ± {template.ratio_error[i]:.2f}",
+        ]
+        for i, (low, high) in enumerate(itertools.pairwise(edges))
     ]
-    for i in range(reference.BINS):
-        rows.append(
-            f"| {EDGES[i]:.0f} to {EDGES[i + 1]:.0f} | {template.expected[i]:.0f} "
-            f"| {template.values[i]:.0f} "
-            f"| {template.ratio[i]:.2f} ± {template.ratio_error[i]:.2f} |"
-        )
-    return [*rows, ""]
+    header = ["bin [GeV]", "CMS", "simulation", "ratio"]
+    return [f"### {template.process}, {template.region}\n", markdown(header, rows)]
 
 
 def report(found: list[Template], folder: Path) -> str:
-    """The comparison as Markdown: a summary, pre-selection efficiencies, bins of nominal ttbar."""
-    lines = [
-        "# Simulation and CMS full simulation (2015)",
-        "",
-        (
-            f"Templates at {reference.LUMINOSITY_IPB} /pb, {reference.BINS} bins from "
-            f"{EDGES[0]:.0f} to {EDGES[-1]:.0f} GeV. Errors are those of the simulation's statistics. "
-            "Nominal ttbar was tuned on these templates: its agreement is not a validation."
-        ),
-        "",
-        "| process | region | CMS | simulation | ratio | chi2 / bins | largest deviation |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Write the comparison as Markdown: a summary, pre-selection efficiencies, bins of nominal ttbar."""
+    cms = reference()
+    header = ["process", "region", "CMS", "simulation", "ratio", "chi2 / bins", "largest deviation"]
+    rows = []
     for t in found:
-        ratio, error = t.yield_ratio
-        chi2, bins = t.chi2
-        lines.append(
-            f"| {t.process} | {t.region} | {t.expected.sum():.0f} | {t.values.sum():.0f} "
-            f"| {ratio:.3f} ± {error:.3f} | {chi2:.1f} / {bins} | {t.largest_deviation:.2f} |"
-        )
-    lines += [
-        "",
+        (ratio, error), (chi2, bins) = t.yield_ratio, t.chi2
+        counts = [f"{t.expected.sum():.0f}", f"{t.values.sum():.0f}", f"{ratio:.3f} ± {error:.3f}"]
+        worst = f"{t.largest_deviation:.2f}"
+        rows.append([t.process, t.region, *counts, f"{chi2:.1f} / {bins}", worst])
+    lines = [
+        "# Simulation and CMS full simulation (2015)\n",
         (
-            f"Largest deviation: of the ratio from one, in bins with more than {IMPORTANT:.0%} of the "
-            "yield."
+            f"Templates at {cms.luminosity_ipb} /pb, {len(cms.edges_gev) - 1} bins from "
+            f"{cms.edges_gev[0]:.0f} to {cms.edges_gev[-1]:.0f} GeV. Errors are those of the simulation's "
+            "statistics. Nominal ttbar was tuned on these templates: its agreement is not a validation.\n"
         ),
-        "",
+        markdown(header, rows),
+        f"Largest deviation: of the ratio from one, in bins with more than {IMPORTANT:.0%} of the yield.\n",
         *_efficiency_table(folder),
     ]
     for t in found:
         if t.process == "ttbar__nominal":
             lines += _bin_table(t)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _efficiency_table(folder: Path) -> list[str]:
-    rows = ["| process | pre-selection | CMS skim |", "|---|---|---|"]
+    known = reference().preselection_efficiency
+    rows = []
     for name, record in read_records(folder).items():
-        known = reference.PRESELECTION_EFFICIENCY
         expected = known.get(name, known.get(name.split("__", 1)[0]))
         if expected is not None:
-            rows.append(f"| {name} | {record['selected'] / record['tried']:.3f} | {expected:.3f} |")
-    return [*rows, ""] if len(rows) > 2 else []
+            rows.append([name, f"{record['selected'] / record['tried']:.3f}", f"{expected:.3f}"])
+    return [markdown(["process", "pre-selection", "CMS skim"], rows)] if rows else []
 
 
 def figure(found: list[Template], path: Path) -> Path:
@@ -203,7 +184,7 @@ def figure(found: list[Template], path: Path) -> Path:
         for t in found:
             if t.region == region and t.process in ("ttbar__nominal", "wjets"):
                 _draw(t, upper, lower)
-        upper.set_title(f"{region}, {reference.LUMINOSITY_IPB} /pb")
+        upper.set_title(f"{region}, {reference().luminosity_ipb} /pb")
         upper.set_ylabel("events / 40 GeV")
         upper.set_ylim(0, 1.4 * upper.get_ylim()[1])
         upper.legend(frameon=False, fontsize="small")
@@ -220,8 +201,9 @@ COLOURS = {"ttbar__nominal": "#3f90da", "wjets": "#e76300"}  # of the CMS colour
 
 def _draw(t: Template, upper: Any, lower: Any) -> None:
     colour = COLOURS[t.process]
-    centres = (EDGES[1:] + EDGES[:-1]) / 2
-    upper.stairs(t.expected, EDGES, color=colour, lw=2, label=f"{t.process}, CMS full simulation")
+    edges = np.array(reference().edges_gev)
+    centres = (edges[1:] + edges[:-1]) / 2
+    upper.stairs(t.expected, edges, color=colour, lw=2, label=f"{t.process}, CMS full simulation")
     upper.errorbar(
         centres,
         t.values,

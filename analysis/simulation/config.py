@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 
 from analysis.common.errors import SimulationError, did_you_mean
 from analysis.common.files import short_digest
-from analysis.common.strict import Strict
+from analysis.common.strict import Strict, faults
 
 
 class JetConfig(Strict):
@@ -271,7 +271,6 @@ def detector_with(assignments: list[str]) -> DetectorConfig:
             raise SimulationError(msg) from err
     try:
         return DetectorConfig.model_validate(content)
-    except ValidationError as err:
-        first = err.errors()[0]
-        msg = f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise SimulationError(msg) from err
+    except ValidationError as error:
+        msg = f"setting {faults(error, DetectorConfig)[0]}"
+        raise SimulationError(msg) from error
