@@ -8,7 +8,8 @@ from pathlib import Path
 OWN = ("analysis", "schemas")
 """The packages of this project."""
 
-_INSTALLED = {"site-packages", "dist-packages"}
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of installed packages."""
 
 
 def top(module: str) -> str:
@@ -33,7 +34,7 @@ def is_users(module: str) -> bool:
         return False
     loaded = sys.modules[name]
     places = [getattr(loaded, "__file__", None), *getattr(loaded, "__path__", ())]
-    return any(_INSTALLED.isdisjoint(Path(place).parts) for place in places if place)
+    return any(INSTALLED.isdisjoint(Path(place).parts) for place in places if place)
 
 
 def users_modules() -> list[str]:

@@ -121,7 +121,7 @@ def run(
     branches = _branches(layout, columns)
     refused = damaged(file for file, _ in planned) if execution.verify else {}
     items = chunks(planned, catalogue, execution.chunk_size, branches)
-    logger.debug("%d chunks of %d files, %s", len(items), len(planned), execution)
+    logger.debug("%d chunks of %d files, %s", len(items), len(planned), shown(str(execution)))
     wrapped = CheckedProcessor(
         processor,
         {name: known or frozenset() for name, known in columns.items()},

@@ -16,7 +16,7 @@ from analysis.common.files import short_digest
 from analysis.common.strict import Strict
 from analysis.datasets.read_errors import describe
 from analysis.execution.checkpoints.definition import definition, parts
-from analysis.execution.code import is_own, top
+from analysis.execution.code import INSTALLED, is_own, top
 from analysis.execution.processor import CatalogueProcessor
 from analysis.execution.workers.shipping import versions
 
@@ -24,7 +24,6 @@ _AROUND_THE_PROCESSOR = "analysis.execution.checked"
 
 _NOT_SELECTING = re.compile(r"analysis\.(execution|datasets(?!\.sample))\b")
 """Modules that find, open and account for files, and select no event."""
-_INSTALLED = {"site-packages", "dist-packages"}
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
@@ -121,7 +120,7 @@ def _is_ours(module: str) -> bool:
 def _folder(package: str) -> Path | None:
     """Where a package or module of the top level stands; None if it was installed or has no source."""
     path = _source(package)
-    if path is None or not _INSTALLED.isdisjoint(path.parts) or _STDLIB in path.parents:
+    if path is None or not INSTALLED.isdisjoint(path.parts) or _STDLIB in path.parents:
         return None
     return path.parents[1] if path.name == "__init__.py" else path.parent
 
