@@ -29,11 +29,9 @@ from analysis.selection.kernels import (
 )
 from analysis.selection.objects import FLAVOURS, Jets, Leptons, select_jets
 from analysis.selection.part import blamed, require_declared
+from schemas.forms import MASSES
 
 Quantity = NDArray[np.float64]
-
-MASSES = {"electron": 0.00051099895, "muon": 0.1056583755}
-"""Lepton masses in GeV (PDG 2024)."""
 
 
 class Spelled:
