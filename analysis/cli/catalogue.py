@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _readers(actions: Any) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """`show` and `check`, which read a catalogue."""
+    """Add the actions `show` and `check`, which read a catalogue."""
     show = actions.add_parser("show", help="print the datasets")
     check = actions.add_parser("check", help="open the files and compare with the catalogue")
     for action in (show, check):

@@ -35,7 +35,7 @@ _ROOT_OF_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*/{0,2}")
 
 
 def _adler32(given: Any) -> Any:
-    """Eight digits, also of what the portal writes: `adler32:9719ed04`."""
+    """Read an Adler-32 as eight digits, also as the portal writes it: `adler32:9719ed04`."""
     if not isinstance(given, str):
         return given
     digits = given.removeprefix("adler32:").lower().zfill(8)
@@ -46,7 +46,7 @@ def _adler32(given: Any) -> Any:
 
 
 class Checksum(Strict):
-    """What a file was when the catalogue was made."""
+    """Size and Adler-32 of a file when the catalogue was made."""
 
     size: NonNegativeInt
     """Bytes."""
@@ -116,7 +116,7 @@ class NtupleFile(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine, not on a server."""
+        """Whether the file is on this machine, not on a server."""
         return "://" not in self.url
 
 
@@ -227,7 +227,7 @@ class Catalogue(Strict):
         return self.model_copy(update={"datasets": chosen, "left_out": self.left_out | left_out})
 
     def fileset(self) -> dict[str, dict[str, Any]]:
-        """As `coffea.processor.Runner` takes it, with what the processor asks of the metadata."""
+        """Make the fileset for a `coffea.processor.Runner`, with the metadata that the processor asks for."""
         return {
             name: {
                 "files": {file.url: self.tree for file in self.files_of(name)},
@@ -366,10 +366,10 @@ def joined(base: str, name: str) -> str:
 
 
 def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
-    """Find local files that are one that is before them, by links, or byte for byte in the same dataset:
-    its events would count twice.
+    """Find each local file that is an earlier one, by a link or, in the same dataset, byte for byte: its
+    events would count twice. Yield the file and the address of the earlier one.
 
-    What is not there, and files on servers, are nobody's double.
+    Files that are not there, and files on servers, are left out.
     """
     known: dict[Any, str] = {}
     for file in files:
@@ -390,7 +390,7 @@ def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
 
 
 def metadata(dataset: Dataset) -> dict[str, Any]:
-    """What the processor is told of a dataset."""
+    """Make the metadata of a dataset for the processor."""
     return SampleInfo(
         dataset.process,
         dataset.variation,
@@ -445,7 +445,7 @@ def _simulation_faults(dataset: Dataset) -> Iterator[str]:
 
 
 def _plain(url: str) -> str:
-    """The address without `.`, `..` and doubled slashes."""
+    """Write the address without `.`, `..` and doubled slashes."""
     scheme, separator, path = url.rpartition("://")
     return scheme + separator + os.path.normpath(path)
 

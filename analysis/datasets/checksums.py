@@ -36,7 +36,7 @@ def checksum(path: Path | str) -> Checksum:
 
 
 def difference(found: Checksum, wanted: Checksum) -> str | None:
-    """What is not as the catalogue says, in one line; None if nothing is."""
+    """Say in one line what differs from the catalogue's checksum; None if nothing does."""
     if found.size != wanted.size:
         return f"damaged: {found.size} bytes, {wanted.size} in the catalogue"
     if found.adler32 != wanted.adler32:
@@ -84,7 +84,7 @@ class Identities:
 
 
 def _cache_folder() -> Path | None:
-    """The user's; None for a user without a home, as in a container."""
+    """Find the user's cache folder; None for a user without a home, as in a container."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return Path(base or Path.home() / ".cache") / "ttbar-opendata"
@@ -93,7 +93,7 @@ def _cache_folder() -> Path | None:
 
 
 def damaged(files: Iterable[NtupleFile], identities: Identities | None = None) -> dict[str, str]:
-    """Address -> what is wrong, for the local files that are not as the catalogue says.
+    """Find the local files that differ from their checksums: address -> what is wrong.
 
     Files on servers are not read for it, and are counted in a warning, as those without a checksum are.
     Raises CatalogueError if there is nothing to hold any file against.

@@ -13,7 +13,7 @@ from analysis.common.strict import Strict, faults
 from analysis.config import AnalysisConfig, flat
 
 CATALOGUE = "ntuples.json"
-"""In the folder of a skim."""
+"""Name of the catalogue in the folder of a skim."""
 
 TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
     "jet.min_pt": operator.ge,
@@ -43,11 +43,11 @@ _SELECTION_ALL_THE_SAME = ("variations.btag_scale_factors",)
 
 
 class SkimmedDataset(Strict):
-    """What a dataset was before."""
+    """Counts of a dataset before it was skimmed."""
 
     events: NonNegativeInt
     sum_of_weights: float
-    """As the processor counts it."""
+    """Sum of weights as the processor counts it."""
     cutflow: dict[str, dict[str, dict[str, int | float]]]
     """Channel -> step -> events and their weights; the steps that have events outside the skim."""
 
@@ -65,7 +65,7 @@ class Skim(Strict):
 
 
 def require_preselected(preselection: Mapping[str, float], config: AnalysisConfig) -> None:
-    """Raises ConfigError if `config` selects events that the pre-selection may have left out.
+    """Raise ConfigError if `config` selects events that the pre-selection may have left out.
 
     `preselection`: dotted name of a cut -> the loosest value that the files have all events for.
     """
@@ -84,7 +84,7 @@ def require_preselected(preselection: Mapping[str, float], config: AnalysisConfi
 
 
 def require_covered(skim: Skim | None, config: AnalysisConfig) -> None:
-    """Raises ConfigError if `config` may select events that are not in the skim, or if that cannot be
+    """Raise ConfigError if `config` may select events that are not in the skim, or if that cannot be
     told because the skim was made with another version.
     """
     if skim is None:

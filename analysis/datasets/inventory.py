@@ -119,7 +119,7 @@ def build(
     files_format: Format | None = None,
     checksums: bool = False,
 ) -> Catalogue:
-    """A catalogue of the ntuples below `folder`, with paths relative to where it will be written.
+    """Make a catalogue of the ntuples below `folder`, with paths relative to where it will be written.
 
     Sub-folders or files named `{process}__{variation}` are the datasets (`ttbar__nominal/a.root`,
     `wjets__nominal.root`, `wjets__nominal_1.root`; `data__SingleMuon` for a stream of data).
@@ -182,7 +182,7 @@ def _with_checksums(catalogue: Catalogue, folder: Path) -> Catalogue:
 
 
 def read_table(path: Path) -> dict[str, dict[str, str]]:
-    """Normalisation by dataset or process from a CSV file: `name`, and columns of `NUMBERS`.
+    """Read the normalisation by dataset or process from a CSV file: `name`, and columns of `NUMBERS`.
 
     Raises CatalogueError for another column, or if the file cannot be read.
     """
@@ -235,7 +235,7 @@ def _cells(text: str) -> list[list[str]]:
 
 
 def unknowns(catalogue: Catalogue) -> Iterable[str]:
-    """One line for each dataset of simulation whose normalisation is not known."""
+    """Name each dataset of simulation whose normalisation is not known, in one line."""
     for name, dataset in catalogue.datasets.items():
         if not dataset.is_simulation:
             continue
@@ -268,7 +268,7 @@ def _files_by_dataset(folder: Path) -> dict[str, list[Path]]:
 
 
 def _ntuples(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """The `*.root` below a folder, also where links to folders lead, in their order.
+    """Find the `*.root` below a folder, also where links to folders lead, in their order.
 
     Names with a dot in front are left out: snapshots of file systems, parts of what was not finished.
     Raises CatalogueError for a folder that cannot be read.
@@ -291,7 +291,7 @@ def _ntuples(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def _require_all_events(folder: Path) -> None:
-    """Raises CatalogueError where another catalogue would take a skim's events, or those that passed
+    """Raise CatalogueError where another catalogue would take a skim's events, or those that passed
     a pre-selection, for all there were.
     """
     for path in sorted(folder.rglob(SKIM_CATALOGUE)):
@@ -313,7 +313,7 @@ def _dataset(
     tree: str,
     problems: list[str],
 ) -> dict[str, Any]:
-    """Its entry in a catalogue; files that cannot be read are added to the `problems`."""
+    """Make the entry of a dataset in a catalogue; files that cannot be read are added to `problems`."""
     events: dict[str, int] = {}
     for path in files:
         file = path.relative_to(folder).as_posix()
@@ -354,7 +354,7 @@ def _nano_dataset(
 
 
 def _named(name: str) -> dict[str, Any]:
-    """Process, variation, kind and channel that the name of a dataset tells."""
+    """Read process, variation, kind and channel from the name of a dataset."""
     match = _DATASET.fullmatch(name)
     assert match is not None  # _files_by_dataset takes no other name
     process, variation = match["process"], match["variation"]
@@ -368,7 +368,7 @@ def _named(name: str) -> dict[str, Any]:
 
 
 def _require_meaning(numbers: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> None:
-    """Numbers must be of a dataset of simulation, or of a process where that is no ambiguity."""
+    """Raise CatalogueError for numbers of no dataset of simulation, or of a process with several."""
     simulated = {name: _named(name) for name in found if _named(name)["kind"] != "collision"}
     by_process: dict[str, list[str]] = {}
     for name, record in simulated.items():

@@ -25,17 +25,17 @@ Columns = dict[str, Any]
 
 
 def size(columns: Columns) -> int:
-    """Number of events."""
+    """Count the events."""
     return len(next(iter(columns.values())))
 
 
 def select(columns: Columns, mask: Any) -> Columns:
-    """The events of `mask` (booleans or indices)."""
+    """Take the events of `mask` (booleans or indices)."""
     return {name: values[mask] for name, values in columns.items()}
 
 
 def concatenate(parts: list[Columns]) -> Columns:
-    """One after the other; all parts have the same branches."""
+    """Join parts one after the other; all have the same branches."""
     return {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -89,7 +89,7 @@ def _types(columns: Columns) -> dict[str, Any]:
 
 
 def read(path: Path, names: Iterable[str] | None = None, tree: str = TREE) -> Columns:
-    """The branches of a file of this package, counters left out. Raises OutputError."""
+    """Read the branches of a file of this package, counters left out. Raises OutputError."""
     import uproot
 
     try:

@@ -35,7 +35,7 @@ class SampleInfo(NamedTuple):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
-        """Other keys than the fields are left alone.
+        """Read the fields from metadata; other keys are left alone.
 
         Raises CatalogueError if the metadata do not name the process, for a key that is a field
         misspelled (its default would be taken without a word), and for a name that is none.
@@ -73,7 +73,7 @@ class SampleInfo(NamedTuple):
 
     @property
     def is_nominal(self) -> bool:
-        """Data or a nominal sample of simulation, not an alternative one."""
+        """Whether the sample is data or nominal simulation, not an alternative."""
         return self.variation == NOMINAL
 
     @property

@@ -68,7 +68,7 @@ class Templates(NamedTuple):
             raise WorkspaceError(msg)
 
     def data(self, region: str) -> Array:
-        """Raises WorkspaceError if there are no data."""
+        """Return the events of the data in a region. Raises WorkspaceError if there are none."""
         found = self.nominal(region, DATA)
         if found is None:
             msg = (
@@ -109,7 +109,7 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
 
 
 def from_root(path: Path, config: InferenceConfig) -> Templates:
-    """Templates of a ROOT file with histograms `{region}_{process}` and `.._{variation}`.
+    """Read templates from a ROOT file with histograms `{region}_{process}` and `.._{variation}`.
 
     Processes are those that the file of a run lists, the package's, the model's, and others that have
     a variation of the model: what has none may be a sum or pseudo-data. Other histograms are left out
@@ -187,13 +187,13 @@ def _templates(
 
 
 def contents(histogram: Hist) -> Template:
-    """The histogram in its own bins; of counts, the variances are the events."""
+    """Take the contents of a histogram in its own bins; of counts, the variances are the events."""
     values, variances = histogram.values(), histogram.variances()
     return Template(values, values if variances is None else variances)
 
 
 def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
-    """The histogram, which messages call `name`, in the bins of the model.
+    """Add up a histogram, which messages call `name`, in the bins of the model.
 
     Raises WorkspaceError if an edge of the model is none of the histogram, or a value no number.
     """

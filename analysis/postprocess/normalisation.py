@@ -304,7 +304,7 @@ def processed_luminosity(ledger: Ledger, full_ipb: float) -> dict[str, float]:
 
 
 def apply(histograms: Histograms, scaling: Normalisation) -> Histograms:
-    """Scaled histograms, datasets of a process added up: `observable`, `observable/{region}`,
+    """Scale the histograms and add up the datasets of a process: `observable`, `observable/{region}`,
     `control/{name}`, `multijet/{name}`.
     """
     merged = {}
@@ -319,7 +319,7 @@ def apply(histograms: Histograms, scaling: Normalisation) -> Histograms:
 
 
 def scale_by_channel(histogram: Hist, factors: Mapping[str, float]) -> Hist:
-    """The histogram, with the contents of each category of its axis `channel` scaled."""
+    """Scale the contents of each category of the axis `channel` of a histogram."""
     names = [axis.name for axis in histogram.axes]
     shape = [1] * len(names)
     shape[names.index("channel")] = len(histogram.axes["channel"])
@@ -332,7 +332,7 @@ def scale_by_channel(histogram: Hist, factors: Mapping[str, float]) -> Hist:
 
 
 def summed(histogram: Hist) -> Hist:
-    """The histogram without its channel axis; `observable` then has the tutorial's axes."""
+    """Add up the channels of a histogram; `observable` then has the tutorial's axes."""
     return histogram[{"channel": sum}]
 
 
@@ -422,7 +422,7 @@ def _require_meaning(
 
 
 def _variations(ledger: Ledger, histograms: Histograms) -> dict[str, list[str]]:
-    """Process -> its variations, nominal first, in the order in which the datasets fill them."""
+    """List the variations of each process, nominal first, in the order in which datasets fill them."""
     found: dict[str, dict[str, None]] = {}
     for dataset, histogram in of_kind(histograms, OBSERVABLE)[OBSERVABLE].items():
         process = ledger.datasets[dataset].process

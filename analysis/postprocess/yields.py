@@ -16,7 +16,7 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def cutflow_table(cutflow: Mapping[str, Any]) -> Table:
-    """Header and rows: events of each dataset and channel after each step, unscaled."""
+    """Make header and rows: events of each dataset and channel after each step, unscaled."""
     header = ["dataset", "channel", "all"]
     rows = []
     for dataset, flow in cutflow.items():
@@ -40,7 +40,7 @@ def region_yield(observable: Hist, process: str) -> tuple[float, float]:
 
 
 def yield_table(regions: Mapping[str, Hist], labels: Mapping[str, str]) -> Table:
-    """Header and rows: nominal yield of each process in each region, total and data last."""
+    """Make header and rows: nominal yield of each process in each region, total and data last."""
     present = [
         process
         for process in labels

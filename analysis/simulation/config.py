@@ -246,13 +246,13 @@ class DetectorConfig(Strict):
 
 
 def digest(content: Any) -> str:
-    """A short fingerprint of JSON-like settings: equal settings, equal fingerprint."""
+    """Compute a short fingerprint of JSON-like settings: equal settings, equal fingerprint."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return short_digest(text)
 
 
 def detector_with(assignments: list[str]) -> DetectorConfig:
-    """The default detector with `group.name=value` changes; SimulationError for a wrong one."""
+    """Change the default detector by `group.name=value`. Raises SimulationError for a wrong change."""
     content = DetectorConfig().model_dump()
     for assignment in assignments:
         name, separator, value = assignment.partition("=")

@@ -91,7 +91,7 @@ BY_NAME = {
 
 
 def muon_columns(record: Any, rng: np.random.Generator, detector: DetectorConfig) -> dict[str, Any]:
-    """Muons with pT > 3 GeV, |eta| < 2.4 of the events that have two, with measured momenta."""
+    """Select muons with pT > 3 GeV, |eta| < 2.4 in the events that have two, with measured momenta."""
     final = record.prt[(record.prt.status > 0) & (np.abs(record.prt.id) == MUON)]
     counts = ak.num(final)
     flat = ak.flatten(final)
@@ -130,7 +130,7 @@ class Made:
 
 
 def make(name: str, events: int, seed: int) -> Made:
-    """At least `events` dimuon events of sample `name` (whole blocks)."""
+    """Make at least `events` dimuon events of sample `name` (whole blocks)."""
     check_request(events, seed, workers=1)
     require_extra("simulate", "simulation")
     process = BY_NAME[name]
@@ -151,7 +151,7 @@ def make(name: str, events: int, seed: int) -> Made:
 def _write(
     output: Path, name: str, columns: dict[str, Any], bits: int | None, entry: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write one file and add its entry to the catalogue; the entry."""
+    """Write one file and add its entry to the catalogue; return the entry."""
     if bits is not None:
         columns = {key: layout.truncated(values, bits) for key, values in columns.items()}
     file = f"{name}_0.root"
@@ -162,7 +162,7 @@ def _write(
 
 
 def write(made: Made, output: Path, seed: int, bits: int | None = None) -> dict[str, Any]:
-    """Write a sample and add it to the catalogue of `output`; its entry.
+    """Write a sample and add it to the catalogue of `output`; return its entry.
 
     `bits`: mantissa bits to keep (None: all).
     """
@@ -194,7 +194,7 @@ def write(made: Made, output: Path, seed: int, bits: int | None = None) -> dict[
 def write_mixture(
     samples: list[Made], output: Path, seed: int, bits: int | None = None
 ) -> dict[str, Any]:
-    """Write all events of `samples`, shuffled, as data to take apart; its entry."""
+    """Write all events of `samples`, shuffled, as data to take apart; return the entry."""
     columns = ntuples.concatenate([made.columns for made in samples])
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, len(samples)])))
     columns = ntuples.select(columns, rng.permutation(ntuples.size(columns)))

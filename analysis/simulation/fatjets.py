@@ -16,7 +16,7 @@ WHOLE_JET = 10.0
 
 
 def fat_jets(particles: ak.Array, config: FatJetConfig) -> ak.Array:
-    """Jets of `particles` (px, py, pz, E of each event), hardest first.
+    """Cluster the jets of `particles` (px, py, pz, E of each event), hardest first.
 
     pt, eta, phi, mass, `softdropmass` (arXiv:1402.2657) in GeV, `tau1` to `tau3` (arXiv:1011.2268).
     """
@@ -42,7 +42,7 @@ def fat_jets(particles: ak.Array, config: FatJetConfig) -> ak.Array:
 
 
 def _substructure(constituents: ak.Array, config: FatJetConfig) -> dict[str, ak.Array]:
-    """One value for each jet, from its `constituents`."""
+    """Compute one value for each jet from its `constituents`."""
     import fastjet
 
     names = ["softdropmass", *(f"tau{n}" for n in SUBJETS)]

@@ -41,7 +41,7 @@ class Counts:
 
 
 def _cluster_count(partons: list[tuple[float, float, float]], pt: float) -> int:
-    """Number of cones of radius 0.4 with a scalar pT sum above `pt`, hardest parton first."""
+    """Count cones of radius 0.4 with a scalar pT sum above `pt`, hardest parton first."""
     left = sorted(partons, reverse=True)
     count = 0
     while left:
@@ -148,7 +148,7 @@ class _Generator:
 
 
 def generate(process: Process, count: int, seed: int) -> tuple[Any, Counts]:
-    """`count` events of `process` after its filters: Pythia's awkward record and the counts.
+    """Generate `count` events of `process` after its filters: Pythia's awkward record and the counts.
 
     Raises SimulationError if Pythia refuses the settings, or gives up before `count`.
     """

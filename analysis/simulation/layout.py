@@ -80,7 +80,7 @@ def _momentum(objects: ak.Array, pt: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def branches(detector_columns: Columns) -> Columns:
-    """POET branches (without counters) of the pre-selected events of `response.respond`."""
+    """Make the POET branches (without counters) of the pre-selected events of `response.respond`."""
     selected = detector_columns["selected"]
     result: Columns = {}
     for name, value in detector_columns.items():
@@ -98,14 +98,14 @@ def branches(detector_columns: Columns) -> Columns:
 
 
 def _poet_type(values: Any) -> Any:
-    """float32 for floats, int32 for integers and flags (jagged or flat)."""
+    """Convert floats to float32, integers and flags to int32 (jagged or flat)."""
     values = ak.Array(values)
     kind = str(ak.to_numpy(ak.flatten(values, axis=None)[:1]).dtype.kind)
     return ak.values_astype(values, np.float32 if kind == "f" else np.int32)
 
 
 def as_collisions(columns: Columns) -> Columns:
-    """The same events without truth: no flavour, no weights, no resolution variations."""
+    """Take the truth out of events: no flavour, no weights, no resolution variations."""
     result = dict(columns)
     if f"jet_{TRUTH_JET}" in result:
         result[f"jet_{TRUTH_JET}"] = ak.zeros_like(result[f"jet_{TRUTH_JET}"])
@@ -130,12 +130,12 @@ def truncate_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.floa
 
 
 def truncated(values: Any, bits: int) -> Any:
-    """An awkward array whose float32 numbers keep `bits` mantissa bits."""
+    """Keep `bits` mantissa bits of the float32 numbers of an awkward array."""
     return ak.transform(_Truncation(bits), values)
 
 
 def reduced(columns: Columns) -> Columns:
-    """Only the branches of the bundled sample, with truncated mantissas."""
+    """Keep the branches of the bundled sample, with truncated mantissas."""
     return {
         name: truncated(columns[name], BITS.get(name.split("_", 1)[1], DEFAULT_BITS))
         for name in SAMPLE_BRANCHES

@@ -16,7 +16,7 @@ PROCESS_CODE = 10001
 
 
 def trace(s: float, d: float, top2: float, w2: float) -> float:
-    """Sum over spins of |M|^2 / (g_s^2 g_W^2 / 2), without colour; arguments in GeV^2.
+    """Sum |M|^2 / (g_s^2 g_W^2 / 2) over spins, without colour; arguments in GeV^2.
 
     `s`: centre-of-mass energy squared; `top2`, `w2`: squared masses. Dimensionless.
     """
@@ -37,7 +37,7 @@ def trace(s: float, d: float, top2: float, w2: float) -> float:
 
 
 def single_top_tw() -> Any:
-    """The process as Pythia wants it (keep it alive as long as the generator)."""
+    """Make the process as Pythia wants it (keep it alive as long as the generator)."""
     import pythia8mc
 
     class BottomGluonToTopW(pythia8mc.Sigma2Process):  # type: ignore[misc]
@@ -45,7 +45,7 @@ def single_top_tw() -> Any:
             self.sigma_hat = 0.0
 
         def sigmaKin(self) -> None:
-            """dsigma/dt of the two possible orders of the incoming partons."""
+            """Compute dsigma/dt of the two possible orders of the incoming partons."""
             self.by_top_gluon = {
                 # The first incoming parton is the gluon: (p_t - p_g)^2 is t; else it is u.
                 True: self._sigma(self.tH - self.s3),

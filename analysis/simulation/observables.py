@@ -22,7 +22,7 @@ JET_PT, JET_ETA, TAG = 30.0, 2.4, 0.8
 
 
 def one_lepton(events: Columns) -> Any:
-    """Exactly one good electron or muon in all."""
+    """Select events with exactly one good electron or muon in all."""
     count = 0
     for name in ("electron", "muon"):
         good = (
@@ -38,14 +38,14 @@ def one_lepton(events: Columns) -> Any:
 
 
 def good_jets(events: Columns) -> ak.Array:
-    """Jets with corrected pT > 30 GeV, |eta| < 2.4; fields without the prefix."""
+    """Select jets with corrected pT > 30 GeV, |eta| < 2.4; fields without the prefix."""
     names = ("pt", "eta", "phi", "btag", "corrpt", "corre", "corrmass")
     jets = ak.zip({name: events[f"jet_{name}"] for name in names})
     return jets[(jets.corrpt > JET_PT) & (np.abs(jets.eta) < JET_ETA)]
 
 
 def trijet_mass(jets: ak.Array, mixed: bool) -> ak.Array:
-    """Mass [GeV] of the tagged three-jet combination with the largest pT."""
+    """Compute the mass [GeV] of the tagged three-jet combination with the largest pT."""
     pt = jets.pt if mixed else jets.corrpt
     energy = jets.corre if mixed else np.hypot(pt * np.cosh(jets.eta), jets.corrmass)
     vectors = ak.zip(
@@ -66,7 +66,7 @@ def trijet_mass(jets: ak.Array, mixed: bool) -> ak.Array:
 
 
 def observables(events: Columns, mixed: bool = True) -> dict[str, NDArray[np.float64]]:
-    """Values [GeV] of the observable of each region: H_T in 4j1b, trijet mass in 4j2b."""
+    """Compute the observable [GeV] of each region: H_T in 4j1b, trijet mass in 4j2b."""
     jets = good_jets(events)
     tags = ak.sum(jets.btag >= TAG, axis=1)
     base = one_lepton(events) & (ak.num(jets) >= 4)

@@ -42,13 +42,13 @@ class TruthEvents:
 
 
 def kinematics(px: Any, py: Any, pz: Any) -> tuple[Any, Any, Any]:
-    """pT, pseudorapidity, azimuth; pT is kept off zero so that eta stays finite."""
+    """Compute pT, pseudorapidity, azimuth; pT is kept off zero so that eta stays finite."""
     pt = np.maximum(np.hypot(px, py), 1e-9)
     return pt, np.arcsinh(pz / pt), np.arctan2(py, px)
 
 
 def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
-    """Distance in pseudorapidity and azimuth."""
+    """Compute the distance in pseudorapidity and azimuth."""
     dphi = (phi1 - phi2 + np.pi) % (2 * np.pi) - np.pi
     return np.hypot(eta1 - eta2, dphi)
 
@@ -56,7 +56,7 @@ def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
 def _origin(
     ids: NDArray[np.int32], mothers: NDArray[np.int64], start: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Row of the first ancestor that is neither a copy of the particle nor a tau."""
+    """Find the row of the first ancestor that is neither a copy of the particle nor a tau."""
     current = mothers[start]
     own = np.abs(ids[start])
     for _ in range(MAX_COPIES):
@@ -69,7 +69,7 @@ def _origin(
 
 
 def _is_hadron_with(ids: NDArray[np.int32], flavour: int) -> NDArray[np.bool_]:
-    """Hadrons whose heaviest quark is `flavour` (4 or 5), by the PDG numbering."""
+    """Select hadrons whose heaviest quark is `flavour` (4 or 5), by the PDG numbering."""
     absolute = np.abs(ids)
     meson = (absolute // 100) % 10
     baryon = (absolute // 1000) % 10
@@ -80,7 +80,7 @@ def _is_hadron_with(ids: NDArray[np.int32], flavour: int) -> NDArray[np.bool_]:
 def _last_hadrons(
     ids: NDArray[np.int32], mothers: NDArray[np.int64], flavour: int
 ) -> NDArray[np.bool_]:
-    """Weakly decaying hadrons: those of `flavour` that are mother of none of the same flavour."""
+    """Select weakly decaying hadrons: those of `flavour` that are mother of none of the same flavour."""
     heavy = _is_hadron_with(ids, flavour)
     parent = np.zeros(len(ids), dtype=bool)
     parent[mothers[heavy]] = True
@@ -92,7 +92,7 @@ def _jagged(values: dict[str, Any], counts: NDArray[np.int64]) -> ak.Array:
 
 
 def _impact_parameter(record: Any, rows: NDArray[np.int64], primary: Any) -> _FloatArray:
-    """Distance [cm] of the straight line through the production vertex from the primary one."""
+    """Compute the distance [cm] of the straight line through the production vertex from the primary one."""
     v = np.stack(
         [ak.to_numpy(ak.fill_none(record.vProd[axis][rows], 0.0)) for axis in ("px", "py", "pz")],
         axis=1,
@@ -104,7 +104,7 @@ def _impact_parameter(record: Any, rows: NDArray[np.int64], primary: Any) -> _Fl
 
 
 def _cluster(particles: ak.Array, radius: float, min_pt: float) -> tuple[ak.Array, ak.Array]:
-    """Inclusive anti-kT jets (px, py, pz, E) and the particles' rows of each."""
+    """Cluster inclusive anti-kT jets (px, py, pz, E) and the particles' rows of each."""
     import fastjet
 
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
@@ -113,7 +113,7 @@ def _cluster(particles: ak.Array, radius: float, min_pt: float) -> tuple[ak.Arra
 
 
 def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
-    """Particle-level columns of Pythia's record `record` (what `generator.generate` returns)."""
+    """Make the particle-level columns of Pythia's record `record` (what `generator.generate` returns)."""
     sizes = ak.to_numpy(ak.num(record.prt, axis=1))
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     event = np.repeat(np.arange(len(sizes)), sizes)
@@ -201,12 +201,12 @@ def truth(record: ak.Array, detector: DetectorConfig) -> TruthEvents:
 
 
 def _charged(ids: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Charged stable particles: e, mu, pi, K, p and the long-lived hyperons."""
+    """Select charged stable particles: e, mu, pi, K, p and the long-lived hyperons."""
     return np.isin(np.abs(ids), (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334))
 
 
 def _primary(flat: Any, first: NDArray[np.int64], event: NDArray[np.int64]) -> _FloatArray:
-    """Primary vertex [mm] of each lepton's event: where the first incoming parton stands."""
+    """Find the primary vertex [mm] of each lepton's event: where the first incoming parton stands."""
     rows = first[event] + 3
     return np.stack(
         [ak.to_numpy(ak.fill_none(flat.vProd[axis][rows], 0.0)) for axis in ("px", "py", "pz")],
@@ -259,7 +259,7 @@ def _jets(stable: ak.Array, hadrons: dict[int, ak.Array], detector: DetectorConf
 
 
 def _near(jets: ak.Array, others: ak.Array, radius: float) -> ak.Array:
-    """Whether any of `others` lies within `radius` of each jet."""
+    """Tell whether any of `others` lies within `radius` of each jet."""
     pairs = ak.cartesian({"jet": jets, "other": others}, nested=True)
     distance = delta_r(pairs.jet.eta, pairs.jet.phi, pairs.other.eta, pairs.other.phi)
     return ak.any(distance < radius, axis=2)

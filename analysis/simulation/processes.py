@@ -98,7 +98,7 @@ TTBAR_PB = 831.76
 
 
 def _alpha_s_scales(factor: float) -> tuple[str, ...]:
-    """Renormalisation scale of hard process, initial- and final-state shower times `factor`."""
+    """Multiply the renormalisation scale of hard process, initial- and final-state shower by `factor`."""
     squared = f"{factor**2:.6g}"
     return (
         f"SigmaProcess:renormMultFac = {squared}",
@@ -210,7 +210,7 @@ PROCESS_NAMES = tuple(dict.fromkeys(process.process for process in ALL))
 
 
 def find(names: list[str]) -> list[Process]:
-    """The datasets that `names` mean: a process (nominal), `all`, or a dataset's full name.
+    """Find the datasets that `names` mean: a process (nominal), `all`, or a dataset's full name.
 
     A process name gives all its slices of the nominal variation, `ttbar__scaleup` just that one.
     Raises SimulationError, with the nearest names, for an unknown one.

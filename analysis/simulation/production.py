@@ -132,7 +132,7 @@ class Dataset:
 
 
 def block_seeds(seed: int, dataset: str, block: int) -> tuple[int, np.random.Generator]:
-    """Pythia's seed and the detector's random generator of one block."""
+    """Make Pythia's seed and the detector's random generator of one block."""
     sequence = np.random.SeedSequence([seed, zlib.crc32(dataset.encode()), block])
     pythia_seed = int(sequence.generate_state(1)[0]) % (MAX_SEED - 1) + 1
     return pythia_seed, np.random.Generator(np.random.Philox(sequence.spawn(1)[0]))
@@ -150,7 +150,7 @@ def make_block(order: Order, block: int) -> tuple[Columns, Counts]:
 
 
 def detected(order: Order, columns: TruthEvents, rng: np.random.Generator) -> Columns:
-    """POET branches of the pre-selected events: every response drawn for the truth columns."""
+    """Draw every response to the truth columns: POET branches of the pre-selected events."""
     from analysis.simulation.response import respond
 
     return ntuples.concatenate(
@@ -179,7 +179,7 @@ def _work(order: Order, block: int, folder: Path) -> Block:
 
 
 def _finished(folder: Path, block: int) -> Block | None:
-    """A block that an earlier run left behind."""
+    """Find a block that an earlier run left behind."""
     data, record = _block_paths(folder, block)
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
@@ -220,7 +220,7 @@ class Pool:
 
 
 def _blocks(order: Order, folder: Path, pool: Pool) -> Iterator[Block]:
-    """Blocks 0, 1, 2, ... without end, in order; made ahead by the pool where not there yet."""
+    """Yield blocks 0, 1, 2, ... without end, in order; made ahead by the pool where not there yet."""
     waiting: dict[int, Future[Block]] = {}
     ready: dict[int, Block] = {}
     number = submitted = 0
@@ -247,7 +247,7 @@ def _blocks(order: Order, folder: Path, pool: Pool) -> Iterator[Block]:
 
 
 def _enough(order: Order, folder: Path, pool: Pool, progress: Progress) -> list[Block]:
-    """The shortest row of blocks with at least `order.events` pre-selected events."""
+    """Take the shortest row of blocks with at least `order.events` pre-selected events."""
     done: list[Block] = []
     total, start = 0, time.monotonic()
     for block in _blocks(order, folder, pool):
@@ -285,7 +285,7 @@ def _merge(order: Order, blocks: list[Block], output: Path) -> dict[str, int]:
 
 
 def read_records(output: Path) -> dict[str, dict[str, Any]]:
-    """What `production.json` says of each dataset of `output`: {} without one."""
+    """Read what `production.json` says of each dataset of `output`: {} without one."""
     try:
         content = json.loads((output / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -301,7 +301,7 @@ def write_record(output: Path, dataset: Dataset, **more: Any) -> None:
 
 
 def _made_before(order: Order, output: Path) -> Dataset | None:
-    """The dataset of the same order, if an earlier run completed it and its files are there."""
+    """Find the dataset of the same order, if an earlier run completed it and its files are there."""
     record = read_records(output).get(order.process.name, {})
     if (record.pop("digest", None), record.pop("events", None)) != (order.digest(), order.events):
         return None
@@ -314,7 +314,7 @@ def _made_before(order: Order, output: Path) -> Dataset | None:
 
 
 def require_own(output: Path, names: Iterable[str]) -> None:
-    """Raises OutputError where datasets of `names` would take the place of files from elsewhere.
+    """Raise OutputError where datasets of `names` would take the place of files from elsewhere.
 
     What a production made, finished or not, is of its own: it left its record, or its blocks.
     """
@@ -359,7 +359,7 @@ def make_dataset(
 
 
 def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
-    """The catalogue's entry of a dataset. Cross section x k-factor x filter efficiency / sum of
+    """Make the catalogue's entry of a dataset. Cross section x k-factor x filter efficiency / sum of
     weights (the generated events) times the luminosity is the weight of each event."""
     process = dataset.process
     sigma = dataset.cross_section_pb
@@ -398,7 +398,7 @@ def entry(dataset: Dataset, seed: int) -> dict[str, Any]:
 
 
 def preselection(detector: DetectorConfig) -> dict[str, float]:
-    """What the catalogue says of the pre-selection, as in that of the POET ntuples."""
+    """Write the pre-selection for the catalogue, as that of the POET ntuples has it."""
     cuts = detector.preselection
     limits = {"min_pt": cuts.lepton_pt, "max_abs_eta": cuts.lepton_abs_eta}
     return {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def mix(
     parts: Sequence[tuple[Dataset, Columns, float]], luminosity_ipb: float, seed: int
 ) -> tuple[Columns, dict[str, int]]:
-    """Mix (dataset, its events, signal strength) to `luminosity_ipb`; events and counts drawn.
+    """Mix (dataset, its events, signal strength) to `luminosity_ipb`; return the events and the counts drawn.
 
     Raises SimulationError where a dataset has too few generated events.
     """

@@ -34,33 +34,33 @@ _Bools = NDArray[np.bool_]
 
 
 def turn_on(pt: Any, threshold: float, width: float, plateau: float) -> Any:
-    """Efficiency of a trigger: a logistic curve in pT that reaches `plateau`."""
+    """Compute the efficiency of a trigger: a logistic curve in pT that reaches `plateau`."""
     return plateau * _logistic((pt - threshold) / width)
 
 
 def _logistic(x: Any) -> Any:
-    """1 / (1 + exp(-x)) without overflow."""
+    """Compute 1 / (1 + exp(-x)) without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 
 def jet_resolution(pt: Any, config: JetConfig) -> Any:
-    """Relative pT resolution sqrt(N2/pT2 + S2/pT + C2)."""
+    """Compute the relative pT resolution sqrt(N2/pT2 + S2/pT + C2)."""
     return np.sqrt((config.noise / pt) ** 2 + config.stochastic**2 / pt + config.constant**2)
 
 
 def raw_to_corrected(pt: Any, eta: Any, config: JetConfig) -> Any:
-    """Correction factor corrpt/pt of a jet of corrected transverse momentum `pt`."""
+    """Compute the correction factor corrpt/pt of a jet of corrected transverse momentum `pt`."""
     low = config.raw_correction_low * np.exp(-pt / config.raw_correction_decay)
     return 1 + np.interp(np.abs(eta), config.raw_correction_eta, config.raw_correction) + low
 
 
 def scale_uncertainty(pt: Any, config: JetConfig) -> Any:
-    """Relative uncertainty of the jet energy scale."""
+    """Compute the relative uncertainty of the jet energy scale."""
     return np.hypot(config.scale_uncertainty, config.scale_uncertainty_low / pt)
 
 
 def tag_efficiency(flavour: Any, pt: Any, config: BTagConfig) -> Any:
-    """Probability that a jet of hadron flavour 0, 4 or 5 has a discriminator above 0.8."""
+    """Compute the probability that a jet of hadron flavour 0, 4 or 5 has a discriminator above 0.8."""
     low = 1 - config.low_pt_loss * np.exp(-pt / config.low_pt_decay)
     high = 1 - config.high_pt_loss * np.maximum(pt - config.high_pt_start, 0)
     heavy = low * np.clip(high, 0.3, None)
@@ -72,7 +72,7 @@ def tag_efficiency(flavour: Any, pt: Any, config: BTagConfig) -> Any:
 
 
 def _curve(flavour: int, config: BTagConfig) -> tuple[_Floats, _Floats]:
-    """Points (d, P(discriminator > d)) of a flavour, d rising from 0 to 1."""
+    """List the points (d, P(discriminator > d)) of a flavour, d rising from 0 to 1."""
     points = {5: config.b, 4: config.c, 0: config.light}[flavour]
     no_track = config.no_track if flavour == 0 else config.no_track_heavy
     d, survival = [0.0], [1 - no_track]
@@ -85,7 +85,7 @@ def _curve(flavour: int, config: BTagConfig) -> tuple[_Floats, _Floats]:
 
 
 def discriminator(uniform: _Floats, flavour: Any, pt: Any, config: BTagConfig) -> _Floats:
-    """CSVv2-like value for a uniform number per jet: the inverse of the survival curve.
+    """Draw a CSVv2-like value from a uniform number per jet: the inverse of the survival curve.
 
     The curve is raised to the power that gives `tag_efficiency` at the medium working point, so
     that all working points move together with pT. Above the curve's start: -10 (no tracks).
@@ -108,7 +108,7 @@ def _flat(array: ak.Array) -> tuple[dict[str, Any], NDArray[np.int64]]:
 
 
 def _jagged(columns: dict[str, Any], counts: NDArray[np.int64], keep: _Bools) -> ak.Array:
-    """Columns of the kept objects, with their number of each event."""
+    """Make the columns of the kept objects, with their number of each event."""
     event = np.repeat(np.arange(len(counts)), counts)[keep]
     kept = np.bincount(event, minlength=len(counts))
     return ak.zip({name: ak.unflatten(value[keep], kept) for name, value in columns.items()})
@@ -121,7 +121,7 @@ def _by_pt(objects: ak.Array, name: str = "pt") -> ak.Array:
 def _impact(
     ip: _Floats, rng: Generator, detector: DetectorConfig
 ) -> tuple[_Floats, _Floats, _Floats, _Floats]:
-    """Measured (ip3d, sip3d, dxy, dz): the true distance plus a Rayleigh-distributed error."""
+    """Draw measured (ip3d, sip3d, dxy, dz): the true distance plus a Rayleigh-distributed error."""
     config = detector.track
     n = len(ip)
     pull = np.where(rng.random(n) < config.ip_tail, config.ip_tail_pull, config.ip_pull)
@@ -136,7 +136,7 @@ def _impact(
 def _isolation(
     charged: Any, neutral: Any, pt: Any, rng: Generator, detector: DetectorConfig
 ) -> Any:
-    """Relative isolation with what pile-up leaves behind: stray charged, over-corrected neutral."""
+    """Compute the relative isolation with what pile-up leaves behind: stray charged, over-corrected neutral."""
     config = detector.track
     n = len(pt)
     # Most cones hold no stray charged particle; the others a few hundred MeV.
@@ -146,7 +146,7 @@ def _isolation(
 
 
 def electrons(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak.Array:
-    """Reconstructed electrons, hardest first."""
+    """Reconstruct electrons, hardest first."""
     config = detector.electron
     true, counts = _flat(truth.leptons)
     n = len(true["pt"])
@@ -184,7 +184,7 @@ def _electron_identification(
     barrel: _Bools,
     config: ElectronConfig,
 ) -> dict[str, Any]:
-    """Nested working points: one uniform number, so that tight is medium is loose is veto."""
+    """Draw nested working points: one uniform number, so that tight is medium is loose is veto."""
     low = 1 - config.low_pt_loss * np.exp(-pt / 12.0)
     efficiency = np.where(barrel, *config.tight) * low
     efficiency = np.where(true["prompt"], efficiency, efficiency * config.nonprompt_identification)
@@ -201,7 +201,7 @@ def _electron_identification(
 
 
 def muons(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak.Array:
-    """Reconstructed muons, hardest first."""
+    """Reconstruct muons, hardest first."""
     config = detector.muon
     true, counts = _flat(truth.leptons)
     n = len(true["pt"])
@@ -232,7 +232,7 @@ def muons(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak.Ar
 
 
 def _muon_identification(uniform: _Floats, pt: Any, config: MuonConfig) -> dict[str, Any]:
-    """Tight inside medium; soft and loose are all but certain (TT2022)."""
+    """Draw working points: tight inside medium; soft and loose are all but certain (TT2022)."""
     # Below 5 GeV a muon hardly reaches the muon system: TT2022 has 68 % tight at all pT, 86 above 20.
     low = 1 - 0.5 * np.exp(-pt / 6.0)
     return {
@@ -247,7 +247,7 @@ def _muon_identification(uniform: _Floats, pt: Any, config: MuonConfig) -> dict[
 def jets(
     truth: TruthEvents, rng: Generator, detector: DetectorConfig
 ) -> tuple[ak.Array, NDArray[np.float64], NDArray[np.float64]]:
-    """Reconstructed jets, hardest first, and the (x, y) momentum that their smearing added."""
+    """Reconstruct jets, hardest first, and the (x, y) momentum that their smearing added."""
     config = detector.jet
     true, counts = _flat(truth.jets)
     n = len(true["pt"])
@@ -274,7 +274,7 @@ def jets(
 def _jet_momenta(
     true: dict[str, Any], lepton: Any, rng: Generator, config: JetConfig
 ) -> tuple[dict[str, Any], Any]:
-    """Measured momenta with their variations, and the hadronic part's change of pT [GeV].
+    """Draw measured momenta with their variations, and the hadronic part's change of pT [GeV].
 
     `lepton` is the part of each jet's pT that prompt leptons carry.
     """
@@ -310,7 +310,7 @@ def _jet_momenta(
 
 
 def fat_jets(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak.Array:
-    """Reconstructed AK8 jets, hardest first; the soft-drop mass is measured as the mass is."""
+    """Reconstruct AK8 jets, hardest first; the soft-drop mass is measured as the mass is."""
     true, counts = _flat(truth.fat_jets)
     momenta, _ = _jet_momenta(true, 0.0, rng, detector.jet)
     columns = momenta | {name: true[name] for name in ("tau1", "tau2", "tau3")}
@@ -319,7 +319,7 @@ def fat_jets(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> ak
 
 
 def tag_weights(jet: ak.Array, config: BTagConfig, min_pt: float = 30.0) -> dict[str, _Floats]:
-    """Event weights of the b-tag scale factors at the medium working point (method 1a).
+    """Compute event weights of the b-tag scale factors at the medium working point (method 1a).
 
     The scale factors are one with the uncertainties of `config`, so the central weight is one:
     the simulated data are tagged as the simulation is. Jets with corrpt > `min_pt`, |eta| < 2.4.
@@ -345,7 +345,7 @@ def tag_weights(jet: ak.Array, config: BTagConfig, min_pt: float = 30.0) -> dict
 def met(
     truth: TruthEvents, jet_shift: tuple[_Floats, _Floats], rng: Generator, detector: DetectorConfig
 ) -> dict[str, _Floats]:
-    """Missing transverse momentum: neutrinos, minus the jets' mismeasurement, plus noise."""
+    """Compute missing transverse momentum: neutrinos, minus the jets' mismeasurement, plus noise."""
     config = detector.met
     n = len(truth.sum_et)
     width = np.hypot(config.noise, config.stochastic * np.sqrt(truth.sum_et))
@@ -370,7 +370,7 @@ def met(
 def triggers(
     electron: ak.Array, muon: ak.Array, rng: Generator, config: TriggerConfig
 ) -> dict[str, _Bools]:
-    """The three trigger bits; IsoTkMu20 mostly repeats IsoMu20."""
+    """Draw the three trigger bits; IsoTkMu20 mostly repeats IsoMu20."""
     central = np.abs(electron.eta) < config.max_abs_eta
     rate = turn_on(
         electron.pt, config.electron_threshold, config.electron_width, config.electron_plateau
@@ -391,7 +391,7 @@ def triggers(
 
 
 def vertices(n: int, rng: Generator, detector: DetectorConfig) -> dict[str, Any]:
-    """Numbers and positions of the primary vertices of `n` events."""
+    """Draw numbers and positions of the primary vertices of `n` events."""
     config = detector.vertex
     mean = np.maximum(rng.normal(config.mean, config.spread, n), 1.0)
     npvs = np.maximum(rng.poisson(mean), 1)
@@ -408,7 +408,7 @@ def vertices(n: int, rng: Generator, detector: DetectorConfig) -> dict[str, Any]
 
 
 def jet_index(muon: ak.Array, jet: ak.Array) -> ak.Array:
-    """Index of the nearest jet within 0.4 of each muon, -1 without one."""
+    """Find the index of the nearest jet within 0.4 of each muon, -1 without one."""
     pairs = ak.cartesian({"muon": muon, "jet": jet}, nested=True)
     distance = delta_r(pairs.muon.eta, pairs.muon.phi, pairs.jet.eta, pairs.jet.phi)
     index = ak.fill_none(ak.argmin(distance, axis=2), -1)
@@ -419,7 +419,7 @@ def jet_index(muon: ak.Array, jet: ak.Array) -> ak.Array:
 def preselected(
     electron: ak.Array, muon: ak.Array, bits: dict[str, _Bools], detector: DetectorConfig
 ) -> _Bools:
-    """The POET skim: a trigger, and a tight electron or muon with pT > 26 GeV, |eta| < 2.1."""
+    """Select the events of the POET skim: a trigger, and a tight electron or muon with pT > 26 GeV, |eta| < 2.1."""
     config = detector.preselection
     lepton = np.zeros(len(electron), dtype=bool)
     for objects in (electron, muon):
@@ -434,7 +434,7 @@ def preselected(
 
 
 def respond(truth: TruthEvents, rng: Generator, detector: DetectorConfig) -> dict[str, Any]:
-    """Detector columns of all events: collections as records, event quantities by branch name.
+    """Make the detector columns of all events: collections as records, event quantities by branch name.
 
     `selected` marks the pre-selection; nothing is dropped yet.
     """

@@ -78,7 +78,7 @@ JET_PT = 20.0
 
 
 def _highest_pt(columns: Columns) -> Any:
-    """The largest corrected pT of each jet under all variations."""
+    """Find the largest corrected pT of each jet under all variations."""
     highest = columns["jet_corrpt"]
     for name in ("jet_corrptUp", "jet_corrptSmearUp", "jet_corrptSmearDown"):
         highest = np.maximum(highest, columns[name])
@@ -86,7 +86,7 @@ def _highest_pt(columns: Columns) -> Any:
 
 
 def without_soft_jets(columns: Columns) -> Columns:
-    """The same events without the jets below `JET_PT`; `muon_jetidx` follows (-1: its jet went)."""
+    """Leave out the jets below `JET_PT`; `muon_jetidx` follows (-1: its jet went)."""
     kept = _highest_pt(columns) > JET_PT
     counts = ak.num(kept)
     flat = ak.to_numpy(ak.flatten(kept))
@@ -107,7 +107,7 @@ def without_soft_jets(columns: Columns) -> Columns:
 
 
 def may_be_selected(columns: Columns) -> Any:
-    """Mask of events that the analysis (four jets above 30 GeV, a tag) can select."""
+    """Mask the events that the analysis (four jets above 30 GeV, a tag) can select."""
     highest = _highest_pt(columns)
     good = (highest > SKIM_PT) & (np.abs(columns["jet_eta"]) < SKIM_ETA)
     tagged = good & (columns["jet_btag"] >= SKIM_TAG)
@@ -128,7 +128,7 @@ def _all_events(folder: Path, dataset: Dataset) -> Columns:
 
 
 def _write_skimmed(output: Path, name: str, columns: Columns) -> dict[str, int]:
-    """Skim, reduce and write the files of one dataset; {file: events}."""
+    """Skim, reduce and write the files of one dataset; return {file: events}."""
     chosen = ntuples.select(columns, may_be_selected(columns))
     columns = layout.reduced(without_soft_jets(chosen))
     shutil.rmtree(output / name, ignore_errors=True)  # an earlier sample may have had more files
