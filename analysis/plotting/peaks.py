@@ -36,7 +36,7 @@ from analysis.postprocess.sidebands.fits import PeakFit, SidebandFit
 from analysis.postprocess.sidebands.goodness import FittedBins
 from analysis.postprocess.sidebands.scan import Scan
 from analysis.postprocess.top_peak import REGION, TopPeakResult, distribution
-from analysis.postprocess.windows import Window, bins_in, finite
+from analysis.postprocess.windows import Window, binned
 
 MASS_LABEL = r"$m_{\mu\mu}$ [GeV]"
 
@@ -193,15 +193,10 @@ def _short(value: float, error: float) -> str:
 
 def _points(content: Hist | ArrayLike, span: Window, caption: PeakCaption) -> Points:
     """Points of a histogram, or of values; where a background is expected in all bins."""
+    bins = binned(content, span, _DRAWN_BINS)
     label = figure_label(caption.points)
-    if isinstance(content, Hist):
-        bins = bins_in(content, span)
-        points = Points.of(
-            bins.edges, bins.values, expected=1.0, variances=bins.variances, label=label
-        )
-        return points.per_first_width()
-    counts, edges = np.histogram(finite(content), bins=_DRAWN_BINS, range=span)
-    return Points.of(edges, counts, expected=1.0, label=label)
+    points = Points.of(bins.edges, bins.values, expected=1.0, variances=bins.variances, label=label)
+    return points.per_first_width()
 
 
 def _width(points: Points) -> float:

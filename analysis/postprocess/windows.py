@@ -125,6 +125,23 @@ def bins_in(histogram: Hist, window: Window) -> Bins:
     return Bins(edges[first : last + 1], values, variances)
 
 
+def binned(
+    content: Hist | ArrayLike, window: Window, parts: int, weights: ArrayLike | None = None
+) -> Bins:
+    """Select the bins of a histogram in the window, or bin values, with weights, in equal `parts` of it.
+
+    Raises SidebandError as `bins_in`, and for values that are not finite.
+    """
+    if isinstance(content, Hist):
+        return bins_in(content, window)
+    values = finite(content)
+    given = np.ones_like(values) if weights is None else finite(weights)
+    inside = (values >= window.low) & (values < window.high)
+    edges = np.linspace(*window, parts + 1)
+    sums = [np.histogram(values[inside], edges, weights=given[inside] ** n)[0] for n in (1, 2)]
+    return Bins(edges, *sums)
+
+
 def count_values(values: ArrayLike, window: Window, weights: ArrayLike | None = None) -> Count:
     """Count values, or sum their weights, in the window.
 

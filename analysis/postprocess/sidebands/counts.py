@@ -21,7 +21,7 @@ from scipy.special import xlogy
 
 from analysis.common.errors import SidebandError
 from analysis.common.strict import Strict
-from analysis.postprocess.windows import Bins, Count, Window, bins_in, count
+from analysis.postprocess.windows import Bins, Count, Window, binned, count
 
 Method = Literal["average", "linear"]
 
@@ -165,7 +165,7 @@ def _require_data(
 ) -> None:
     """Raise SidebandError where a band has no data and by the density beside should have many."""
     bands = {"lower": regions.lower, "upper": regions.upper}
-    bins = [_bins(content, band, weights) for band in bands.values()]
+    bins = [binned(content, band, _PARTS, weights) for band in bands.values()]
     for (name, band), own, other in zip(bands.items(), bins, reversed(bins), strict=True):
         for gap, expected in _gaps(own, other):
             if expected > MISSED:
@@ -174,16 +174,6 @@ def _require_data(
                     "expected from the density beside: move the band to where there are data"
                 )
                 raise SidebandError(msg)
-
-
-def _bins(content: Hist | ArrayLike, band: Window, weights: ArrayLike | None) -> Bins:
-    if isinstance(content, Hist):
-        return bins_in(content, band)
-    values = np.asarray(content, dtype=np.float64)
-    given = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
-    edges = np.linspace(*band, _PARTS + 1)
-    sums = [np.histogram(values, edges, weights=given**power)[0] for power in (1, 2)]
-    return Bins(edges, *sums)
 
 
 def _gaps(own: Bins, other: Bins) -> Iterator[tuple[Window, float]]:

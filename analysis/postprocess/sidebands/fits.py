@@ -32,7 +32,7 @@ from analysis.postprocess.sidebands.shapes import (
     background_shape,
     signal_shape,
 )
-from analysis.postprocess.windows import Bins, Window, bins_in, count, finite
+from analysis.postprocess.windows import Window, binned, count, finite
 
 UNBINNED_PULL_BINS = 60
 """Bins in which the goodness of an unbinned fit is judged and drawn."""
@@ -392,14 +392,12 @@ def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
     a content without variance.
     """
     values = None
-    if isinstance(content, Hist):
-        parts = [bins_in(content, window) for window in windows]
-    else:
+    if not isinstance(content, Hist):
         values = finite(content)
         values = np.concatenate(
             [values[(values >= low) & (values < high)] for low, high in windows]
         )
-        parts = [_histogrammed(values, window, len(windows)) for window in windows]
+    parts = [binned(content, window, UNBINNED_PULL_BINS // len(windows)) for window in windows]
     columns = {
         "low": [part.edges[:-1] for part in parts],
         "high": [part.edges[1:] for part in parts],
@@ -416,11 +414,6 @@ def _sample(content: Hist | ArrayLike, windows: list[Window]) -> _Sample:
         msg = f"bins in {places} have a content without variance: a fit cannot weigh them"
         raise FitError(msg)
     return _Sample(windows, bins, values)
-
-
-def _histogrammed(values: Array, window: Window, parts: int) -> Bins:
-    counts, edges = np.histogram(values, bins=UNBINNED_PULL_BINS // parts, range=window)
-    return Bins(edges, counts.astype(np.float64), counts.astype(np.float64))
 
 
 def _fit(
