@@ -139,7 +139,7 @@ def _source(module: str) -> Path | None:
 def _imported(module: str, path: Path) -> Iterator[str]:
     """Yield names in import statements that may be modules, also within functions."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _executed(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -148,6 +148,15 @@ def _imported(module: str, path: Path) -> Iterator[str]:
                 base = importlib.util.resolve_name("." * node.level + base, package)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module, without what is there for type checkers only."""
+    for node in ast.iter_child_nodes(tree):
+        checked = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        if not checked:
+            yield node
+            yield from _executed(node)
 
 
 def other_code(one: Mapping[str, str], other: Mapping[str, str]) -> str:
