@@ -18,6 +18,7 @@ from analysis.common.errors import (
     EventValueError,
     did_you_mean,
 )
+from analysis.common.names import source
 from analysis.common.tables import html
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
@@ -38,7 +39,7 @@ from analysis.selection.preset import Preset
 from analysis.selection.regions import Region
 from analysis.selection.rehearsal import MadeUpEvents
 from analysis.selection.selection import Columns, Quantity, Selection
-from analysis.selection.variations import Shift, Weight, Weights, source
+from analysis.selection.variations import Shift, Weight, Weights
 from schemas import FORMATS, MissingBranchError
 
 Output = dict[str, Any]

@@ -63,6 +63,16 @@ def file_names(names: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def source(variation: str) -> str:
+    """Name a variation without its direction: `pt_scale` for `pt_scale_up`."""
+    return variation.removesuffix("up").removesuffix("down").rstrip("_") or variation
+
+
+def direction(variation: str) -> str:
+    """Return `up`, `down`, or nothing for a variation without another side."""
+    return next((word for word in ("up", "down") if variation.endswith(word)), "")
+
+
 def visible(text: str) -> str:
     """Write a text in one line: a space for line ends and tabs, `\\x1b` for a control character."""
     if text.isascii() and text.isprintable():

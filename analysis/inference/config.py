@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, PositiveFloat, field_validator, model_validator
 
 from analysis.common.errors import WorkspaceError, did_you_mean
+from analysis.common.names import source
 from analysis.common.strict import Strict
 from analysis.config import Binning, Fraction
-from analysis.selection.variations import source
 
 TTBAR = "ttbar"
 TTBAR_PB = 831.76

@@ -307,13 +307,3 @@ def fitted_points(bins: FittedBins, label: str = "") -> Points:
 def _smallest_first(parts: Iterable[Part]) -> list[Part]:
     """Order the parts of a stack, so that the largest one stands on top of all."""
     return sorted(parts, key=lambda part: float(np.sum(part.values)))
-
-
-def source(variation: str) -> str:
-    """Name a variation without its direction: `pt_scale` for `pt_scale_up`."""
-    return variation.removesuffix("up").removesuffix("down").rstrip("_") or variation
-
-
-def direction(variation: str) -> str:
-    """Return `up`, `down`, or nothing for a variation without another side."""
-    return next((word for word in ("up", "down") if variation.endswith(word)), "")

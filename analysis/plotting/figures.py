@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.common.errors import OutputError, did_you_mean
+from analysis.common.names import direction, source
 from analysis.histograms import CONTROL
 from analysis.plotting import FORMATS
 from analysis.plotting.captions import run_caption
-from analysis.plotting.content import Part, Stack, control_stacks, direction, region_stack, source
+from analysis.plotting.content import Part, Stack, control_stacks, region_stack
 from analysis.plotting.stacks import draw_band, draw_stack, finish
 from analysis.plotting.style import Drawing, annotate, colours, legend, panels, save_figures
 from analysis.postprocess.normalisation import Normalised

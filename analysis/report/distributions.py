@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.common.names import file_names
+from analysis.common.names import file_names, source
 from analysis.common.tables import Row, measured
 from analysis.histograms import CONTROL
 from analysis.inference.fit import Yields
 from analysis.plotting.captions import FitCaption
-from analysis.plotting.content import Stack, control_stacks, fit_stacks, region_stack, source
+from analysis.plotting.content import Stack, control_stacks, fit_stacks, region_stack
 from analysis.plotting.style import colours
 from analysis.postprocess.normalisation import Normalised
 from analysis.report.charts import PROCESSES, VARIATIONS, Box, Chart, plain

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from analysis.plotting.content import Points, Stack, direction, source
+from analysis.common.names import direction, source
+from analysis.plotting.content import Points, Stack
 from analysis.plotting.style import RATIO_LIMITS
 from analysis.report.charts import SHOWN, VARIED, plain
 from analysis.report.vega import (

@@ -26,11 +26,6 @@ DIRECTIONS = ("up", "down")
 SHIFTED = ("jet", "electron", "muon", "met")
 
 
-def source(variation: str) -> str:
-    """Name a variation without its direction: `pt_scale` of `pt_scale_up`."""
-    return variation.removesuffix("up").removesuffix("down").rstrip("_")
-
-
 class Objects:
     """The objects of a collection as a shift sees them: columns as attributes, flat arrays."""
 

@@ -7,16 +7,15 @@ import pytest
 from scipy.stats import chi2
 
 from analysis.common.errors import OutputError
+from analysis.common.names import direction, source
 from analysis.inference.fit import Yields
 from analysis.plotting.captions import Caption, FitCaption, figure_label
 from analysis.plotting.content import (
     Points,
     control_stacks,
-    direction,
     fit_stacks,
     per_bin,
     region_stack,
-    source,
 )
 from analysis.plotting.style import colours
 from analysis.postprocess.normalisation import Normalised, summed

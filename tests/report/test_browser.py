@@ -276,3 +276,22 @@ def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
     until(lambda: ask("return figure.querySelector('svg').clientWidth") <= 390)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_is_cut_on_paper(opened: Any) -> None:
+    """A4 is 718 pixels wide, and cannot be scrolled."""
+    size = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    wide = (
+        "return [...document.querySelectorAll('table, pre, p, h1, h3')].filter(part =>"
+        " part.getBoundingClientRect().right > 718 || part.scrollWidth > part.clientWidth + 1"
+        ").map(part => part.textContent.slice(0, 60))"
+    )
+    until(lambda: opened.execute_script(wide) == [])
+    assert (
+        opened.execute_script("return getComputedStyle(document.querySelector('nav')).display")
+        == "none"
+    )
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
