@@ -10,9 +10,10 @@ import importlib.util
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis import results
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from analysis.execution.runner import Result
     from analysis.inference.config import InferenceConfig
     from analysis.inference.measurement import Measurement
+    from analysis.inference.toys import Toys
     from analysis.inference.workspace import Built, Observed
     from analysis.plotting.captions import FitCaption
     from analysis.postprocess.abcd.multijet import RegionEstimate
@@ -209,6 +211,8 @@ class Model(NamedTuple):
     """What every region must have; None for a workspace of somebody else's."""
     made_of: str = ""
     """Digest of the run's scaled histograms; empty for those of a file."""
+    luminosity_ipb: Mapping[str, float] = MappingProxyType({})
+    """Of what was observed, by lepton channel; empty where nobody knows it."""
 
 
 def model_of(
@@ -230,11 +234,15 @@ def model_of(
         return _model_of_workspace(source, config)
     if isinstance(source, Path) and source.suffix == ".root":
         made, made_of = templates.from_root(source, config), ""
+        luminosity: Mapping[str, float] = {}
         caption = FitCaption.of_file(source.name, config.binning, observed)
     else:
         run = results.load_normalised(source) if isinstance(source, Path) else source
         config = config.with_parts_of(run.normalisation.variations, run.description.variations)
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
+        fraction = config.luminosity_fraction
+        known = {} if fraction == "free" else run.normalisation.luminosity
+        luminosity = {channel: float(fraction) * value for channel, value in known.items()}
         caption = FitCaption.of(run, config.binning, observed)
     name = str(source) if isinstance(source, Path) else "scaled histograms"
     if not allow_incomplete:
@@ -247,6 +255,7 @@ def model_of(
         caption.observed.lower(),
         config.processes,
         made_of,
+        luminosity,
     )
 
 
@@ -257,15 +266,20 @@ def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
     built = workspace.Built(workspace.load(source), [])
     before = tables.beside(source, built.spec)
     if before is None:
-        caption = FitCaption.of_file(source.name)
+        caption, luminosity = FitCaption.of_file(source.name), {}
         reference = config.reference_pb(None, source.name)
     else:
         caption = FitCaption.of_file(source.name, before.binning)
+        luminosity = before.luminosity_ipb
         reference = config.signal_cross_section_pb or before.cross_section.reference
-    return Model(built, caption, reference, str(source), "workspace", None)
+    return Model(
+        built, caption, reference, str(source), "workspace", None, luminosity_ipb=luminosity
+    )
 
 
-def measure(model: Model, *, force: bool = False, with_ranking: bool = True) -> Measurement:
+def measure(
+    model: Model, *, force: bool = False, with_ranking: bool = True, toys: Toys | None = None
+) -> Measurement:
     """Fit a model. Raises FitError for a fit without a result, WorkspaceError for a wrong model."""
     from analysis.inference import measurement
 
@@ -277,8 +291,10 @@ def measure(model: Model, *, force: bool = False, with_ranking: bool = True) -> 
         notes=model.built.notes,
         processes=model.processes,
         binning=model.caption.binning,
+        luminosity_ipb=model.luminosity_ipb,
         force=force,
         with_ranking=with_ranking,
+        toys=toys,
     )
 
 
@@ -291,6 +307,7 @@ def fit(
     force: bool = False,
     with_ranking: bool = True,
     allow_incomplete: bool = False,
+    toys: Toys | None = None,
 ) -> tuple[Measurement, list[Path]]:
     """Fit a results folder, ROOT file or workspace; write the measurement and draw it.
 
@@ -308,7 +325,7 @@ def fit(
         source, config or InferenceConfig(), observed, allow_incomplete=allow_incomplete
     )
     write_json(folder / WORKSPACE, model.built.spec)
-    measurement = measure(model, force=force, with_ranking=with_ranking)
+    measurement = measure(model, force=force, with_ranking=with_ranking, toys=toys)
     tables.write(measurement, folder, model.made_of)
     figures = make_figures(measurement, model.built.spec, model.caption, folder / results.FIGURES)
     return measurement, figures

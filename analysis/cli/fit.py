@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-ranking", action="store_true", help="without impacts, which take most of the time"
     )
+    options.add_toys(parser, "the goodness of fit")
     parser.add_argument(
         "--hepdata",
         action="store_true",
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     measurement, files = stages.fit(
         arguments.source, _output(arguments), config, arguments.observed,
         force=arguments.force, with_ranking=not arguments.no_ranking,
-        allow_incomplete=arguments.allow_incomplete,
+        allow_incomplete=arguments.allow_incomplete, toys=options.toys(arguments),
     )  # fmt: skip
     for note in measurement.notes:
         logger.info("%s", note)

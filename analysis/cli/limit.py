@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cross-section", required=True, metavar="X", help="in pb or with a unit: '44.837 fb'"
     )
     parser.add_argument(
-        "--luminosity", required=True, metavar="L", help="in 1/pb or with a unit: '2.3 /fb'"
+        "--luminosity",
+        metavar="L",
+        help="in 1/pb or with a unit: '2.3 /fb' (default: that of the fitted run)",
     )
     for name in ("filter-efficiency", "k-factor"):
         parser.add_argument(f"--{name}", type=float, default=1.0, metavar="X")
@@ -51,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the numbers, and a figure of the same name beside (default: limit.json and "
         "figures/limit of the results folder; nothing for a workspace)",
     )
+    options.add_toys(parser, "limits")
     parser.add_argument("--force", action="store_true", help="in spite of errors in the model")
     options.add_verbosity(parser)
 
@@ -73,9 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
             "that knows them", file,
         )  # fmt: skip
     signal = read_signal(arguments.signal, spec, binning)
+    rate = options.signal_rate(arguments, {} if fitted is None else fitted.luminosity_ipb)
     limit = upper_limit(
-        spec, signal, options.signal_rate(arguments), arguments.level, force=arguments.force
-    )
+        spec, signal, rate, arguments.level, force=arguments.force, toys=options.toys(arguments)
+    )  # fmt: skip
     for remark in limit.remarks:
         logger.warning("%s", remark)
     _write(limit, arguments)
@@ -102,17 +107,30 @@ def _write(limit: Limit, arguments: argparse.Namespace) -> None:
 def _show(limit: Limit) -> None:
     from analysis.common.tables import show
 
-    low, _, middle, _, high = limit.expected
+    values: list[tuple[str, float | None]] = [
+        ("best fit", limit.strength),
+        ("its error", limit.strength_error),
+        *_limits("", limit.level, limit.observed, limit.expected),
+    ]
+    if limit.toys is not None:
+        toys = limit.toys
+        values += _limits(f", {toys.toys} toys", limit.level, toys.observed, toys.expected)
+        values.append(("statistical error of the observed one", toys.observed_error))
     rows = [
-        [name, f"{x:.4g}", f"{x * limit.cross_section_pb:.4g}"]
-        for name, x in (
-            ("best fit", limit.strength),
-            ("its error", limit.strength_error),
-            (f"observed limit, {limit.level:.0%} CL", limit.observed),
-            ("expected limit", middle),
-            ("expected, -2 standard deviations", low),
-            ("expected, +2 standard deviations", high),
-        )
+        [name, *("-" if x is None else f"{x * unit:.4g}" for unit in (1.0, limit.cross_section_pb))]
+        for name, x in values
     ]
     rows.append(["significance, in standard deviations", f"{limit.significance:.2f}", ""])
     show(["", "strength", "σ [pb]"], rows)
+
+
+def _limits(
+    how: str, level: float, observed: float, expected: Sequence[float | None]
+) -> list[tuple[str, float | None]]:
+    low, _, middle, _, high = expected
+    return [
+        (f"observed limit, {level:.0%} CL{how}", observed),
+        (f"expected limit{how}", middle),
+        ("expected, -2 standard deviations", low),
+        ("expected, +2 standard deviations", high),
+    ]

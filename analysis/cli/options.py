@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from analysis.execution.settings import Execution
     from analysis.execution.workers.cluster_settings import Cluster
     from analysis.inference.limit import SignalRate
+    from analysis.inference.toys import Toys
     from analysis.postprocess.normalisation import Scaling
     from analysis.processor import TtbarAnalysis
 
+SAME = 0.01
+"""Relative difference of two luminosities that are taken for one."""
 DEFAULT_OUTPUT = Path("results")
 
 
@@ -336,24 +340,67 @@ def scaling(arguments: argparse.Namespace) -> Scaling:
         raise ConfigError("; ".join(faults(error, Scaling))) from error
 
 
-def signal_rate(arguments: argparse.Namespace) -> SignalRate:
-    """What scales the signal of `limit`; raises ConfigError for a number that is not valid."""
+def add_toys(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options of pseudo-experiments."""
+    parser.add_argument(
+        "--toys", type=positive, default=0, metavar="N", help=f"{what} by so many toys too"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the toys (default: %(default)s)")
+    parser.add_argument(
+        "--processes", type=positive, default=2, metavar="N", help="for toys (default: %(default)s)"
+    )
+
+
+def toys(arguments: argparse.Namespace) -> Toys | None:
+    """The toys that were asked for, drawn and fitted by so many processes."""
+    from analysis.inference.toys import Toys
+    from analysis.plotting import pool
+
+    if not arguments.toys:
+        return None
+    processes = arguments.processes
+    return Toys(arguments.toys, arguments.seed, lambda f, items: pool.mapped(f, items, processes))
+
+
+def signal_rate(arguments: argparse.Namespace, known_ipb: Mapping[str, float]) -> SignalRate:
+    """What scales the signal of `limit`; the luminosity may be that of the fit, if that knows it.
+
+    `known_ipb` has it by channel. Raises ConfigError for a number that is not valid, and for another
+    luminosity than the fit's.
+    """
     from pydantic import ValidationError
 
     from analysis.common.strict import faults
-    from analysis.datasets.units import cross_section_pb, luminosity_ipb
+    from analysis.datasets.units import cross_section_pb
     from analysis.inference.limit import SignalRate
 
     try:
         return SignalRate(
             sum_of_weights=arguments.sum_of_weights,
             cross_section_pb=_parsed("--cross-section", arguments.cross_section, cross_section_pb),
-            luminosity_ipb=_parsed("--luminosity", arguments.luminosity, luminosity_ipb),
+            luminosity_ipb=_signal_luminosity(arguments.luminosity, known_ipb),
             filter_efficiency=arguments.filter_efficiency,
             k_factor=arguments.k_factor,
         )
     except ValidationError as error:
         raise ConfigError("; ".join(faults(error, SignalRate))) from error
+
+
+def _signal_luminosity(given: str | None, known_ipb: Mapping[str, float]) -> float:
+    from analysis.datasets.units import luminosity_ipb
+
+    known = sorted(set(known_ipb.values()))
+    shown = ", ".join(f"{x:g} /pb" for x in known)
+    if given is None:
+        if len(known) == 1:
+            return known[0]
+        msg = f"--luminosity: give one, the fit has {shown or 'none that is known'}"
+        raise ConfigError(msg)
+    value = _parsed("--luminosity", given, luminosity_ipb)
+    if known and not known[0] * (1 - SAME) <= value <= known[-1] * (1 + SAME):
+        msg = f"--luminosity: {value:g} /pb, but the data of the fit are of {shown}"
+        raise ConfigError(msg)
+    return value
 
 
 def assignments(option: str, texts: list[str]) -> dict[str, str]:

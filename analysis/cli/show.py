@@ -34,6 +34,8 @@ def show_results(folder: Path) -> None:
     say(f"{status(run)}.")
     say(f"{speed(run)}.")
     if run.measurement is not None:
-        say(f"σ(tt̄) = {run.measurement.cross_section}, fitted to {observed(run)}")
+        say(
+            f"{run.measurement.quantity} = {run.measurement.cross_section}, fitted to {observed(run)}"
+        )
     for what, path in files(folder).items():
         say(f"{what}: {path}")

@@ -86,6 +86,8 @@ class FitResult(Strict):
     """The same below, positive."""
     error_check: float
     """The covariance's."""
+    significance: float | None
+    """Of a strength above 0: √(-2 Δ ln L) there, in standard deviations; None where 0 is out of bounds."""
     other_minima: list[Minimum]
     parameters: list[Parameter]
     correlation: list[list[float]]
@@ -131,6 +133,7 @@ def fit(spec: Mapping[str, Any]) -> BestFit:
         error_up=up,
         error_down=down,
         error_check=float(optimum.errors[poi]),
+        significance=significance(optimum),
         other_minima=[
             Minimum(value=float(other[poi]), twice_delta_nll=likelihood.value(other) - height)
             for other in optimum.others
@@ -161,6 +164,20 @@ def minimum_and_interval(
             start = lower.found.values
     msg = "the fit did not converge: beside each minimum that is found there is a lower one"
     raise FitError(msg)
+
+
+def significance(optimum: Optimum) -> float | None:
+    """Standard deviations of a strength above 0, √q0 of arXiv:1007.1727; None where that is not known."""
+    poi = optimum.likelihood.poi
+    if optimum.values[poi] <= 0:
+        return 0.0
+    if optimum.likelihood.bounds[0][poi] > 0:
+        return None
+    try:
+        without = optimum.conditional(poi, 0.0).twice_nll
+    except FitError:
+        return None
+    return math.sqrt(max(without - optimum.twice_nll, 0.0))
 
 
 def poi_error(optimum: Optimum, up: float | None, down: float | None) -> float:

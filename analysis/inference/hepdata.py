@@ -15,6 +15,7 @@ from analysis.common.extras import require_extra
 from analysis.common.files import writable_folder
 from analysis.common.names import file_names, public
 from analysis.config import Binning
+from analysis.inference.config import TTBAR
 from analysis.inference.fit import Yields
 from analysis.inference.measurement import Measurement
 from analysis.inference.tables import definition
@@ -61,8 +62,10 @@ def _result(measurement: Measurement) -> Any:
     section, fit = measurement.cross_section, measurement.fit
     up = fit.error if fit.error_up is None else fit.error_up
     down = fit.error if fit.error_down is None else fit.error_down
-    table = _table("Result", "Cross section of top quark pairs, and its ratio to the prediction.")
-    table.add_variable(_independent("Quantity", [r"$\sigma(t\bar{t})$ [pb]", fit.poi]))
+    table = _table(
+        "Result", f"Cross section {_quantity(measurement)}, and its ratio to the prediction."
+    )
+    table.add_variable(_independent("Quantity", [f"{_quantity(measurement)} [pb]", fit.poi]))
     values = _dependent("Value", [section.value, fit.value])
     parts = {"statistical": section.statistical, "systematic": section.systematic,
              "luminosity": section.luminosity}  # fmt: skip
@@ -75,11 +78,15 @@ def _result(measurement: Measurement) -> Any:
     return table
 
 
+def _quantity(measurement: Measurement) -> str:
+    return r"$\sigma(t\bar{t})$" if measurement.signal == TTBAR else measurement.quantity
+
+
 def _uncertainties(measurement: Measurement) -> Any:
     table = _table("Uncertainties", f"Parts of the error. {definition(measurement)}")
     parts = measurement.uncertainties_pb
     table.add_variable(_independent("Source", list(parts)))
-    table.add_variable(_dependent(r"Error of $\sigma(t\bar{t})$ [pb]", list(parts.values())))
+    table.add_variable(_dependent(f"Error of {_quantity(measurement)} [pb]", list(parts.values())))
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,10 +19,11 @@ from analysis.common.errors import FitError, WorkspaceError
 from analysis.common.strict import Strict
 from analysis.config import Binning
 from analysis.inference.compiled import LEAST_RATE
-from analysis.inference.fit import minimum_and_interval, poi_error
+from analysis.inference.fit import minimum_and_interval, poi_error, significance
 from analysis.inference.likelihood import Array, Likelihood
 from analysis.inference.profile import Optimum, covariance
 from analysis.inference.templates import Template, contents, rebinned
+from analysis.inference.toys import ToyLimit, Toys, limit_by_toys
 from analysis.inference.validator import require_valid, validate
 from analysis.postprocess.normalisation import scale_factor
 
@@ -38,6 +39,12 @@ _MOST = 10.0
 """Bound of the strength: a signal of this many times all events, observed and predicted."""
 _LEAST = 0.9
 """The same below: the part of the prediction that a negative signal may take away in a bin."""
+DIFFERENT = 0.03
+"""Relative difference of the limits by asymptotic formulae and by toys that is said."""
+_BESIDE = (0.6, 1.6)
+"""Factors on the lowest and the highest asymptotic limit between which there are toys."""
+_BETWEEN = 1.2
+"""Factor from one strength of toys to the next, at most."""
 _PRECISE = 1e-4
 """Relative, of a limit."""
 _DOUBLINGS = 100
@@ -92,6 +99,8 @@ class Limit(Strict):
     curve: Curve
     remarks: list[str]
     """What makes the limit doubtful."""
+    toys: ToyLimit | None = None
+    """The limits by toys, where those were asked for."""
 
 
 def read_signal(
@@ -163,8 +172,9 @@ def upper_limit(
     level: float = 0.95,
     *,
     force: bool = False,
+    toys: Toys | None = None,
 ) -> Limit:
-    """Best fit strength, and observed and expected CLs limit.
+    """Best fit strength, and observed and expected CLs limit; with `toys`, by those too.
 
     Asymptotic, with the test statistic q̃μ and the background-only Asimov data (Cowan, Cranmer,
     Gross, Vitells, arXiv:1007.1727). Raises WorkspaceError as `with_signal`, and for errors that the
@@ -188,11 +198,12 @@ def upper_limit(
     first = _crossing(observed, begin, error, level)
     curves = [partial(expected, shift) for shift in BANDS]
     bands = [_crossing(curve, 0.0, error, level) for curve in curves]
+    by_toys = None if toys is None else _by_toys(tested, [first, *bands], level, toys)
     strengths = np.linspace(0.0, 1.5 * max(first, *bands), POINTS).tolist()
     return Limit(
         strength=strength,
         strength_error=error,
-        significance=math.sqrt(max(background.twice_nll - best.twice_nll, 0.0)) * (strength > 0),
+        significance=significance(best) or 0.0,
         level=level,
         observed=first,
         expected=bands,
@@ -205,8 +216,20 @@ def upper_limit(
             observed=[math.exp(observed(x)) for x in strengths],
             expected=[[math.exp(curve(x)) for x in strengths] for curve in curves],
         ),
-        remarks=list(_remarks(best.likelihood, background.values)),
+        remarks=list(_remarks(best.likelihood, background.values, first, by_toys)),
+        toys=by_toys,
     )
+
+
+def _by_toys(tested: Statistic, limits: Sequence[float], level: float, toys: Toys) -> ToyLimit:
+    """Toys at strengths from below the lowest of the asymptotic `limits` to above the highest."""
+    low, high = _BESIDE[0] * min(limits), _BESIDE[1] * max(limits)
+    points = 2 + math.ceil(math.log(high / low) / math.log(_BETWEEN))
+    strengths = [0.0, *np.geomspace(low, high, points).tolist()]
+    best = tested.best
+    truths = {x: best.conditional(best.likelihood.poi, x).values for x in strengths}
+    observed = [tested(strength) for strength in strengths[1:]]
+    return limit_by_toys(best.likelihood, truths, observed, level, BANDS, toys)
 
 
 class Statistic(NamedTuple):
@@ -280,7 +303,14 @@ def _crossing(curve: Callable[[float], float], best: float, error: float, level:
     raise FitError(msg)
 
 
-def _remarks(likelihood: Likelihood, background: Array) -> Iterator[str]:
+def _remarks(
+    likelihood: Likelihood, background: Array, observed: float, toys: ToyLimit | None
+) -> Iterator[str]:
+    if toys is not None:
+        change = observed / toys.observed - 1
+        if abs(change) > max(DIFFERENT, 2 * toys.observed_error / toys.observed):
+            yield f"the asymptotic limit is {change:+.0%} from that of toys: quote the latter"
+        return
     one = background.copy()
     one[likelihood.poi] = 1.0
     rates = likelihood.expected(background)
@@ -291,8 +321,8 @@ def _remarks(likelihood: Likelihood, background: Array) -> Iterator[str]:
     )
     if events < FEW_EVENTS:
         yield (
-            f"few events where the signal is, about {events:.2g}: below {FEW_EVENTS:.0f} asymptotic limits are "
-            "too strong, by about a tenth"
+            f"few events where the signal is, about {events:.2g}: below {FEW_EVENTS:.0f} asymptotic "
+            "limits are too strong, by about a tenth; --toys 10000 gives those of toys"
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import Field
 
 from analysis.common.strict import Strict
 from analysis.config import Binning
+from analysis.inference.config import TTBAR
 from analysis.inference.fit import AT_END, UNSTABLE, BestFit, FitResult, fit
 from analysis.inference.impacts import (
     LUMINOSITY,
@@ -19,6 +22,7 @@ from analysis.inference.impacts import (
     ranking,
     scan,
 )
+from analysis.inference.toys import ToyGoodness, Toys, goodness_by_toys
 from analysis.inference.validator import Finding, require_valid, validate
 
 POOR = 1e-4
@@ -44,10 +48,14 @@ class CrossSection(Strict):
     """What the prediction was scaled to."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.value:.0f} ± {self.statistical:.0f} (stat) ± {self.systematic:.0f} (syst) "
-            f"± {self.luminosity:.0f} (lumi) pb"
+        """Whole pb, or two digits of the error where that is below 10 pb."""
+        digits = max(0, 1 - math.floor(math.log10(self.error))) if self.error > 0 else 0
+        value, *parts = (
+            f"{x:.{digits}f}"
+            for x in (self.value, self.statistical, self.systematic, self.luminosity)
         )
+        statistical, systematic, luminosity = parts
+        return f"{value} ± {statistical} (stat) ± {systematic} (syst) ± {luminosity} (lumi) pb"
 
 
 class Measurement(Strict):
@@ -56,6 +64,8 @@ class Measurement(Strict):
     source: str
     """What was fitted."""
     observed: str
+    signal: str
+    """What the strength scales."""
     cross_section: CrossSection
     fit: FitResult
     breakdown: dict[str, float]
@@ -68,7 +78,16 @@ class Measurement(Strict):
     remarks: list[str]
     """What makes the errors doubtful."""
     binning: Binning | None = None
-    """Binning of every channel, in GeV; None where nobody knows it."""
+    """Of every channel, in GeV; None where nobody knows it."""
+    luminosity_ipb: dict[str, float] = Field(default_factory=dict)
+    """Of what was observed, by lepton channel; empty where nobody knows it."""
+    goodness_by_toys: ToyGoodness | None = None
+    """Of as many toys as were asked for."""
+
+    @property
+    def quantity(self) -> str:
+        """What is measured, as tables and figures call it."""
+        return f"σ({'tt̄' if self.signal == TTBAR else self.signal})"
 
     @property
     def groups_pb(self) -> dict[str, float]:
@@ -103,10 +122,14 @@ def measure(
     notes: Sequence[str] = (),
     processes: Sequence[str] | None = None,
     binning: Binning | None = None,
+    luminosity_ipb: Mapping[str, float] | None = None,
     force: bool = False,
     with_ranking: bool = True,
+    toys: Toys | None = None,
 ) -> Measurement:
     """Check a workspace, with the `processes` that every channel must have, and fit it.
+
+    With `toys` its goodness is by those too.
 
     Raises WorkspaceError for errors that the check finds, unless it is `force`d; FitError for a fit
     that does not converge.
@@ -120,6 +143,7 @@ def measure(
     return Measurement(
         source=source,
         observed=observed,
+        signal=", ".join(_scaled(spec, best.result.poi)),
         cross_section=_cross_section(best, parts, cross_section_pb),
         fit=best.result,
         breakdown=parts,
@@ -129,7 +153,22 @@ def measure(
         notes=list(notes),
         remarks=[*_remarks(best.result), *_at_their_ends(best), *_not_known(impacts)],
         binning=binning,
+        luminosity_ipb=dict(luminosity_ipb or {}),
+        goodness_by_toys=None
+        if toys is None
+        else goodness_by_toys(best.likelihood, best.values, best.result.goodness.chi2, toys),
     )
+
+
+def _scaled(spec: Mapping[str, Any], poi: str) -> list[str]:
+    """The samples that a normalisation factor scales."""
+    names = {
+        sample["name"]: None
+        for channel in spec["channels"]
+        for sample in channel["samples"]
+        if any(modifier["name"] == poi for modifier in sample["modifiers"])
+    }
+    return list(names)
 
 
 def _remarks(result: FitResult) -> Iterator[str]:

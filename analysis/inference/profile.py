@@ -19,11 +19,11 @@ _PRECISE = 1e-4
 _DOUBLINGS = 60
 
 
-class LowerMinimum(Exception):
+class LowerMinimum(FitError):
     """A search beside a minimum came below it."""
 
     def __init__(self, found: Found) -> None:
-        super().__init__()
+        super().__init__("beside the minimum that was found there is a lower one")
         self.found = found
 
 
@@ -95,6 +95,8 @@ class Optimum:
                 outer,
                 xtol=_PRECISE * abs(outer - best),
             )
+        except LowerMinimum:
+            raise
         except FitError:
             return None
         return abs(float(end) - best)

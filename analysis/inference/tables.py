@@ -56,13 +56,19 @@ def summary(measurement: Measurement) -> Table:
     p_value = fit.goodness.p_value
     shown = "-" if p_value is None else f"{p_value:.3g}"
     rows: list[Row] = [
-        ("σ(tt̄)", str(section)),
-        ("σ(tt̄) at strength 1", f"{section.reference:.2f} pb"),
+        (measurement.quantity, str(section)),
+        (f"{measurement.quantity} at strength 1", f"{section.reference:.2f} pb"),
         (fit.poi, f"{fit.value:.4f} ± {fit.error:.4f}"),
         ("MINOS", minos),
         ("χ² / degrees of freedom", f"{fit.goodness.chi2:.1f} / {fit.goodness.degrees_of_freedom}"),
         ("p-value", shown),
     ]
+    toys = measurement.goodness_by_toys
+    if toys is not None:
+        found = f"{toys.p_value:.3g} ± {toys.p_value_error:.1g}"
+        rows.append((f"p-value, {toys.toys} toys", found))
+    if fit.significance is not None:
+        rows.append(("significance", f"{fit.significance:.1f} standard deviations"))
     return f"Measurement ({measurement.observed})", ("", "value"), rows
 
 
@@ -72,12 +78,12 @@ def uncertainties(measurement: Measurement) -> Table:
     rows: list[Row] = [
         (
             f"- {name}" if name in groups else name,
-            f"{part:.1f}",
+            measured(part),
             f"{part / sigma:.1%}" if sigma > 0 else "-",
         )
         for name, part in measurement.uncertainties_pb.items()
     ]
-    return "Uncertainties of σ(tt̄)", ("source", "pb", "part of σ"), rows
+    return f"Uncertainties of {measurement.quantity}", ("source", "pb", "part of σ"), rows
 
 
 def definition(measurement: Measurement) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.common.names import figure_text
+from analysis.inference.config import TTBAR
 from analysis.inference.fit import Parameter
 from analysis.inference.measurement import Measurement
 from analysis.plotting.captions import FitCaption
@@ -99,6 +100,7 @@ def correlations_figure(measurement: Measurement, caption: FitCaption) -> Figure
     named = [i for i, name in enumerate(names) if not is_of_one_bin(name)]
     others = np.abs(matrix[np.ix_(named, named)]) - np.eye(len(named))
     kept = [i for i, row in zip(named, others, strict=True) if np.max(row) > CORRELATED]
+    kept = kept or named[:1]
     labels = [figure_text(names[i]) for i in kept]
     beside = _room(labels, 11)
     size = beside + 0.4 + 0.62 * len(kept)
@@ -135,9 +137,10 @@ def scan_figure(measurement: Measurement, caption: FitCaption) -> Figure:
         axes.text(fit.value, height + 0.06, text, ha="center", color="0.4", fontsize=12)
     axes.set_xlim(values[0], values[-1])
     axes.set_ylim(0, min(1.4 * max(scan.twice_delta_nll), HIGHEST))
-    axes.set_xlabel(
-        r"$\mu = \sigma(t\bar{t})\ /\ $" + f"{measurement.cross_section.reference:.4g} pb"
+    quantity = (
+        r"$\sigma(t\bar{t})$" if measurement.signal == TTBAR else figure_text(measurement.quantity)
     )
+    axes.set_xlabel(rf"$\mu$ = {quantity} / {measurement.cross_section.reference:.4g} pb")
     axes.set_ylabel(r"$-2\,\Delta\ln L$")
     axes.legend(loc="upper center", ncols=2)
     annotate(axes, caption.above)

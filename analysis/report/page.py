@@ -67,7 +67,7 @@ def _facts(run: Run) -> dict[str, str]:
     """What a reader wants to see first: name -> value."""
     facts = {}
     if run.measurement is not None:
-        facts[f"σ(tt̄), {observed(run)}"] = str(run.measurement.cross_section)
+        facts[f"{run.measurement.quantity}, {observed(run)}"] = str(run.measurement.cross_section)
     facts["Events processed"] = f"{run.ledger.events_processed:,}"
     if known := luminosity(run):
         facts["Luminosity"] = known

@@ -203,8 +203,8 @@ def _multijet(run: Run) -> Section:
 
 def _measurement(run: Run) -> Section:
     measurement = run.measurement
-    title = "Measurement of σ(tt̄)"
     if measurement is None:
+        title = "Measurement of the cross section"
         return Section("measurement", title, missing=run.missing["measurement"])
     nothing = Caption("")
     caption = FitCaption(
@@ -221,7 +221,10 @@ def _measurement(run: Run) -> Section:
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]
         tables.append(Table("Findings of the check, and changes of the templates", [""], rows))
-    text = [f"σ(tt̄) = {measurement.cross_section}, fitted to {summary.observed(run)}."]
+    title = f"Measurement of {measurement.quantity}"
+    text = [
+        f"{measurement.quantity} = {measurement.cross_section}, fitted to {summary.observed(run)}."
+    ]
     return Section("measurement", title, text, tables, charts)
 
 

@@ -13,14 +13,17 @@ import pytest
 import uproot
 from cabinetry import model_utils
 from hist import Hist
+from scipy.optimize import brentq
+from scipy.stats import poisson
 
 from analysis.cli import main
-from analysis.common.errors import WorkspaceError
+from analysis.common.errors import FitError, WorkspaceError
 from analysis.config import Binning
 from analysis.inference import tables
 from analysis.inference.limit import SIGNAL, SignalRate, read_signal, upper_limit, with_signal
 from analysis.inference.measurement import measure
 from analysis.inference.templates import Template
+from analysis.inference.toys import Toys
 from tests.inference.models import sample, shapes, workspace
 
 RATE = SignalRate(sum_of_weights=1000, cross_section_pb=1, luminosity_ipb=100)
@@ -186,3 +189,159 @@ def test_the_limit_is_the_same_whatever_cross_section_the_signal_is_scaled_to() 
     assert large.observed * 1000 == pytest.approx(small.observed, rel=1e-3)
     assert large.strength_error * 1000 == pytest.approx(small.strength_error, rel=1e-3)
     assert [x * 1000 for x in large.expected] == pytest.approx(small.expected, rel=1e-3)
+
+
+def counting_background(background: float, observed: float) -> dict[str, Any]:
+    """A background with 10 % uncertainty, and no tt̄ to fit."""
+    spec = background_only(observed)
+    spec["channels"][0]["samples"][0]["data"] = [background]
+    return spec
+
+
+def exactly(events: float) -> dict[str, Template]:
+    """A signal of so many events at strength 1 with hardly a statistical error."""
+    return {"bin": Template(np.array([10 * events]), np.array([1e-6]))}
+
+
+@pytest.mark.parametrize(
+    ("background", "observed", "expected"),
+    [
+        (3, 0, 2.564),
+        (3, 1, 3.14),
+        (10, 3, 3.664),
+        (20, 1000, 1033),
+        (100_000, 100_000, 18_669),
+    ],
+)
+def test_limits_from_no_events_to_a_thousand(
+    background: float, observed: float, expected: float
+) -> None:
+    """In events, by pyhf's `hypotest` with CLs = 0.05 bracketed; bands there, in order."""
+    found = upper_limit(counting_background(background, observed), exactly(1.0), RATE)
+    assert found.observed == pytest.approx(expected, rel=0.01)
+    assert found.expected == sorted(found.expected)
+    assert any("few events" in remark for remark in found.remarks) == (background < 20)
+
+
+def test_a_large_excess_leaves_the_expected_limit_as_it_is() -> None:
+    """A grid up to where the excess is has no point near: these are pyhf's, at the same background."""
+    spec = counting_background(20, 1000)
+    found = upper_limit(spec, exactly(10.0), RATE)
+    assert found.significance == pytest.approx(70.4, abs=0.5)
+    made = with_signal(spec, exactly(10.0), RATE)
+    made["measurements"][0]["config"]["parameters"][-1]["bounds"] = [[0.0, 200.0]]
+    model, data = model_utils.model_and_data(made)
+    for place, cut in ((2, found.expected[2]), (0, found.expected[0])):
+        _, bands = pyhf.infer.hypotest(
+            cut, data, model, test_stat="qtilde", return_expected_set=True
+        )
+        assert float(bands[place]) == pytest.approx(0.05, abs=0.003)
+
+
+def test_the_error_of_the_strength_is_that_of_many_events() -> None:
+    """√(100 000 + 10 000²) events, of which a flat likelihood hides two thirds."""
+    found = upper_limit(counting_background(100_000, 100_000), exactly(10.0), RATE)
+    assert found.strength_error == pytest.approx(1000.5, rel=0.01)
+
+
+@pytest.mark.parametrize("begin", [1.0, 3.0, 9.0])
+def test_a_signal_of_the_shape_of_another_has_a_limit_wherever_the_fit_begins(begin: float) -> None:
+    """All of what is over the background may be either; 17.35 by pyhf's `hypotest`."""
+    strength = {"name": "ttbar_norm", "type": "normfactor", "data": None}
+    rate = {"name": "rate", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    samples = [
+        {"name": "ttbar", "data": [10.0, 20.0], "modifiers": [strength]},
+        {"name": "background", "data": [100.0, 50.0], "modifiers": [rate]},
+    ]
+    spec = workspace({"bin": samples}, {"bin": [115.0, 65.0]})
+    spec["measurements"][0]["config"]["parameters"] = [
+        {"name": "ttbar_norm", "inits": [begin], "bounds": [[0.0, 10.0]]}
+    ]
+    events = np.array([1e4, 2e4])
+    many = SignalRate(sum_of_weights=1e4, cross_section_pb=1, luminosity_ipb=1)
+    found = upper_limit(spec, {"bin": Template(events, events)}, many)
+    assert found.observed == pytest.approx(17.35, rel=0.01)
+
+
+def test_names_that_are_taken_are_left_to_the_workspace() -> None:
+    spec = background_only()
+    strength = {"name": "signal_strength", "type": "normfactor", "data": None}
+    taken = {"name": SIGNAL, "data": [10.0], "modifiers": [strength]}
+    spec["channels"][0]["samples"].append(taken)
+    made = with_signal(spec, signal(), RATE)
+    *_, ttbar, added = made["channels"][0]["samples"]
+    assert (ttbar["name"], added["name"]) == (SIGNAL, f"{SIGNAL} (new)")
+    assert added["modifiers"][0]["name"] == made["measurements"][0]["config"]["poi"]
+    assert made["measurements"][0]["config"]["poi"] == "signal_strength (new)"
+
+
+def test_a_workspace_that_is_not_sound_has_no_limit_unless_forced() -> None:
+    spec = background_only()
+    spec["channels"][0]["samples"][0]["modifiers"][0]["data"] = {"hi": 1.1, "lo": 1.1}
+    with pytest.raises(WorkspaceError, match="the same change in both directions"):
+        upper_limit(spec, signal(), RATE)
+    assert upper_limit(spec, signal(), RATE, force=True).observed > 0
+
+
+@pytest.mark.full
+def test_toys_give_the_exact_limit_of_few_events() -> None:
+    """Without uncertainty of the background CLs is a ratio of two sums of probabilities."""
+    spec = counting_background(3, 3)
+    spec["channels"][0]["samples"][0]["modifiers"] = []
+
+    def cls(events: float) -> float:
+        return float(poisson.cdf(3, 3 + events) / poisson.cdf(3, 3))
+
+    exact = brentq(lambda x: cls(x) - 0.05, 1, 20)
+    found = upper_limit(spec, exactly(1.0), RATE, toys=Toys(2000, seed=3))
+    assert found.toys is not None
+    assert found.toys.failed == 0
+    assert found.toys.observed == pytest.approx(exact, abs=4 * found.toys.observed_error)
+    assert found.toys.observed_error < 0.05 * exact
+    assert found.observed < 0.95 * exact
+    assert any("from that of toys" in remark for remark in found.remarks)
+    again = upper_limit(spec, exactly(1.0), RATE, toys=Toys(2000, seed=3))
+    assert again.toys == found.toys
+
+
+def test_toys_and_asymptotic_formulae_agree_for_many_events() -> None:
+    found = upper_limit(counting_background(200, 210), exactly(10.0), RATE, toys=Toys(300, seed=5))
+    assert found.toys is not None
+    assert found.toys.observed == pytest.approx(
+        found.observed, abs=0.03 * found.observed + 4 * found.toys.observed_error
+    )
+    # Of the most extreme fluctuations there are too few.
+    assert found.toys.expected[0] is None
+    assert found.toys.expected[3] == pytest.approx(found.expected[3], rel=0.3)
+
+
+def test_too_few_toys_are_said() -> None:
+    with pytest.raises(FitError, match="more are needed"):
+        upper_limit(counting_background(3, 0), exactly(1.0), RATE, toys=Toys(20))
+
+
+def test_another_luminosity_than_that_of_the_fit_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = background_only()
+    (tmp_path / "workspace.json").write_text(json.dumps(spec))
+    strength = {"name": "ttbar_norm", "type": "normfactor", "data": None}
+    ttbar = {"name": "ttbar", "data": [30.0], "modifiers": [strength]}
+    fitted = background_only()
+    fitted["channels"][0]["samples"].append(ttbar)
+    of_50 = {"electron": 50.0, "muon": 50.0}
+    measurement = measure(fitted, cross_section_pb=1.0, luminosity_ipb=of_50, with_ranking=False)
+    tables.write(measurement, tmp_path)
+    histogram = Hist(hist.axis.Regular(1, 0, 1), storage=hist.storage.Weight())
+    histogram.view().value = histogram.view().variance = 100.0
+    with uproot.recreate(tmp_path / "signal.root") as file:
+        file["bin"] = histogram
+    command = ["limit", str(tmp_path / "workspace.json"), "--signal", str(tmp_path / "signal.root"),
+               "--cross-section", "1", "--sum-of-weights", "1000",
+               "--output", str(tmp_path / "limit.json")]  # fmt: skip
+    assert main([*command, "--luminosity", "2.3 /fb"]) == 2
+    assert "2300 /pb, but the data of the fit are of 50 /pb" in capsys.readouterr().err
+    assert main([*command, "--luminosity", "50 /pb"]) == 0
+    given = json.loads((tmp_path / "limit.json").read_text())
+    assert main(command) == 0
+    assert json.loads((tmp_path / "limit.json").read_text()) == given

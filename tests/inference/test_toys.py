@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.inference.fit import fit
 from analysis.inference.likelihood import Likelihood
-from analysis.inference.toys import drawn
+from analysis.inference.toys import Toys, drawn, goodness_by_toys
 from benchmarks.fit_toys import pulls
+from tests.inference.models import counting, sample, shapes
 from tests.inference.models import modifier as modifier_of
-from tests.inference.models import sample, shapes
 
 
 def test_a_toy_fluctuates_events_and_auxiliary_measurements_around_the_truth() -> None:
@@ -52,6 +53,25 @@ def test_auxiliary_counts_of_a_toy_are_counts() -> None:
     assert np.all(toys == np.round(toys))
     assert np.mean(toys, axis=0) == pytest.approx(expected, abs=5 * 10 / 2000**0.5)
     assert np.var(toys, axis=0) == pytest.approx(expected, rel=0.2)
+
+
+def test_the_goodness_of_fit_by_toys_is_that_of_chi2_for_many_events() -> None:
+    """And its toys do not hang on how many processes draw them."""
+    spec = counting(130.0)
+    spec["observations"][0]["data"] = [130.0]
+    spec["channels"].append(
+        {"name": "other", "samples": [{"name": "background", "data": [400.0], "modifiers": []}]}
+    )
+    spec["observations"].append({"name": "other", "data": [430.0]})
+    best = fit(spec)
+    goodness = best.result.goodness
+    assert goodness.p_value == pytest.approx(0.138, abs=0.005)
+    found = [
+        goodness_by_toys(best.likelihood, best.values, goodness.chi2, Toys(1000, seed=2, mapped=by))
+        for by in (map, lambda function, items: [function(x) for x in reversed([*items])][::-1])
+    ]
+    assert found[0] == found[1]
+    assert found[0].p_value == pytest.approx(0.138, abs=4 * found[0].p_value_error)
 
 
 @pytest.mark.full

@@ -66,3 +66,19 @@ def test_three_parts_give_the_total_and_correlated_groups_do_not() -> None:
     groups = math.hypot(*measurement.groups_pb.values())
     said = definition(measurement)
     assert f"in quadrature they are {groups:.1f} pb, not {parts['systematic']:.1f} pb" in said
+
+
+def test_another_signal_than_ttbar_has_its_name_and_two_digits_of_its_error() -> None:
+    spec = counting(130.0)
+    sample(spec, "signal", "bin")["name"] = "zprime"
+    measurement = measure(spec, cross_section_pb=10.0, with_ranking=False)
+    assert measurement.quantity == "σ(zprime)"
+    assert str(measurement.cross_section) == "10.0 ± 1.1 (stat) ± 0.0 (syst) ± 0.0 (lumi) pb"
+    assert measurement.fit.significance == pytest.approx(
+        math.sqrt(2 * (130 * math.log(130 / 30) - 100))
+    )
+    title, _, rows = uncertainties(measurement)
+    assert title == "Uncertainties of σ(zprime)"
+    assert rows[0][1] == "1.1"
+    small = measure(spec, cross_section_pb=0.5, with_ranking=False).cross_section
+    assert str(small).startswith("0.500 ± 0.057 (stat)")
