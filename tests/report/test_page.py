@@ -161,7 +161,7 @@ def test_pseudo_data_are_called_so(run: Run) -> None:
     labels = ledger.labels | {"data": "Pseudo-data"}
     other = run.normalised._replace(ledger=ledger.model_copy(update={"labels": labels}))
     page = render(run._replace(normalised=other))
-    assert "<dt>σ(tt̄), pseudo-data</dt>" in page
+    assert "<dt>σ(signal), pseudo-data</dt>" in page
     assert "fitted to pseudo-data." in page
     # One name in all tables and figures.
     assert '<th scope="row">Pseudo-data</th>' in page
