@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from analysis import __version__
 from analysis.common.errors import AnalysisError, OutputError, did_you_mean
-from analysis.common.processes import require_threads
+from analysis.common.processes import require_folder, require_threads
 from analysis.common.streams import kept
 from analysis.execution.signals import Interrupted, handled
 
@@ -111,6 +111,7 @@ def _status(parsed: argparse.Namespace) -> int:
     """Run the command; the exit status, after the line that goes with it."""
     try:
         with handled():
+            require_folder()
             require_threads()
             return int(parsed.run(parsed) or 0)
     except AnalysisError as error:
