@@ -214,6 +214,9 @@ def _modifiers(
             np.maximum(nominal.values + half, 0.0),
             np.maximum(nominal.values - half, 0.0),
         )
+    if _differ(pair) and np.allclose(*shapes, rtol=NO_DIFFERENCE, atol=0):
+        # A few events, of which the same bins remain: their rates differ alone.
+        shapes = (nominal.values, nominal.values)
     largest = max(abs(factor - 1) for factor in factors)
     if largest > config.pruning:
         data: Spec = {"hi": factors[0], "lo": factors[1]}

@@ -89,6 +89,18 @@ def test_the_same_template_in_both_directions_is_an_error(tmp_path: Path) -> Non
     assert (finding.severity, finding.rule) == ("error", "both-directions")
 
 
+def test_shapes_that_are_the_same_where_rates_differ_leave_the_rates(tmp_path: Path) -> None:
+    """As those of three events, of which one leaves its bin in either direction."""
+    same = {f"4j1b_wjets_pt_scale_{side}": x * WJETS[::-1] for side, x in (("up", 2), ("down", 1))}
+    config = InferenceConfig(two_sided="asymmetric")
+    made = build(_templates(tmp_path, config, **same), config)
+    modifiers = _modifiers(made, "wjets")
+    assert modifiers["Jet energy scale", "normsys"]["hi"] > 1.2
+    assert ("Jet energy scale", "histosys") not in modifiers
+    assert any("4j1b / wjets / Jet energy scale: shape pruned" in note for note in made.notes)
+    assert not any(finding.severity == "error" for finding in validate(made.spec))
+
+
 def test_a_variation_of_one_direction_is_mirrored_or_flat(templates: Templates) -> None:
     mirrored = _modifiers(build(templates, CONFIG), "ttbar")
     assert mirrored["ME variation", "normsys"] == pytest.approx({"hi": 1.1, "lo": 0.9})
