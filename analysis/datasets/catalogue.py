@@ -242,7 +242,7 @@ class Catalogue(Strict):
         for cut in sorted(self.preselection.keys() - TIGHTER_BEFORE):
             yield f"preselection.{cut}: no cut to limit, {did_you_mean(cut, TIGHTER_BEFORE)}"
         for process in self.processes:
-            if fault := _process_fault(process):
+            if fault := _meant(DATA, process) or name_fault(process):
                 yield f"processes.{process}: {fault}"
         for name, dataset in self.datasets.items():
             place = f"datasets.{name}"
@@ -254,7 +254,7 @@ class Catalogue(Strict):
                     f"{place}.process: unknown process {dataset.process!r}, {hint} "
                     "(a new one is declared under 'processes')"
                 )
-            if fault := name_fault(dataset.variation):
+            if fault := _meant(NOMINAL, dataset.variation) or name_fault(dataset.variation):
                 yield f"{place}.variation: {dataset.variation!r}: {fault}"
             yield from (f"{place}.{fault}" for fault in _data_or_simulation(dataset))
             for file in sorted(dataset.checksums.keys() - dataset.files.keys()):
@@ -400,11 +400,9 @@ def metadata(dataset: Dataset) -> dict[str, Any]:
     )._asdict()
 
 
-def _process_fault(process: str) -> str | None:
-    """Say why a process may not be called so; None if it may."""
-    if process != DATA and process.casefold() == DATA:
-        return f"did you mean {DATA!r}?"
-    return name_fault(process)
+def _meant(word: str, name: str) -> str | None:
+    """Say which word of the package a name is but for capitals; None if it is not."""
+    return f"did you mean {word!r}?" if name != word and name.casefold() == word else None
 
 
 def _data_or_simulation(dataset: Dataset) -> Iterator[str]:

@@ -57,9 +57,10 @@ class SampleInfo(NamedTuple):
             if not isinstance(name, str):
                 msg = f"events.metadata has the {field} {name!r}, expected a name"
                 raise CatalogueError(msg)
-        if process != DATA and process.casefold() == DATA:
-            msg = f"events.metadata has the process {process!r}: did you mean {DATA!r}?"
-            raise CatalogueError(msg)
+        for field, name, word in (("process", process, DATA), ("variation", variation, NOMINAL)):
+            if name != word and name.casefold() == word:
+                msg = f"events.metadata has the {field} {name!r}: did you mean {word!r}?"
+                raise CatalogueError(msg)
         if channel is not None and channel not in CHANNELS:
             msg = f"events.metadata has the channel {channel!r}: {did_you_mean(str(channel), CHANNELS)}"
             raise CatalogueError(msg)

@@ -17,6 +17,7 @@ from analysis.common.strict import Strict, faults
 from analysis.config import Configuration
 from analysis.datasets.catalogue import Catalogue, Dataset, LeftOut
 from analysis.datasets.processes import DATA
+from analysis.datasets.sample import NOMINAL
 from analysis.execution.account import Account
 from analysis.execution.plan import Chunk
 
@@ -154,10 +155,11 @@ class Ledger(Strict):
 
     @property
     def missing(self) -> list[str]:
-        """A line for each process of which some datasets were processed and others left out, and for
-        events that were not processed.
+        """A line for each process of which some datasets were processed and others left out, nominal or
+        of the same variation, and for events that were not processed.
         """
-        here = {(record.process, record.variation) for record in self.datasets.values()}
+        records = self.datasets.values()
+        here = {(r.process, variation) for r in records for variation in (r.variation, NOMINAL)}
         lost: dict[str, list[str]] = defaultdict(list)
         for name, dataset in self.left_out.items():
             if (dataset.process, dataset.variation) in here:

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.common.errors import CatalogueError
 from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.sample import SampleInfo
 from analysis.processor import TtbarAnalysis
 from tests.conftest import PROJECT
 
@@ -203,6 +204,14 @@ def test_names_that_cannot_be_those_of_histograms(tmp_path: Path, place: str, na
     }[place]
     with pytest.raises(CatalogueError, match=r"a name (has letters|is none of)"):
         Catalogue.load(written(tmp_path, values))
+
+
+def test_nominal_in_capitals(tmp_path: Path) -> None:
+    """A sample of that name would be an alternative one, and its process without a nominal yield."""
+    with pytest.raises(CatalogueError, match=r"variation: 'Nominal': did you mean 'nominal'\?"):
+        Catalogue.load(written(tmp_path, dataset(variation="Nominal")))
+    with pytest.raises(CatalogueError, match=r"variation 'NOMINAL': did you mean 'nominal'\?"):
+        SampleInfo.from_metadata({"process": "ttbar", "variation": "NOMINAL"})
 
 
 def test_data_in_capitals(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ PLAIN = "name,cross_section,k_factor\nttbar,831.76,1.0\nwjets,61.5 nb,\n"
         PLAIN.replace(",", "\t"),
         PLAIN.replace("\n", ",,\n"),
         PLAIN.replace("nb,", "nb"),
-        PLAIN.replace("61.5 nb", '"61.5 nb"'),
+        PLAIN.replace("61.5 nb", '"61.5 nb"').replace(",", ", "),
     ],
 )
 def test_tables_as_spreadsheets_save_them(tmp_path: Path, text: str) -> None:

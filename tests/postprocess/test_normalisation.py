@@ -150,6 +150,10 @@ def test_a_process_that_lacks_a_dataset_is_named() -> None:
         "part of the events that were processed: alt 0.5",
     ]
     assert not scaling.complete
+    no_nominal = ledger(alt=record(10, 10, variation="scaleup")).model_copy(
+        update={"left_out": {"top": lost("nominal")}}
+    )
+    assert normalisation(no_nominal, booked("alt")).missing == ["ttbar lacks top"]
 
 
 def test_factors_of_a_partial_run_by_hand() -> None:
