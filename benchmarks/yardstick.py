@@ -17,8 +17,8 @@ from coffea.processor import ProcessorABC
 from analysis import histograms
 from analysis.config import AnalysisConfig
 from analysis.datasets.sample import CHANNELS
+from analysis.presets.lesson import SHIFTS
 from analysis.processor import TtbarAnalysis
-from analysis.selection.variations import JET_SHIFTS
 
 REGIONS = ("4j1b", "4j2b")
 
@@ -33,7 +33,9 @@ class Yardstick(ProcessorABC):
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         process = events.metadata["process"]
-        shifts = {"nominal": "corrpt", **JET_SHIFTS}
+        shifts: dict[str, Any] = {"nominal": "corrpt"}
+        for shift in SHIFTS:
+            shifts |= shift.variations
         weights = [f"btag_var_{i}_{side}" for i in range(4) for side in ("up", "down")]
         observable = histograms.book_observable(
             self.config.observable, list(REGIONS), process, [*shifts, *weights], list(CHANNELS)

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    folder = options.results_folder(arguments)
     scaling = options.scaling(arguments)
+    folder = options.results_folder(arguments)
 
     from analysis import stages
 

@@ -17,6 +17,7 @@ from analysis.common.names import latex_text, markdown_text, visible
 
 Row = Sequence[str]
 
+_WIDE = 10_000
 _NUMBER = re.compile(r"[+-]?\[?\d|-$")
 
 
@@ -85,7 +86,9 @@ def show(header: Row, rows: Sequence[Row], title: str | None = None) -> None:
         )
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
-    if console.is_terminal and console.measure(table).minimum <= console.width:
+    # Measured in a console of any width: rich gives no more than there is.
+    least = console.measure(table, options=console.options.update_width(_WIDE)).minimum
+    if console.is_terminal and least <= console.width:
         console.print(table)
         return
     if title:
@@ -100,5 +103,7 @@ def say(line: str) -> None:
 
 
 def _console() -> Console:
-    """A console on standard output; a width of zero is one that is not known."""
-    return Console(width=shutil.get_terminal_size().columns)
+    """Open standard output as a console; a width of zero is one that is not known."""
+    size = shutil.get_terminal_size()
+    # Without a height rich takes a terminal that says little of itself for 80 columns wide.
+    return Console(width=size.columns, height=size.lines)

@@ -247,7 +247,7 @@ def test_two_samples_of_the_same_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["scope::a.root", "scope:a.root"])
 def test_colons_in_a_name(tmp_path: Path, name: str) -> None:
-    write(tmp_path / "ntuples" / "ttbar__nominal" / "a.root", GOOD)
+    write(tmp_path / "ntuples" / "ttbar__nominal" / "a.root", WHOLE)
     file = tmp_path / "ntuples" / "ttbar__nominal" / name
     (file.parent / "a.root").rename(file)
     if "::" in name:

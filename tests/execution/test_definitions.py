@@ -29,10 +29,10 @@ class Failing(Counting):
     "executor", ["iterative", "futures", pytest.param("dask", marks=needs_dask)]
 )
 def test_the_first_chunk_stops_the_run(tmp_path: Path, executor: Any) -> None:
-    catalogue = make_files(tmp_path, [f"{n}.root" for n in range(6)])
+    catalogue = make_files(tmp_path, [f"{n}.root" for n in range(20)])
     processor: CatalogueProcessor = Failing(tmp_path / "trace")
     execution = Execution(executor=executor, workers=2, chunk_size=20)
     with pytest.raises(DefinitionError, match=r"^region 'a': no such thing$"):
         run(processor, catalogue, execution=execution, checkpoints=tmp_path / "kept")
     tried = (tmp_path / "trace").read_text(encoding="utf-8").splitlines()
-    assert 1 <= len(tried) < 12
+    assert 1 <= len(tried) < 40  # those that workers had got by then

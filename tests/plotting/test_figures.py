@@ -114,7 +114,7 @@ def test_figures_of_a_fit_say_whose_events_as_those_of_the_run(
 ) -> None:
     luminosity = {"electron": 987.6, "muon": 1013.2}
     scaling = normalised.normalisation.model_copy(
-        update={"luminosity": luminosity, "complete": False}
+        update={"luminosity": luminosity, "missing": ["a file"]}
     )
     shown = _relabelled(normalised, figure_label="CMS Open Data")._replace(normalisation=scaling)
     caption = FitCaption.of(shown, InferenceConfig().binning, observed)
@@ -282,7 +282,7 @@ def test_luminosities_of_two_streams_and_none(normalised: Normalised) -> None:
 
 
 def test_an_incomplete_run_says_so(normalised: Normalised) -> None:
-    scaling = normalised.normalisation.model_copy(update={"complete": False})
+    scaling = normalised.normalisation.model_copy(update={"missing": ["a file"]})
     caption = run_caption(normalised._replace(normalisation=scaling))
     assert caption.label == "Private work, incomplete"
 

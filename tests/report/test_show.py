@@ -23,13 +23,15 @@ def test_show_prints_every_stage_and_where_the_files_are(
     assert main(["show", str(finished)]) == 0
     out = capsys.readouterr().out
     for text in (
-        "Cutflow: events read", "Yields at 100 /pb", "Top peak", "σ(tt̄)", "| prediction ",
-        "Uncertainties of σ(tt̄)", "- simulation statistics",
+        "Cutflow: events read", "Yields at 100 /pb", "Top peak", "σ(signal)", "| prediction ",
+        "Uncertainties of σ(signal)", "- simulation statistics",
         f"histograms: {finished / 'scaled.root'}",
     ):  # fmt: skip
         assert text in out
     lines = out.splitlines()
-    assert any(line.startswith("σ(tt̄) = ") and line.endswith(", fitted to data") for line in lines)
+    assert any(
+        line.startswith("σ(signal) = ") and line.endswith(", fitted to data") for line in lines
+    )
     assert "\x1b" not in out
     assert "measurement.json" not in out
 
