@@ -17,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    scaling = options.scaling(arguments)
+    # What is wrong with the words themselves, without the libraries that scaling needs.
+    options.assignments("--cross-section", arguments.cross_section)
     folder = options.results_folder(arguments)
+    scaling = options.scaling(arguments)
 
     from analysis import stages
 

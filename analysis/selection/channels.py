@@ -76,7 +76,8 @@ class Channel(Part):
             return mask
         owner = f"{self.owner}, where"
         with blamed(owner):
-            passed = np.asarray(self.where(Lepton(columns.allowing(self.uses), leptons)))
+            lepton = Lepton(columns.allowing(self.uses), leptons, mask)
+            passed = np.asarray(self.where(lepton))
         if passed.dtype != np.bool_ or passed.shape != mask.shape:
             msg = (
                 f"{owner}: {passed.dtype} of shape {passed.shape}, expected a mask of true and false of "

@@ -17,7 +17,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.histograms import book_observable, book_plane
 from analysis.selection.kernels import Bools
 from analysis.selection.regions import Region
-from analysis.selection.selection import Selection
+from analysis.selection.selection import Selection, transverse_mass
 from analysis.selection.variations import Weights
 
 CHANNEL = "muon"
@@ -54,7 +54,7 @@ def histograms(
     plane = book_plane(cuts.isolation, cuts.transverse_mass, names, CHANNEL, process)
     shape = book_observable(config.observable, names, process, [NOMINAL], [CHANNEL])
     muons = selection.leptons.muons
-    transverse_mass = selection.reading(COLUMNS).transverse_mass
+    columns = selection.columns.allowing(COLUMNS)
     for region in regions:
         contained = region.contains(selection)
         index = np.flatnonzero(contained[0])
@@ -63,7 +63,12 @@ def histograms(
         common = {"region": region.name, "channel": CHANNEL, "process": process}
         plane.fill(
             isolation=isolation,
-            transverse_mass=transverse_mass[index],
+            transverse_mass=transverse_mass(
+                muons.of_first("pt", index),
+                muons.of_first("phi", index),
+                columns["met.pt"][index],
+                columns["met.phi"][index],
+            ),
             weight=weight[index],
             **common,
         )

@@ -86,14 +86,14 @@ class Columns:
 class Lepton:
     """The one lepton of each event: `pt`, `eta`, and other fields where they are declared.
 
-    Shape (events,); meaningless in events without exactly one good lepton, NaN where its flavour has no
-    such declared column.
+    Shape (events,); meaningless in events without exactly one good lepton and in those that are not
+    `wanted`, NaN where its flavour has no such declared column.
     """
 
-    def __init__(self, columns: Columns, leptons: Leptons) -> None:
+    def __init__(self, columns: Columns, leptons: Leptons, wanted: Bools) -> None:
         self._columns = columns
         self._leptons = leptons
-        self._every = np.arange(len(leptons.electrons.counts))
+        self._wanted = np.flatnonzero(wanted)
 
     def __getattr__(self, field: str) -> Quantity:
         if field.startswith("_"):
@@ -101,7 +101,8 @@ class Lepton:
         flavours = tuple(name for name in FLAVOURS if self._columns.has(f"{name}.{field}"))
         if not flavours:
             self._columns.require(f"lepton.{field}")
-        values = self._leptons.only(field, self._every, flavours)
+        values = np.zeros(len(self._leptons.electrons.counts))
+        values[self._wanted] = self._leptons.only(field, self._wanted, flavours)
         if flavours == FLAVOURS:
             return values
         has = [self._leptons.by_flavour()[flavour].counts > 0 for flavour in flavours]
@@ -140,35 +141,40 @@ class Met:
 class SelectedJets(Spelled):
     """The good jets of the events of a selection, under each of its shifts."""
 
-    def __init__(self, columns: Columns, jets: Jets, wanted: Bools) -> None:
+    def __init__(
+        self, columns: Columns, jets: Jets, wanted: Bools, computed: dict[Any, Quantity]
+    ) -> None:
         self._columns = columns
         self._jets = jets
         self._wanted = wanted
-        self._leading: dict[int, Quantity] = {}
+        self._computed = computed
 
     def leading_pt(self, n: int) -> Quantity:
         """Find pT in GeV of the `n` hardest good jets, descending; shape (n, shifts, events).
 
         It is zero where an event has fewer good jets.
         """
-        if n not in self._leading:
+        if n not in self._computed:
             jets = self._jets
-            self._leading[n] = leading_pt(
+            self._computed[n] = leading_pt(
                 jets.offsets, self._wanted, jets.pts, jets.acceptable, jets.min_pt, n
             )
-        return self._leading[n]
+            self._computed[n].flags.writeable = False  # other functions get the same
+        return self._computed[n]
 
     def top_mass(self) -> Quantity:
         """Find the mass in GeV of the hadronic top candidate; shape (shifts, events).
 
         It is NaN where an event has no candidate (`kernels.top_candidate_masses`).
         """
-        jets, objects = self._jets, self._jets.objects
-        masses: Quantity = top_candidate_masses(
-            jets.offsets, self._wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
-            objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
-        )  # fmt: skip
-        return masses
+        if "top_mass" not in self._computed:
+            jets, objects = self._jets, self._jets.objects
+            self._computed["top_mass"] = top_candidate_masses(
+                jets.offsets, self._wanted, jets.pts, jets.mass_scales, objects["eta"],
+                objects["phi"], objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
+            )  # fmt: skip
+            self._computed["top_mass"].flags.writeable = False
+        return self._computed["top_mass"]
 
     def values(self, field: str, shift: int = 0) -> ak.Array:
         """Read a field of the good jets of each event under a shift: `pt`, `mass`, `btagged`, a column.
@@ -254,6 +260,7 @@ class Selection(Spelled):
         *,
         met_pt: Quantity | None = None,
         sums: JetSums | None = None,
+        computed: dict[Any, Quantity] | None = None,
     ) -> None:
         self.config = config
         self.sample = sample
@@ -262,6 +269,7 @@ class Selection(Spelled):
         self.columns = columns
         self._jets = jets
         self._met_pt = met_pt
+        self._computed = {} if computed is None else computed
         self._sums = jets.sums(np.asarray(wanted.any(axis=0))) if sums is None else sums
 
     def _changed(self, **changes: Any) -> Selection:
@@ -294,8 +302,8 @@ class Selection(Spelled):
         return self._changed(leptons=leptons, jets=jets, wanted=wanted, sums=None)
 
     def reading(self, uses: AbstractSet[str]) -> Selection:
-        """Allow the columns that a function declares."""
-        return self._changed(columns=self.columns.allowing(uses))
+        """Allow the columns that a function declares; what has been computed is shared."""
+        return self._changed(columns=self.columns.allowing(uses), computed=self._computed)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -304,7 +312,7 @@ class Selection(Spelled):
 
     @cached_property
     def lepton(self) -> Lepton:
-        return Lepton(self.columns, self.leptons)
+        return Lepton(self.columns, self.leptons, np.any(self.wanted, axis=0))
 
     @cached_property
     def met(self) -> Met:
@@ -312,7 +320,7 @@ class Selection(Spelled):
 
     @cached_property
     def jets(self) -> SelectedJets:
-        return SelectedJets(self.columns, self._jets, self.wanted)
+        return SelectedJets(self.columns, self._jets, self.wanted, self._computed)
 
     @property
     def n_jets(self) -> Ints:
@@ -334,7 +342,7 @@ class Selection(Spelled):
         """Events with `config.regions.min_jets` good jets or more; shape (shifts, events)."""
         return self.n_jets >= self.config.regions.min_jets
 
-    @cached_property
+    @property
     def top_mass(self) -> Quantity:
         """Mass of the hadronic top candidate in GeV, NaN without one; shape (shifts, events)."""
         return self.jets.top_mass()

@@ -151,7 +151,8 @@ class Weight(Part):
             msg = f"{owner}: numbers expected, got {values.dtype}"
             raise DefinitionError(msg)
         weights: Weights = values.astype(np.float64)
-        if bad := int(np.sum(~np.isfinite(weights[selection.wanted[0]]))):
+        finite = np.isfinite(weights)
+        if not finite.all() and (bad := int(np.sum(~finite[selection.wanted[0]]))):
             msg = f"{owner}: not finite in {bad} events of a chunk"
             raise EventValueError(msg)
         return weights
