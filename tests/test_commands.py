@@ -143,7 +143,6 @@ def test_each_stage_by_itself_and_a_limit(capsys: pytest.CaptureFixture[str]) ->
     assert_drawn("results", "limit")
 
 
-@pytest.mark.xfail(reason="a fit for a ranking takes the measurement down", strict=False)
 @pytest.mark.full
 @here
 def test_a_changed_cut() -> None:
