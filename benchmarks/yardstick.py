@@ -17,10 +17,17 @@ from coffea.processor import ProcessorABC
 from analysis import histograms
 from analysis.config import AnalysisConfig
 from analysis.datasets.sample import CHANNELS
-from analysis.presets.lesson import SHIFTS
 from analysis.processor import TtbarAnalysis
 
 REGIONS = ("4j1b", "4j2b")
+JET_PT = {
+    "nominal": "corrpt",
+    "pt_scale_up": "corrptUp",
+    "pt_scale_down": "corrptDown",
+    "pt_res_up": "corrptSmearUp",
+    "pt_res_down": "corrptSmearDown",
+}
+"""Variation -> column of the jets' pT."""
 
 
 class Yardstick(ProcessorABC):
@@ -33,18 +40,16 @@ class Yardstick(ProcessorABC):
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         process = events.metadata["process"]
-        shifts: dict[str, Any] = {"nominal": "corrpt"}
-        for shift in SHIFTS:
-            shifts |= shift.variations
         weights = [f"btag_var_{i}_{side}" for i in range(4) for side in ("up", "down")]
         observable = histograms.book_observable(
-            self.config.observable, list(REGIONS), process, [*shifts, *weights], list(CHANNELS)
+            self.config.observable, list(REGIONS), process, [*JET_PT, *weights], list(CHANNELS)
         )
-        for variation, column in shifts.items():
+        for variation, column in JET_PT.items():
             self._one_shift(events, process, variation, column, observable)
         return {
             events.metadata["dataset"]: {
                 "observable": observable,
+                "observables": {},
                 "control": {},
                 "multijet": {},
                 "cutflow": {},

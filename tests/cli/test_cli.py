@@ -302,7 +302,7 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
 
     assert main([*process, "--allow-incomplete"]) == 0
     assert "incomplete: 300 of 600" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out" / "normalisation.json").read_text())["complete"] is False
+    assert json.loads((tmp_path / "out" / "normalisation.json").read_text())["missing"]
     with uproot.open(tmp_path / "out" / "scaled.root") as file:
         assert str(file["note"]).startswith("incomplete: 300 of 600")
         total = file["4j2b_ttbar"].values(flow=True).sum()

@@ -372,7 +372,7 @@ def test_a_server_that_is_stopped_and_started_again(folder: Path, tmp_path: Path
         assert ledger.chunks.retries > 0
         catalogue = catalogue_of(server.address, NAMES)
         result = process(
-            catalogue, Counting(out / "trace", 0.02), checkpoints=out / "checkpoints", resume=True
+            catalogue, Counting(out / "trace", 0.1), checkpoints=out / "checkpoints", resume=True
         )
     assert result.ledger.chunks is not None
     assert result.ledger.chunks.resumed == len(NAMES) * EVENTS // CHUNK
