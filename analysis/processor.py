@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import awkward as ak
 import numpy as np
+from coffea.processor import accumulate
 from hist import Hist
 
 from analysis import histograms
@@ -23,7 +24,7 @@ from analysis.common.tables import html
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.datasets.coverage import Skim, require_covered, require_preselected
-from analysis.datasets.sample import SampleInfo
+from analysis.datasets.sample import FLAVOURS, SampleInfo
 from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
@@ -31,7 +32,7 @@ from analysis.presets.lesson import LESSON
 from analysis.selection import channels, isolation_plane, objects
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control, enough_jets
-from analysis.selection.description import ChannelInfo, Description, RegionInfo, VariationInfo
+from analysis.selection.description import ChannelInfo, Description, VariationInfo
 from analysis.selection.kernels import Bools, Ints
 from analysis.selection.objects import Flat, Leptons
 from analysis.selection.part import Part
@@ -268,8 +269,8 @@ class TtbarAnalysis(CatalogueProcessor):
                 used = used | control.contains(unshifted)
         if self._has_multijet(sample):
             loose = self._loose(events, sample, unshifted)
-            for mask in isolation_plane.contained_in(self._in_plane, loose).values():
-                used = used | mask[0]
+            for region in self._in_plane:
+                used = used | region.contains(loose)[0]
         early = {
             channel: {
                 "one lepton": _count(one_lepton, weight),
@@ -315,9 +316,8 @@ class TtbarAnalysis(CatalogueProcessor):
         """Refuse a catalogue that this analysis would be wrong for.
 
         Raises what `check` raises; ConfigError for a pre-selection or skim that lacks events of this
-        configuration and, with
-        the nearest name, for a process that is not in the catalogue; CatalogueError for a dataset's
-        variation that is also one of the analysis.
+        configuration and, with the nearest name, for a process that is not in the catalogue;
+        CatalogueError for a dataset's variation that is also one of the analysis.
         """
         told = (metadata(dataset) for dataset in catalogue.datasets.values())
         self.check(told, catalogue.format)
@@ -393,23 +393,13 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def description(self, output: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `Description` of the analysis and of what it counted, as JSON values."""
-        overlaps: dict[str, dict[str, int]] = {}
-        nans: dict[str, int] = {}
-        for found in output.values():
-            for name, n in found.get("not_a_number", {}).items():
-                nans[name] = nans.get(name, 0) + n
-            for name, others in found.get("overlaps", {}).items():
-                total = overlaps.setdefault(name, {})
-                for other, n in others.items():
-                    total[other] = total.get(other, 0) + n
+        counted = {
+            key: accumulate([found.get(key, {}) for found in output.values()]) or {}
+            for key in ("overlaps", "not_a_number")
+        }
         return Description(
             name=self.name,
-            regions={
-                region.name: RegionInfo(
-                    axis_label=region.axis_label, label=region.label or region.name
-                )
-                for region in self.regions
-            },
+            regions={region.name: region.info for region in self.regions},
             channels={
                 channel.name: ChannelInfo(
                     label=channel.label or channel.name,
@@ -424,8 +414,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 for part in self._all_varied
                 for name in part.variations
             },
-            overlaps=overlaps,
-            not_a_number=nans,
+            **counted,
         ).model_dump(mode="json")
 
     @property
@@ -483,7 +472,7 @@ class TtbarAnalysis(CatalogueProcessor):
         """Select the events under all shifts of the jets, then under each other shift."""
         shifts = self._shifts_of(sample)
         columns = Columns(events, self._base_columns(sample))
-        flats = {name: Flat(events[name]) for name in (*objects.FLAVOURS, "jet")}
+        flats = {name: Flat(events[name]) for name in (*FLAVOURS, "jet")}
         jets = flats["jet"]
         names, pts, mass_scales = [sample.variation], [jets["pt"]], [True]
         for shift in shifts:

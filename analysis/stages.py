@@ -20,7 +20,6 @@ from analysis import results
 from analysis.common.errors import (
     AnalysisError,
     ConfigError,
-    IncompleteError,
     StageError,
     did_you_mean,
 )
@@ -30,7 +29,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import Ledger
 from analysis.execution.settings import Execution, Limits
 from analysis.histograms import OBSERVABLE
-from analysis.plotting import FORMATS
+from analysis.plotting import FORMATS, PROCESSES
 from analysis.postprocess import normalisation
 from analysis.postprocess.normalisation import Normalised, Scaling
 
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from analysis.postprocess.abcd.multijet import RegionEstimate
     from analysis.postprocess.top_peak import TopPeakResult
     from analysis.processor import TtbarAnalysis
-
-DRAWING_PROCESSES = 2
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +143,7 @@ def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
     return results.save_normalised(folder, normalised)
 
 
-def plot(
-    folder: Path, formats: Sequence[str] = FORMATS, processes: int = DRAWING_PROCESSES
-) -> list[Path]:
+def plot(folder: Path, formats: Sequence[str] = FORMATS, processes: int = PROCESSES) -> list[Path]:
     """Draw the regions, their variations and the control plots; return the files."""
     if processes > 1:
         from analysis.plotting import pool
@@ -466,9 +461,3 @@ def require_all(folder: Path, ended: Sequence[Ended]) -> None:
     ]
     if failed:
         raise StageError("; ".join(failed))
-
-
-def with_remedy(error: IncompleteError) -> IncompleteError:
-    """Add to the message what a user can do about an incomplete run."""
-    msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
-    return IncompleteError(msg)

@@ -16,7 +16,7 @@ from coffea.processor import ProcessorABC
 
 from analysis import histograms
 from analysis.config import AnalysisConfig
-from analysis.datasets.sample import CHANNELS
+from analysis.datasets.sample import FLAVOURS
 from analysis.processor import TtbarAnalysis
 
 REGIONS = ("4j1b", "4j2b")
@@ -42,7 +42,7 @@ class Yardstick(ProcessorABC):
         process = events.metadata["process"]
         weights = [f"btag_var_{i}_{side}" for i in range(4) for side in ("up", "down")]
         observable = histograms.book_observable(
-            self.config.observable, list(REGIONS), process, [*JET_PT, *weights], list(CHANNELS)
+            self.config.observable, list(REGIONS), process, [*JET_PT, *weights], list(FLAVOURS)
         )
         for variation, column in JET_PT.items():
             self._one_shift(events, process, variation, column, observable)

@@ -7,11 +7,9 @@ import logging
 
 from analysis.cli import options
 from analysis.common.errors import did_you_mean
-from analysis.plotting import FORMATS
+from analysis.plotting import FORMATS, PROCESSES
 
 SUMMARY = "make the figures of a finished run"
-
-PROCESSES = 2
 
 logger = logging.getLogger(__name__)
 

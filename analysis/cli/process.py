@@ -61,7 +61,8 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     try:
         normalised = stages.normalise(arguments.output, scaling)
     except IncompleteError as error:
-        raise stages.with_remedy(error) from error
+        msg = f"{error} (--resume tries again; --allow-incomplete scales by what was processed)"
+        raise IncompleteError(msg) from error
     report(normalised, tables)
     logger.info("results in %s", arguments.output)
     return normalised

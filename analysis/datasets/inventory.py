@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import uproot
 from pydantic import ValidationError
@@ -30,11 +30,12 @@ from analysis.datasets.checksums import THREADS, checksum, difference
 from analysis.datasets.coverage import CATALOGUE as SKIM_CATALOGUE
 from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.datasets.read_errors import describe
-from analysis.datasets.sample import CHANNELS, NOMINAL
+from analysis.datasets.sample import FLAVOURS, NOMINAL
 
 NUMBERS = ("cross_section", "k_factor", "filter_efficiency", "sum_of_weights")
 """Fields of a dataset that a table or an option may give."""
 
+_Read = TypeVar("_Read")
 _DATASET = re.compile(r"(?P<process>[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*)__(?P<variation>.+?)(?:__.+)?")
 _PART_OF_DATASET = re.compile(r"_\d+$")
 
@@ -314,15 +315,9 @@ def _dataset(
     problems: list[str],
 ) -> dict[str, Any]:
     """Make the entry of a dataset in a catalogue; files that cannot be read are added to `problems`."""
-    events: dict[str, int] = {}
-    for path in files:
-        file = path.relative_to(folder).as_posix()
-        events[file] = 0
-        try:
-            events[file] = count_events(str(path), tree)
-        except Exception as error:  # noqa: BLE001 - reported, whatever it is
-            problems.append(f"{path}: {describe(error)}")
-    record: dict[str, Any] = _named(name) | {"files": events}
+    found = _read_each(files, folder, lambda path: count_events(path, tree), problems)
+    names = (path.relative_to(folder).as_posix() for path in files)
+    record: dict[str, Any] = _named(name) | {"files": {n: found.get(n, 0) for n in names}}
     if record["kind"] != "collision":
         record |= {**numbers.get(record["process"], {}), **numbers.get(name, {})}
     return record
@@ -337,12 +332,7 @@ def _nano_dataset(
     problems: list[str],
 ) -> dict[str, Any]:
     """As `_dataset`, with what NanoAOD says of its generator weights."""
-    found: dict[str, nanoaod.NanoFile] = {}
-    for path in files:
-        try:
-            found[path.relative_to(folder).as_posix()] = nanoaod.inspect(str(path), tree)
-        except Exception as error:  # noqa: BLE001 - reported, whatever it is
-            problems.append(f"{path}: {describe(error)}")
+    found = _read_each(files, folder, lambda path: nanoaod.inspect(path, tree), problems)
     record: dict[str, Any] = _named(name) | {"files": {n: f.events for n, f in found.items()}}
     if record["kind"] != "collision" and found:
         try:
@@ -353,6 +343,19 @@ def _nano_dataset(
     return record
 
 
+def _read_each(
+    files: list[Path], folder: Path, read: Callable[[str], _Read], problems: list[str]
+) -> dict[str, _Read]:
+    """Read every file; return name below the folder -> what was read, and add faults to `problems`."""
+    found = {}
+    for path in files:
+        try:
+            found[path.relative_to(folder).as_posix()] = read(str(path))
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is
+            problems.append(f"{path}: {describe(error)}")
+    return found
+
+
 def _named(name: str) -> dict[str, Any]:
     """Read process, variation, kind and channel from the name of a dataset."""
     match = _DATASET.fullmatch(name)
@@ -360,7 +363,7 @@ def _named(name: str) -> dict[str, Any]:
     process, variation = match["process"], match["variation"]
     if process == DATA:
         # A stream of two leptons (DoubleMuon, MuonEG) is of neither channel.
-        channels = [c for c in CHANNELS if re.search(f"(?<!double){c}(?!eg)", name.casefold())]
+        channels = [c for c in FLAVOURS if re.search(f"(?<!double){c}(?!eg)", name.casefold())]
         channel = channels[0] if len(channels) == 1 else None
         return {"process": DATA, "kind": "collision", "channel": channel}
     kind = "signal" if process == "ttbar" else "background"

@@ -10,7 +10,7 @@ from analysis.datasets.processes import DATA
 
 NOMINAL = "nominal"
 
-CHANNELS = ("electron", "muon")
+FLAVOURS = ("electron", "muon")
 """Flavours of the one lepton."""
 
 _MISSPELLED = 0.8
@@ -61,8 +61,8 @@ class SampleInfo(NamedTuple):
             if name != word and name.casefold() == word:
                 msg = f"events.metadata has the {field} {name!r}: did you mean {word!r}?"
                 raise CatalogueError(msg)
-        if channel is not None and channel not in CHANNELS:
-            msg = f"events.metadata has the channel {channel!r}: {did_you_mean(str(channel), CHANNELS)}"
+        if channel is not None and channel not in FLAVOURS:
+            msg = f"events.metadata has the channel {channel!r}: {did_you_mean(str(channel), FLAVOURS)}"
             raise CatalogueError(msg)
         return cls(
             process,

@@ -21,9 +21,7 @@ CENTRE_OF_MASS = "13 TeV"
 OBSERVED = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
 
 
-LESSON_REGIONS = {
-    region.name: RegionInfo(axis_label=region.axis_label, label=region.label) for region in REGIONS
-}
+LESSON_REGIONS = {region.name: region.info for region in REGIONS}
 """Regions of a file that does not describe its own."""
 
 

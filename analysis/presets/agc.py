@@ -9,7 +9,6 @@ is other each time; here the draw of a jet is the same in every run.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import awkward as ak
@@ -92,18 +91,7 @@ def _btag(selection: Selection, jet: int, slope: float) -> Quantity:
 
 def weights(config: AnalysisConfig) -> list[Weight]:
     """Vary the b tag of the first jets, and the yields that depend on the choice of scales."""
-    settings = config.variations
-    slope = settings.btag_slope / settings.btag_reference_pt
-    tags = [
-        Weight(
-            f"btag_var_{jet}",
-            up=partial(_btag, jet=jet, slope=slope),
-            down=partial(_btag, jet=jet, slope=-slope),
-            group="btag",
-        )
-        for jet in range(settings.btag_jets)
-    ]
-    return [*tags, *(weight for weight in lesson.weights(config) if weight.name == "scale_var")]
+    return [*lesson.btag_weights(config, _btag), *lesson.scale_weights(config)]
 
 
 def _preset(name: str, summary: str, config: AnalysisConfig) -> Preset:

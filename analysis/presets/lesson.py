@@ -5,6 +5,7 @@ Selection and variations follow the workshop's lesson of 2022, which follows CMS
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from analysis.config import AnalysisConfig
@@ -54,26 +55,39 @@ SHIFTS = (
 
 def weights(config: AnalysisConfig) -> list[Weight]:
     """Vary the b tag of the leading jets, and the yields that depend on the choice of scales."""
+    tag = partial(_btag, jets=config.variations.btag_jets)
+    return [*btag_weights(config, tag), *scale_weights(config)]
+
+
+def btag_weights(config: AnalysisConfig, factor: Callable[..., Quantity]) -> list[Weight]:
+    """Vary the b tag of one jet each by `factor`, a function of the selection, `jet` and `slope`."""
     settings = config.variations
     slope = settings.btag_slope / settings.btag_reference_pt
-    tags = [
+    return [
         Weight(
             f"btag_var_{jet}",
-            up=partial(_btag, jet=jet, jets=settings.btag_jets, slope=slope),
-            down=partial(_btag, jet=jet, jets=settings.btag_jets, slope=-slope),
+            up=partial(factor, jet=jet, slope=slope),
+            down=partial(factor, jet=jet, slope=-slope),
             group="btag",
         )
         for jet in range(settings.btag_jets)
     ]
-    scales = {name: value for name, value in settings.scale_uncertainty.items() if value}
-    scale = Weight(
-        "scale_var",
-        up=partial(_scale, uncertainties=scales, sign=1.0),
-        down=partial(_scale, uncertainties=scales, sign=-1.0),
-        processes=frozenset(scales),
-        group="samples",
-    )
-    return [*tags, scale] if scales else tags
+
+
+def scale_weights(config: AnalysisConfig) -> list[Weight]:
+    """Vary the yields that depend on the choice of scales; empty where none does."""
+    scales = {name: value for name, value in config.variations.scale_uncertainty.items() if value}
+    if not scales:
+        return []
+    return [
+        Weight(
+            "scale_var",
+            up=partial(_scale, uncertainties=scales, sign=1.0),
+            down=partial(_scale, uncertainties=scales, sign=-1.0),
+            processes=frozenset(scales),
+            group="samples",
+        )
+    ]
 
 
 def _btag(selection: Selection, jet: int, jets: int, slope: float) -> Quantity:

@@ -12,9 +12,9 @@ import numpy as np
 
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
 from analysis.config import Trigger
-from analysis.datasets.sample import SampleInfo
+from analysis.datasets.sample import FLAVOURS, SampleInfo
 from analysis.selection.kernels import Bools, Ints
-from analysis.selection.objects import FLAVOURS, Leptons
+from analysis.selection.objects import Leptons
 from analysis.selection.part import Part, blamed
 from analysis.selection.selection import Columns, Lepton
 

@@ -17,7 +17,7 @@ from analysis.histograms import Numbered, book_control
 from analysis.selection.channels import NO_CHANNEL
 from analysis.selection.kernels import Bools, Ints
 from analysis.selection.part import Part
-from analysis.selection.selection import Selection, computed
+from analysis.selection.selection import Selection, computed, computed_mask
 from analysis.selection.variations import Weights
 
 
@@ -46,10 +46,7 @@ class Control(Part):
 
     def contains(self, unshifted: Selection) -> Bools:
         """Mask of the events that are in the plot; shape (events,)."""
-        mask = computed(self.where, unshifted, self.uses, f"{self.owner}, where")[0]
-        if mask.dtype != np.bool_:
-            msg = f"{self.owner}, where: a mask of true and false expected, got {mask.dtype}"
-            raise DefinitionError(msg)
+        mask = computed_mask(self.where, unshifted, self.uses, f"{self.owner}, where")[0]
         contained: Bools = unshifted.wanted[0] & mask
         return contained
 

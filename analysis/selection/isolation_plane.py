@@ -15,7 +15,6 @@ from hist import Hist
 from analysis.config import AnalysisConfig, Trigger
 from analysis.datasets.sample import NOMINAL
 from analysis.histograms import book_observable, book_plane
-from analysis.selection.kernels import Bools
 from analysis.selection.regions import Region
 from analysis.selection.selection import Selection, transverse_mass
 from analysis.selection.variations import Weights
@@ -30,11 +29,6 @@ COLUMNS = frozenset({"muon.phi", "met.pt", "met.phi"})
 TRIGGER = Trigger(simulation="channel")
 """Simulation needs the muon trigger here whatever the configuration says: it asks for isolation, and
 without it a tenth of the non-isolated prompt muons would be events that data do not have."""
-
-
-def contained_in(regions: Sequence[Region], selection: Selection) -> dict[str, Bools]:
-    """Mask each region's events of a selection of muons that need not be isolated; (1, events)."""
-    return {region.name: region.contains(selection) for region in regions}
 
 
 def histograms(

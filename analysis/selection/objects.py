@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.config import JetCuts, LeptonCuts, MuonCuts
+from analysis.datasets.sample import FLAVOURS
 from analysis.selection.kernels import Bools, Floats, Ints, JetSums, jet_sums
-
-FLAVOURS = ("electron", "muon")
-"""Collections of leptons."""
 
 _LEPTON_FIELDS = ("pt", "eta", "isTight", "sip3d")
 

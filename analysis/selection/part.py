@@ -13,7 +13,7 @@ from analysis.common.errors import DefinitionError, EventValueError, nearest
 from analysis.common.names import name_fault
 from analysis.common.tables import html
 from analysis.config import Binning
-from analysis.selection.objects import FLAVOURS
+from analysis.datasets.sample import FLAVOURS
 from schemas import MissingBranchError
 
 _LEPTON = "lepton."

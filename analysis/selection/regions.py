@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analysis.common.errors import DefinitionError
 from analysis.config import Binning
+from analysis.selection.description import RegionInfo
 from analysis.selection.kernels import Bools
 from analysis.selection.part import Part
-from analysis.selection.selection import Quantity, Selection, computed
+from analysis.selection.selection import Quantity, Selection, computed_mask, computed_numbers
 
 Condition = Callable[[Selection], Any]
 
@@ -40,6 +40,11 @@ class Region(Part):
     binning: Binning | None = None
     """Axis of the observable; None for the configuration's."""
 
+    @property
+    def info(self) -> RegionInfo:
+        """How figures call the region."""
+        return RegionInfo(axis_label=self.axis_label, label=self.label or self.name)
+
     def contains(self, selection: Selection) -> Bools:
         """Mask of the wanted events that are in the region; shape (shifts, events).
 
@@ -48,11 +53,8 @@ class Region(Part):
         conditions = self.where if isinstance(self.where, tuple) else (self.where,)
         mask = selection.wanted
         for condition in conditions:
-            passed = computed(condition, selection.within(mask), self.uses, f"{self.owner}, where")
-            if passed.dtype != np.bool_:
-                msg = f"{self.owner}, where: a mask of true and false expected, got {passed.dtype}"
-                raise DefinitionError(msg)
-            mask = mask & passed
+            seen = selection.within(mask)
+            mask = mask & computed_mask(condition, seen, self.uses, f"{self.owner}, where")
         return mask
 
     def values(self, selection: Selection, contained: Bools) -> Quantity:
@@ -61,9 +63,6 @@ class Region(Part):
         Raises DefinitionError for an observable that gives no number for each event.
         """
         owner = f"{self.owner}, observable"
-        values = computed(self.observable, selection.within(contained), self.uses, owner)
-        if values.dtype.kind not in "fiub":
-            msg = f"{owner}: numbers expected, got {values.dtype}"
-            raise DefinitionError(msg)
+        values = computed_numbers(self.observable, selection.within(contained), self.uses, owner)
         selected: Quantity = values[contained].astype(np.float64)
         return selected

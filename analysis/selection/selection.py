@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from analysis.common.errors import DefinitionError, did_you_mean
 from analysis.config import AnalysisConfig
-from analysis.datasets.sample import SampleInfo
+from analysis.datasets.sample import FLAVOURS, SampleInfo
 from analysis.selection.kernels import (
     Bools,
     Floats,
@@ -27,7 +27,7 @@ from analysis.selection.kernels import (
     leading_pt,
     top_candidate_masses,
 )
-from analysis.selection.objects import FLAVOURS, Jets, Leptons, select_jets
+from analysis.selection.objects import Jets, Leptons, select_jets
 from analysis.selection.part import blamed, require_declared
 from schemas.forms import MASSES
 
@@ -149,32 +149,38 @@ class SelectedJets(Spelled):
         self._wanted = wanted
         self._computed = computed
 
+    def _once(self, key: Any, compute: Callable[[], Quantity]) -> Quantity:
+        """Compute a quantity at its first use; other functions get the same, and cannot change it."""
+        if key not in self._computed:
+            self._computed[key] = compute()
+            self._computed[key].flags.writeable = False
+        return self._computed[key]
+
     def leading_pt(self, n: int) -> Quantity:
         """Find pT in GeV of the `n` hardest good jets, descending; shape (n, shifts, events).
 
         It is zero where an event has fewer good jets.
         """
-        if n not in self._computed:
-            jets = self._jets
-            self._computed[n] = leading_pt(
-                jets.offsets, self._wanted, jets.pts, jets.acceptable, jets.min_pt, n
-            )
-            self._computed[n].flags.writeable = False  # other functions get the same
-        return self._computed[n]
+        jets, wanted = self._jets, self._wanted
+        return self._once(
+            n,
+            lambda: leading_pt(jets.offsets, wanted, jets.pts, jets.acceptable, jets.min_pt, n),
+        )
 
     def top_mass(self) -> Quantity:
         """Find the mass in GeV of the hadronic top candidate; shape (shifts, events).
 
         It is NaN where an event has no candidate (`kernels.top_candidate_masses`).
         """
-        if "top_mass" not in self._computed:
-            jets, objects = self._jets, self._jets.objects
-            self._computed["top_mass"] = top_candidate_masses(
-                jets.offsets, self._wanted, jets.pts, jets.mass_scales, objects["eta"],
-                objects["phi"], objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
-            )  # fmt: skip
-            self._computed["top_mass"].flags.writeable = False
-        return self._computed["top_mass"]
+        jets, wanted = self._jets, self._wanted
+        objects = jets.objects
+        return self._once(
+            "top_mass",
+            lambda: top_candidate_masses(
+                jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
+                objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
+            ),
+        )  # fmt: skip
 
     def values(self, field: str, shift: int = 0) -> ak.Array:
         """Read a field of the good jets of each event under a shift: `pt`, `mass`, `btagged`, a column.
@@ -287,9 +293,7 @@ class Selection(Spelled):
         """Keep the unshifted objects only: one shift."""
         n_jets, n_btags, ht = self._sums
         sums = JetSums(n_jets[:1], n_btags[:1], ht[:1])
-        return self._changed(
-            wanted=self.wanted[:1], jets=self._jets.first_shift(), sums=sums, met_pt=self._met_pt
-        )
+        return self._changed(wanted=self.wanted[:1], jets=self._jets.first_shift(), sums=sums)
 
     def of_leptons(self, leptons: Leptons, wanted: Bools) -> Selection:
         """Select other leptons and the events of a mask of shape (1, events); unshifted.
@@ -409,3 +413,25 @@ def computed(
         shifts, events = selection.shape
         msg = f"{owner}: shape {values.shape}, expected ({events},) or ({shifts}, {events})"
         raise DefinitionError(msg) from error
+
+
+def computed_mask(
+    function: Callable[[Selection], Any], selection: Selection, uses: AbstractSet[str], owner: str
+) -> Bools:
+    """Compute a mask as `computed`. Raises DefinitionError for what is none."""
+    mask = computed(function, selection, uses, owner)
+    if mask.dtype != np.bool_:
+        msg = f"{owner}: a mask of true and false expected, got {mask.dtype}"
+        raise DefinitionError(msg)
+    return mask
+
+
+def computed_numbers(
+    function: Callable[[Selection], Any], selection: Selection, uses: AbstractSet[str], owner: str
+) -> NDArray[Any]:
+    """Compute numbers as `computed`. Raises DefinitionError for what are none."""
+    values = computed(function, selection, uses, owner)
+    if values.dtype.kind not in "fiub":
+        msg = f"{owner}: numbers expected, got {values.dtype}"
+        raise DefinitionError(msg)
+    return values

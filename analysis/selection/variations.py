@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
 from analysis.datasets.sample import SampleInfo
 from analysis.selection.part import Part, blamed, require_declared
-from analysis.selection.selection import Selection, computed
+from analysis.selection.selection import Selection, computed_numbers
 
 Weights = NDArray[np.float64]
 WeightFunction = Callable[[Selection], Any]
 
 DIRECTIONS = ("up", "down")
+_By = TypeVar("_By")
 SHIFTED = ("jet", "electron", "muon", "met")
+
+
+def _directed(name: str, up: _By | None, down: _By | None) -> dict[str, _By]:
+    """Name what varies up and down, without what is not there."""
+    both = zip(DIRECTIONS, (up, down), strict=True)
+    return {f"{name}_{direction}": by for direction, by in both if by is not None}
 
 
 class Objects:
@@ -76,8 +83,7 @@ class Shift(Part):
     @property
     def variations(self) -> dict[str, str | Callable[[Objects], Any]]:
         """Variation -> column or function."""
-        both = zip(DIRECTIONS, (self.up, self.down), strict=True)
-        return {f"{self.name}_{direction}": by for direction, by in both if by is not None}
+        return _directed(self.name, self.up, self.down)
 
     def pt(
         self, by: str | Callable[[Objects], Any], objects: Any, allowed: AbstractSet[str]
@@ -135,25 +141,18 @@ class Weight(Part):
     @property
     def variations(self) -> dict[str, WeightFunction]:
         """Variation -> function."""
-        both = zip(DIRECTIONS, (self.up, self.down), strict=True)
-        return {f"{self.name}_{direction}": by for direction, by in both if by is not None}
+        return _directed(self.name, self.up, self.down)
 
-    def factor(self, function: WeightFunction | None, selection: Selection) -> Weights:
+    def factor(self, function: WeightFunction, selection: Selection) -> Weights:
         """Compute one of its functions for an unshifted selection; shape (events,).
 
         Raises DefinitionError where a wanted event's is no finite number.
         """
-        if function is None:
-            return np.ones(selection.shape[1])
-        owner = self.owner
-        values = computed(function, selection, self.uses, owner)[0]
-        if values.dtype.kind not in "fiub":
-            msg = f"{owner}: numbers expected, got {values.dtype}"
-            raise DefinitionError(msg)
+        values = computed_numbers(function, selection, self.uses, self.owner)[0]
         weights: Weights = values.astype(np.float64)
         finite = np.isfinite(weights)
         if not finite.all() and (bad := int(np.sum(~finite[selection.wanted[0]]))):
-            msg = f"{owner}: not finite in {bad} events of a chunk"
+            msg = f"{self.owner}: not finite in {bad} events of a chunk"
             raise EventValueError(msg)
         return weights
 
