@@ -35,12 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="data",
         help="what templates are fitted to (default: %(default)s)",
     )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help="TOML file of what the model has besides, or otherwise",
-    )
+    add_model(parser)
     parser.add_argument(
         "--print-model", action="store_true", help="print the whole model as such a file, and end"
     )
