@@ -193,6 +193,7 @@ def test_a_channel_of_ones_own_is_filled(catalogue: Catalogue, tmp_path: Path) -
     assert normalised.histograms["observable"][{"channel": "emu"}].sum(flow=True).value > 0
 
 
+@pytest.mark.full
 def test_templates_of_ones_own_are_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(marked("templates"), {})  # noqa: S102
@@ -219,6 +220,7 @@ def test_the_workspace_is_read_by_pyhf(tmp_path: Path, monkeypatch: pytest.Monke
     assert "ttbar_norm" in parameters
 
 
+@pytest.mark.full
 def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     names: dict[str, object] = {}
@@ -226,6 +228,7 @@ def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["scaled"].regions["4j2b"].sum(flow=True).value > 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.full
 def test_a_signal_of_ones_own_has_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

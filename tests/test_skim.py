@@ -87,7 +87,13 @@ def assert_same(one: histograms.Histograms, two: histograms.Histograms) -> None:
     "sections",
     [
         {},
-        {"jet": {"min_pt": 36, "max_abs_eta": 2.0, "btag_threshold": 0.9}, "regions": {"min_jets": 5}},
+        pytest.param(
+            {
+                "jet": {"min_pt": 36, "max_abs_eta": 2.0, "btag_threshold": 0.9},
+                "regions": {"min_jets": 5},
+            },
+            marks=pytest.mark.full,
+        ),
         pytest.param(
             {"variations": {"jet_energy": False, "btag_slope": 0.1}, "control": {"enabled": False}},
             marks=pytest.mark.full,

@@ -38,6 +38,7 @@ def test_a_difference_would_be_seen(tmp_path: Path) -> None:
     assert speed.compare_histograms(tmp_path) == pytest.approx(1e-6, rel=1e-3)
 
 
+@pytest.mark.full
 def test_the_benchmark_of_skims_compares_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -330,6 +330,7 @@ def test_an_output_that_cannot_be_written(
     assert f"cannot write to {folder}" in line
 
 
+@pytest.mark.full
 def test_processes_that_cannot_be_started_cost_no_earlier_results(
     tmp_path: Path, catalogue_file: Path
 ) -> None:

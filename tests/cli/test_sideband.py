@@ -132,6 +132,7 @@ def test_every_input_gives_the_same(folder: Path, source: str) -> None:
     assert result == estimate(j_psi(), PRESETS["jpsi"].regions)
 
 
+@pytest.mark.full
 def test_the_result_in_words(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_fit_without_result_is_told(folder: Path) -> None:
     assert PeakReport.model_validate_json(report.model_dump_json()) == report
 
 
+@pytest.mark.full
 def test_a_peak_elsewhere_is_not_that_of_the_window(tmp_path: Path) -> None:
     """A bump in the upper band draws the fit away; figures of an earlier fit go."""
     rng = np.random.default_rng(5)

@@ -69,6 +69,7 @@ def test_the_example_of_adler_32(tmp_path: Path) -> None:
     assert checksum(tmp_path / "w") == Checksum(size=9, adler32="11e60398")
 
 
+@pytest.mark.full
 def test_a_flipped_bit_is_seen_with_verify_only(folder: Path) -> None:
     good = execute(folder, verify=True)
     assert good.ledger.complete
@@ -110,6 +111,7 @@ def checksum_of(folder: Path, name: str) -> str:
     return str(record["checksums"][name]["adler32"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("executor", ["futures", pytest.param("dask", marks=pytest.mark.full)])
 def test_damaged_files_are_read_by_no_executor(folder: Path, executor: str) -> None:
     flip(folder / "data" / "ttbar__nominal" / "b.root", "met_pt")

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["http", "root"])
+@pytest.fixture(scope="module", params=["http", pytest.param("root", marks=pytest.mark.full)])
 def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "http":
         pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
@@ -195,6 +195,7 @@ def test_a_file_is_tried_again_before_it_counts_as_failed(
     assert again.ledger.complete
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["http", "root"])
 def test_a_server_that_stalls_ends_in_an_error(
     folder: Path,
@@ -273,6 +274,7 @@ def test_what_came_short_is_no_cached_file(
     assert not list(cache.glob("*.root"))
 
 
+@pytest.mark.full
 def test_a_full_cache_is_passed_by(
     folder: Path,
     tmp_path: Path,

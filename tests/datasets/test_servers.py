@@ -98,7 +98,9 @@ def read(base: str, events: int = EVENTS, **options: Any) -> Result:
     return process(catalogue_of(base, [NAME], events), access=access, retries=0, **options)
 
 
-@pytest.mark.parametrize("what", ["page", "empty", "half", "older"])
+@pytest.mark.parametrize(
+    "what", ["page", "older", *(pytest.param(w, marks=pytest.mark.full) for w in ("empty", "half"))]
+)
 def test_a_replica_with_something_else_is_passed_by(
     serve: Serve, content: bytes, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:

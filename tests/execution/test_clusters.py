@@ -74,6 +74,7 @@ def stale(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path)}
 
 
+@pytest.mark.full
 def test_a_running_scheduler_gets_the_code_and_gives_the_same(
     small: Catalogue, reference: Result, tmp_path: Path, stale: dict[str, str]
 ) -> None:

@@ -66,9 +66,10 @@ def _no_checksums_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("_no_checksums_from_before")
-@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("verify", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
-    "executor", ["iterative", "futures", pytest.param("dask", marks=pytest.mark.full)]
+    "executor",
+    ["futures", *(pytest.param(e, marks=pytest.mark.full) for e in ("iterative", "dask"))],
 )
 @needs_dask
 def test_bad_files_among_fifty(tmp_path: Path, executor: str, verify: bool) -> None:

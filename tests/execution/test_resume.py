@@ -292,7 +292,7 @@ def _with_other_values(path: Path) -> bytes:
     return content.replace(raw, np.array([value + 20], ">f4").tobytes())
 
 
-@pytest.fixture(params=["http", "root"])
+@pytest.fixture(params=["http", pytest.param("root", marks=pytest.mark.full)])
 def served(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[str, Path]]:
     """Address of the files on a server, and the folder that it has them in."""
     if request.param == "http":
@@ -304,6 +304,7 @@ def served(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[str, 
             yield server.address, server.data
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("by_replica", [False, True])
 def test_a_file_that_was_replaced_on_its_server(
     folder: Path, log: Log, served: tuple[str, Path], by_replica: bool

@@ -112,9 +112,16 @@ def test_the_reference_has_content(reference: Result) -> None:
 
 
 @pytest.mark.parametrize(
-    "executor", ["iterative", "futures", pytest.param("dask", marks=pytest.mark.full)]
+    ("executor", "chunk_size"),
+    [
+        ("iterative", 1000),
+        ("futures", 100_000),
+        pytest.param("iterative", 100_000, marks=pytest.mark.full),
+        pytest.param("futures", 1000, marks=pytest.mark.full),
+        pytest.param("dask", 1000, marks=pytest.mark.full),
+        pytest.param("dask", 100_000, marks=pytest.mark.full),
+    ],
 )
-@pytest.mark.parametrize("chunk_size", [1000, 100_000])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_every_executor_and_chunk_size_gives_the_same(
@@ -173,6 +180,7 @@ def test_limits_are_of_each_dataset(
     assert result.output["ttbar__nominal"]["counts"]["events"] == events
 
 
+@pytest.mark.full
 def test_a_plain_coffea_runner_gives_the_same(catalogue: Catalogue, reference: Result) -> None:
     """The processor needs nothing of this package's execution layer."""
     from coffea.processor import IterativeExecutor, Runner
@@ -245,7 +253,14 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_FILES)
+# Other compressions are told by another message of their library only.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.full] if kind in ("lz4", "lzma") else [])
+        for kind in BAD_FILES
+    ],
+)
 def test_a_bad_file_is_recorded_and_the_others_are_processed(tmp_path: Path, kind: str) -> None:
     make, events, reason = BAD_FILES[kind]
     write(tmp_path / "good.root", GOOD)
@@ -291,6 +306,7 @@ def test_a_file_without_events_is_opened_and_complete(tmp_path: Path) -> None:
     assert not broken.ledger.complete
 
 
+@pytest.mark.full
 def test_no_server_at_a_remote_address(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
     catalogue = one_file(tmp_path, "a.root", 10)

@@ -101,6 +101,7 @@ def lines(script: Path, *arguments: object, cwd: Path | None = None) -> list[str
     return done.stdout.splitlines()
 
 
+@pytest.mark.full
 def test_a_script_without_a_guard_gives_the_same_with_every_executor(tmp_path: Path) -> None:
     """It is run once, by nobody but the user; its module is beside it, not where workers look."""
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
@@ -115,6 +116,7 @@ def test_a_script_without_a_guard_gives_the_same_with_every_executor(tmp_path: P
         assert output == (expected := expected or output)
 
 
+@pytest.mark.full
 def test_a_changed_lambda_is_told_from_the_old_one(tmp_path: Path) -> None:
     """By another process, with the executor of before or another one."""
     script = write(tmp_path)
@@ -133,6 +135,7 @@ def test_a_changed_lambda_is_told_from_the_old_one(tmp_path: Path) -> None:
     assert done("iterative") == f"resume: 0 {total}"
 
 
+@pytest.mark.full
 def test_workers_run_the_code_of_this_process_whatever_the_folder_has(tmp_path: Path) -> None:
     script = write(tmp_path / "here")
     other = tmp_path / "other"

@@ -150,6 +150,7 @@ def test_the_events_of_another_sample_are_no_luminosity_error() -> None:
     assert "lumi" not in [m["name"] for m in added["modifiers"]]
 
 
+@pytest.mark.full
 def test_the_command_reads_a_histogram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "workspace.json").write_text(json.dumps(background_only()))
     histogram = Hist(hist.axis.Regular(1, 0, 1), storage=hist.storage.Weight())
@@ -301,6 +302,7 @@ def test_toys_give_the_exact_limit_of_few_events() -> None:
     assert again.toys == found.toys
 
 
+@pytest.mark.full
 def test_toys_and_asymptotic_formulae_agree_for_many_events() -> None:
     found = upper_limit(counting_background(200, 210), exactly(10.0), RATE, toys=Toys(300, seed=5))
     assert found.toys is not None
@@ -317,6 +319,7 @@ def test_too_few_toys_are_said() -> None:
         upper_limit(counting_background(3, 0), exactly(1.0), RATE, toys=Toys(20))
 
 
+@pytest.mark.full
 def test_another_luminosity_than_that_of_the_fit_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,7 +156,7 @@ def test_variations_stand_in_groups_with_their_ratio(normalised: Normalised) -> 
     assert "scale" in samples
 
 
-@pytest.mark.parametrize("count", [1, 2, 6, 26, 30, 60, 200])
+@pytest.mark.parametrize("count", [1, 2, 6, 26, 30, 60, pytest.param(200, marks=pytest.mark.full)])
 def test_any_number_of_variations_can_be_seen(count: int) -> None:
     stack = _stack(1, count)
     figure, [(main, ratio)] = panels()
@@ -169,7 +169,7 @@ def test_any_number_of_variations_can_be_seen(count: int) -> None:
     _nothing_behind_the_legend(main, highest)
 
 
-@pytest.mark.parametrize("count", [1, 12, 40])
+@pytest.mark.parametrize("count", [1, 12, pytest.param(40, marks=pytest.mark.full)])
 @pytest.mark.parametrize("label", ["W", "a process with a long label, and more"])
 def test_no_process_is_behind_the_legend(count: int, label: str) -> None:
     stack = _stack(count, label=label)
@@ -314,6 +314,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.full
 def test_a_users_own_settings_decide_nothing(normalised: Normalised, tmp_path: Path) -> None:
     drawing = [(("a",), lambda: region_figure(normalised, "4j1b"))]
     usual = save_figures(drawing, tmp_path / "usual")
@@ -322,6 +323,7 @@ def test_a_users_own_settings_decide_nothing(normalised: Normalised, tmp_path: P
     assert [path.read_bytes() for path in usual] == [path.read_bytes() for path in other]
 
 
+@pytest.mark.full
 def test_a_backend_of_another_environment_is_not_asked_for() -> None:
     script = (
         "from analysis.plotting.style import one_panel, style\n"

@@ -20,6 +20,7 @@ def _square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
 
+@pytest.mark.full
 def test_results_come_in_their_order() -> None:
     for processes in (1, 2):
         results = pool.mapped(_square, range(5), processes)

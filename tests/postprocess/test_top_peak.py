@@ -127,6 +127,7 @@ def test_the_table_has_the_significance_of_the_data() -> None:
     assert (data[place], prediction[place]) == (f"{fitted.significance:.1f} σ", "-")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("position", "width"), [(250, 15), (171, 90)])
 def test_a_fit_that_found_something_else_is_no_peak(position: float, width: float) -> None:
     """Of a bump beside the window, and of one that is as broad as the distribution."""

@@ -136,6 +136,7 @@ def test_histograms_are_those_of_a_plain_loop(tmp_path: Path) -> None:
         np.testing.assert_allclose(observable[chosen].values(), expected, atol=1e-9)
 
 
+@pytest.mark.full
 def test_the_smearing_is_the_same_for_any_chunks_and_executor(tmp_path: Path) -> None:
     path = write_nanoaod(tmp_path / "a.root", as_nanoaod(make_events(400, seed=34)))
     outputs = [

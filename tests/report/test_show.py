@@ -16,6 +16,8 @@ from analysis.report.loaded import load
 from analysis.report.page import render
 from analysis.report.summary import cutflow, speed, tables
 
+pytestmark = pytest.mark.full
+
 
 def test_show_prints_every_stage_and_where_the_files_are(
     finished: Path, capsys: pytest.CaptureFixture[str]

@@ -245,7 +245,13 @@ def test_leptons_and_jets_are_scaled_as_the_page_says(events: ak.Array) -> None:
 
 
 def _without(branches: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: values for name, values in branches.items() if name not in names}
+    """The branches of vectors but for those names: to write all takes ten times as long."""
+    kept = ("electron_", "muon_", "jet_", "met_")
+    return {
+        name: values
+        for name, values in branches.items()
+        if name not in names and name.startswith(kept)
+    }
 
 
 @pytest.mark.parametrize(
@@ -294,12 +300,12 @@ def test_a_copy_names_the_branch_without_the_file(tmp_path: Path, branches: dict
 
 @pytest.mark.parametrize("branch", ["met_pt", "PV_npvs", "trig_IsoMu20"])
 def test_lists_for_a_number_are_refused_by_name(tmp_path: Path, branch: str) -> None:
+    events = _without(make_events(20, seed=1))
     lists = ak.unflatten(make_events(20, seed=1)[branch], 1)
-    path = write(tmp_path / "lists.root", make_events(20, seed=1) | {branch: lists})
+    path = write(tmp_path / "lists.root", events | {branch: lists})
     with pytest.raises(TypeError, match=f"'{branch}' has a list, expected one number an event"):
         opened(path)
-    numbers = make_events(20, seed=1)["met_pt"]
-    path = write(tmp_path / "numbers.root", make_events(20, seed=1) | {"jet_btag": numbers})
+    path = write(tmp_path / "numbers.root", events | {"jet_btag": events["met_pt"]})
     with pytest.raises(TypeError, match="'jet_btag' has one number an event, expected a list"):
         opened(path)
 

@@ -49,6 +49,7 @@ def test_two_workers_make_the_same_events(made, tmp_path):
     assert first == second
 
 
+@pytest.mark.full
 def test_another_seed_makes_other_events(made):
     folder, _ = made
     order = production.Order(TTBAR, 1, 8, DetectorConfig(), 20)

@@ -106,7 +106,9 @@ def modules(names: Iterable[str]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        waiting += [other for other in _imported(name, path) if is_here(top(other))]
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        imported = _imported(path.read_bytes(), package)
+        waiting += [other for other in imported if is_here(top(other))]
         if "." in name:
             waiting.append(name.rpartition(".")[0])
     return dict(sorted(found.items()))
@@ -136,18 +138,19 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin)
 
 
-def _imported(module: str, path: Path) -> Iterator[str]:
-    """Yield names in import statements that may be modules, also within functions."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _executed(ast.parse(path.read_bytes())):
+@cache  # A notebook runs again and again with the same code.
+def _imported(source: bytes, package: str) -> tuple[str, ...]:
+    """Return names in import statements that may be modules, also within functions."""
+    names: list[str] = []
+    for node in _executed(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:

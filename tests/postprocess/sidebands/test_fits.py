@@ -94,7 +94,7 @@ def test_flat_limits_of_the_closed_forms() -> None:
     assert inverse == pytest.approx(RANGE.low * np.log(x / RANGE.low))
 
 
-@pytest.mark.parametrize("as_histogram", [False, True])
+@pytest.mark.parametrize("as_histogram", [pytest.param(False, marks=pytest.mark.full), True])
 def test_peak_is_recovered(as_histogram: bool) -> None:
     values = sample(default_rng(1), 4000, 10_000)
     fit = fit_peak(filled(values) if as_histogram else values, RANGE, START, signal="gaussian")
@@ -222,6 +222,7 @@ def test_f_test_finds_the_order() -> None:
     assert fit_sidebands(parabola, REGIONS, background="chebyshev").order == 2
 
 
+@pytest.mark.full
 def test_f_test_compares_the_same_bins() -> None:
     """An exponential too steep for order 2, which stopped there with 1261 ± 24 of 261 events: order
     3 expects less in the upper band, whose bins then made fewer groups.
@@ -233,6 +234,7 @@ def test_f_test_compares_the_same_bins() -> None:
     assert abs(fit.background.value - 261) < 100
 
 
+@pytest.mark.full
 def test_an_order_that_gives_no_number_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a parabola: order 2 by itself, order 3 where that fails."""
     u = default_rng(8).random(40_000)
@@ -338,6 +340,7 @@ def peak_over_exponential(seed: int) -> Hist:
     return Hist.new.Reg(100, 0, 10).Weight().fill(values)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(3))
 def test_tails_that_the_data_do_not_determine_leave_the_errors_right(seed: int) -> None:
     """Tails that begin at six standard deviations: a Gaussian, whatever their power is."""
@@ -352,6 +355,7 @@ def test_tails_that_the_data_do_not_determine_leave_the_errors_right(seed: int) 
         assert fit.parameters[name].error == pytest.approx(measured.error, rel=0.05)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(3))
 def test_free_tails_widen_the_errors_and_do_not_narrow_them(seed: int) -> None:
     """Minuit's covariance was that of 292 ± 2 signal events where a Gaussian has 289 ± 22."""
@@ -536,6 +540,7 @@ def test_bad_input_is_one_line(call: Callable[[], Any], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.full
 def test_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.postprocess.sidebands.minimise._CALLS", 1)
     with pytest.raises(FitError, match="did not converge"):
