@@ -207,6 +207,8 @@ class Catalogue(Strict):
     ) -> Self:
         """Return the catalogue with some of its datasets or processes only; it knows what was left out.
 
+        `datasets`, `processes`: names, or one name.
+
         Raises CatalogueError for a name that is not there.
         """
         names = _known("dataset", datasets, self.datasets)
@@ -452,7 +454,7 @@ def _known(what: str, asked: Iterable[str] | None, valid: Iterable[str]) -> set[
     names = set(valid)
     if asked is None:
         return names
-    wanted = set(asked)
+    wanted = {asked} if isinstance(asked, str) else set(asked)
     for name in sorted(wanted - names):
         msg = f"unknown {what} {name!r}: {did_you_mean(name, sorted(names))}"
         raise CatalogueError(msg)

@@ -349,7 +349,7 @@ def test_inputs_that_hold_no_masses(
 def test_choices_that_make_no_sense(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
 ) -> None:
-    given = [*arguments.split(), "--output", tmp_path / "none", "--quiet"]
+    given = ["--output", tmp_path / "none", "--quiet", *arguments.split()]
     assert message in error_of(capsys, "sideband", *given)
     assert not (tmp_path / "none").exists()
 
