@@ -99,7 +99,7 @@ def test_selection() -> None:
     catalogue = Catalogue.load(PROJECT / "ntuples.json")
     assert list(catalogue.select(["wjets__nominal"]).datasets) == ["wjets__nominal"]
     assert len(catalogue.select(processes=["ttbar"]).datasets) == 5
-    assert catalogue.select(processes="ttbar").datasets == catalogue.select(processes=["ttbar"]).datasets
+    assert len(catalogue.select(processes="ttbar").datasets) == 5
     assert len(catalogue.select().datasets) == 12
 
 
