@@ -210,7 +210,6 @@ def test_the_page_says_what_is_the_run_s_own(finished: Path, page: str) -> None:
     assert "pseudo-data" in table[: table.index("</table>")]
 
 
-@pytest.mark.full
 def test_what_was_not_processed_is_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_random(tmp_path / "ttbar__nominal" / f"{name}.root", 300, seed=1)
