@@ -126,8 +126,10 @@ def test_the_numbers_of_the_run_are_in_its_files(results: Path) -> None:
 
 
 def test_normalise_again_scales_with_luminosity_and_cross_section(
-    results: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    results = shutil.copytree(results, tmp_path / "results")
+
     def totals() -> tuple[float, float]:
         with uproot.open(results / "scaled.root") as file:
             return tuple(float(file[f"4j1b_{p}"].values().sum()) for p in ("ttbar", "wjets"))  # type: ignore[return-value]

@@ -81,11 +81,11 @@ def test_independent_yields_close_exactly(margins: list[float]) -> None:
     assert abs(result.pull) < 1e-6
 
 
-def test_pulls_of_a_thousand_experiments() -> None:
+def test_pulls_of_ten_thousand_experiments() -> None:
     generator = np.random.default_rng(1)
     prompt = Yields(*[Count(100.0, 0.0)] * 4)
     pulls = []
-    for n in generator.poisson(np.array([500.0, 1000, 1000, 2000]) + 100, (1000, 4)):
+    for n in generator.poisson(np.array([500.0, 1000, 1000, 2000]) + 100, (10_000, 4)):
         result = predict(counts(*map(float, n)), prompt)
         pulls.append((result.background - 500) / result.background_error)
     assert abs(np.mean(pulls)) < 0.1
