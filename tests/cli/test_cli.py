@@ -23,10 +23,10 @@ from tests.ntuples import make_events, write
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, catalogue_file: Path) -> Path:
-    """Of every stage; without the control plots, as to draw them takes most of the time."""
+    """Of every stage; without the control plots and with a simple fit, to be quick."""
     folder = tmp_path_factory.mktemp("cli") / "results"
     config = folder.with_suffix(".toml")
-    config.write_text("[control]\nenabled = false\n")
+    config.write_text("[control]\nenabled = false\n[top_peak]\nbackground_order = 1\n")
     command = ["all", "--catalogue", str(catalogue_file), "--config", str(config), "--quiet"]
     assert main([*command, "--output", str(folder)]) == 0
     return folder
@@ -287,7 +287,9 @@ def test_a_bad_file_leaves_nothing_that_looks_whole(
     assert main([*build, "--luminosity", "1 /fb"]) == 0
     process = ["all", "--catalogue", str(catalogue), "--output", str(tmp_path / "out"), "--quiet"]
     # To draw the control plots takes most of the time.
-    (tmp_path / "my.toml").write_text("[control]\nenabled = false\n")
+    (tmp_path / "my.toml").write_text(
+        "[control]\nenabled = false\n[top_peak]\nbackground_order = 1\n"
+    )
     process += ["--config", str(tmp_path / "my.toml")]
     assert main(process) == 0
     (tmp_path / "ttbar__nominal" / "b.root").unlink()

@@ -16,7 +16,7 @@ from analysis.skim import make_skim
 from tests.conftest import N_EVENTS
 from tests.ntuples import make_events, write
 
-WHOLE = make_events(30, seed=2)
+WHOLE = make_events(30, seed=2, whole=True)
 GOOD = {name: WHOLE[name] for name in ("jet_pt", "met_pt")}
 """A few branches: of most files no more than the number of events is asked for."""
 

@@ -18,7 +18,7 @@ from tests.ntuples import make_events, write, write_random
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random(tmp_path_factory.mktemp("schema") / "a.root", 300, seed=5)
+    return write_random(tmp_path_factory.mktemp("schema") / "a.root", 300, seed=5, whole=True)
 
 
 def open_events(path: Path | str, **options: Any) -> ak.Array:
@@ -174,7 +174,7 @@ def test_trace_finds_what_is_read(events: ak.Array) -> None:
 def test_a_file_without_collections_that_are_not_needed(tmp_path: Path) -> None:
     branches = {
         name: values
-        for name, values in make_events(20, seed=1).items()
+        for name, values in make_events(20, seed=1, whole=True).items()
         if name.startswith(("electron_", "met_pt", "met_phi"))
     }
     events = open_events(write(tmp_path / "few.root", branches))
@@ -196,7 +196,7 @@ def test_a_file_without_collections_that_are_not_needed(tmp_path: Path) -> None:
 def test_a_missing_branch_is_named_with_file_and_nearest(
     tmp_path: Path, without: str, touch: Any, branch: str, near: str
 ) -> None:
-    branches = make_events(5, seed=1)
+    branches = make_events(5, seed=1, whole=True)
     branches = {
         name: values
         for name, values in branches.items()
@@ -232,7 +232,7 @@ def test_columns_may_be_given_one_after_the_other() -> None:
 
 
 def test_branches_that_poet_does_not_know_stay(tmp_path: Path) -> None:
-    branches = make_events(5, seed=1) | {"genweight": np.arange(5.0)}
+    branches = make_events(5, seed=1, whole=True) | {"genweight": np.arange(5.0)}
     events = open_events(write(tmp_path / "more.root", branches))
     assert events.genweight.to_list() == [0, 1, 2, 3, 4]
 

@@ -23,7 +23,7 @@ LEPTONS = ("electron", "muon", "photon", "tau")
 
 @pytest.fixture(scope="module")
 def branches() -> dict[str, Any]:
-    return make_events(300, seed=9)
+    return make_events(300, seed=9, whole=True)
 
 
 @pytest.fixture(scope="module")

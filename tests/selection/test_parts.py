@@ -26,7 +26,9 @@ Filled = Iterator[tuple[str, float, float]]
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("parts") / "a.root", make_events(3000, seed=21))
+    return write(
+        tmp_path_factory.mktemp("parts") / "a.root", make_events(3000, seed=21, whole=True)
+    )
 
 
 @pytest.fixture(scope="module")
