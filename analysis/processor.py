@@ -19,11 +19,11 @@ from analysis.common.errors import (
     EventValueError,
     did_you_mean,
 )
-from analysis.common.names import source
+from analysis.common.names import one_or_more, source
 from analysis.common.tables import html
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
-from analysis.datasets.coverage import Skim, require_covered, require_preselected
+from analysis.datasets.coverage import require_covered, require_preselected
 from analysis.datasets.sample import FLAVOURS, SampleInfo
 from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
@@ -169,9 +169,9 @@ class TtbarAnalysis(CatalogueProcessor):
         other._resolve()
         return other
 
-    def of_channels(self, names: Iterable[str]) -> Self:
+    def of_channels(self, names: str | Iterable[str]) -> Self:
         """Keep some of the channels. Raises ConfigError for a name that is none, with the nearest."""
-        chosen = list(names)
+        chosen = one_or_more(names)
         known = [channel.name for channel in self.channels]
         for name in chosen:
             if name not in known:
@@ -323,7 +323,7 @@ class TtbarAnalysis(CatalogueProcessor):
         self.check(told, catalogue.format)
         require_preselected(catalogue.preselection, self.config)
         require_covered(catalogue.skim, self.config)
-        self._require_in_skim(catalogue.skim)
+        self._require_in_skim(catalogue)
         self._require_processes(list(catalogue.labels))
         catalogue.require_counts(weighted=self.config.generator_weights)
         filled = {}
@@ -349,8 +349,9 @@ class TtbarAnalysis(CatalogueProcessor):
                 msg = f"{owner}: unknown process, {did_you_mean(process, known)}"
                 raise ConfigError(msg)
 
-    def _require_in_skim(self, skim: Skim | None) -> None:
-        """Raise ConfigError for a part that selects events that the skim may lack."""
+    def _require_in_skim(self, catalogue: Catalogue) -> None:
+        """Raise ConfigError for a part that selects events, or reads columns, that the skim may lack."""
+        skim = catalogue.skim
         if skim is None or not skim.parts:
             return
         for words, part in self.selecting().items():
@@ -359,6 +360,15 @@ class TtbarAnalysis(CatalogueProcessor):
                 msg = (
                     f"the skim was made {how} {words} and may lack its events: make one with this "
                     f"analysis, or process {skim.source}"
+                )
+                raise ConfigError(msg)
+        for name, dataset in catalogue.datasets.items():
+            kept = dataset.skim.columns if dataset.skim else []
+            lacking = sorted(self.columns(metadata(dataset)).difference(kept)) if kept else []
+            if lacking:
+                msg = (
+                    f"the skim of {name} is without {', '.join(lacking)}: make one with this analysis, "
+                    f"or process {skim.source}"
                 )
                 raise ConfigError(msg)
 

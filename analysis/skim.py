@@ -18,7 +18,7 @@ import numpy as np
 from analysis.common.errors import CatalogueError, OutputError
 from analysis.common.files import short_digest, writable_folder
 from analysis.datasets import ntuples
-from analysis.datasets.catalogue import Catalogue, Dataset
+from analysis.datasets.catalogue import Catalogue, Dataset, metadata
 from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
 from analysis.execution.checkpoints.definition import definition
 from analysis.execution.checkpoints.provenance import selecting_code
@@ -118,7 +118,7 @@ def make_skim(
         result.ledger.write(folder)
         result.ledger.require_complete()
         datasets = {
-            name: _finished(name, catalogue, folder, result.output[name], rntuple)
+            name: _finished(name, catalogue, folder, result.output[name], analysis, rntuple=rntuple)
             for name in catalogue.datasets
         }
     finally:
@@ -193,7 +193,15 @@ def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
     return parts / dataset / f"{short_digest(url)}_{start:012d}.root"
 
 
-def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntuple: bool) -> Dataset:
+def _finished(
+    name: str,
+    catalogue: Catalogue,
+    folder: Path,
+    output: Any,
+    analysis: TtbarAnalysis,
+    *,
+    rntuple: bool,
+) -> Dataset:
     """Write the files of a dataset; return its entry in the catalogue.
 
     Raises OutputError where parts are not there that workers have written.
@@ -222,6 +230,7 @@ def _finished(name: str, catalogue: Catalogue, folder: Path, output: Any, rntupl
         events=output["counts"]["events"],
         sum_of_weights=output["counts"]["sum_of_weights"],
         cutflow=output["cutflow"],
+        columns=sorted(analysis.columns(metadata(dataset))),
     )
     known = dataset.sum_of_weights
     if known is None and dataset.is_simulation:

@@ -24,6 +24,7 @@ from analysis.common.errors import (
     did_you_mean,
 )
 from analysis.common.files import short_digest
+from analysis.common.names import one_or_more
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import Ledger
@@ -143,7 +144,9 @@ def normalise(folder: Path, scaling: Scaling | None = None) -> Normalised:
     return results.save_normalised(folder, normalised)
 
 
-def plot(folder: Path, formats: Sequence[str] = FORMATS, processes: int = PROCESSES) -> list[Path]:
+def plot(
+    folder: Path, formats: str | Sequence[str] = FORMATS, processes: int = PROCESSES
+) -> list[Path]:
     """Draw the regions, their variations and the control plots; return the files."""
     if processes > 1:
         from analysis.plotting import pool
@@ -152,7 +155,7 @@ def plot(folder: Path, formats: Sequence[str] = FORMATS, processes: int = PROCES
     from analysis.plotting.figures import make_figures
 
     normalised = results.load_normalised(folder)
-    return make_figures(normalised, folder / results.FIGURES, tuple(formats), processes)
+    return make_figures(normalised, folder / results.FIGURES, one_or_more(formats), processes)
 
 
 def top_peak(folder: Path, config: AnalysisConfig | None = None) -> TopPeakResult:

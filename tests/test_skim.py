@@ -30,7 +30,7 @@ from analysis.execution.settings import Execution, Limits
 from analysis.postprocess.normalisation import Normalised
 from analysis.processor import TtbarAnalysis
 from analysis.selection.regions import Region
-from analysis.selection.variations import Shift
+from analysis.selection.variations import Shift, Weight
 from analysis.skim import Skimmed, make_skim, restore_cutflow
 from tests.conftest import PROJECT
 
@@ -142,6 +142,18 @@ def test_a_selection_that_the_skim_may_lack_events_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(TtbarAnalysis(AnalysisConfig.model_validate(sections)), skimmed.catalogue)
+
+
+def test_a_weight_of_a_column_that_the_skim_lacks_is_refused(skimmed: Skimmed) -> None:
+    """Before an event is read; one of columns that are there is taken."""
+
+    def weighted(column: str) -> TtbarAnalysis:
+        weight = Weight("w", up=lambda s: 1 + 0.1 * s.column(column), uses={column})
+        return TtbarAnalysis().adding(weights=[weight])
+
+    weighted("PV.npvs").require_events(skimmed.catalogue)
+    with pytest.raises(ConfigError, match=r"the skim of \w+ is without btag.Weight: make one with"):
+        run(weighted("btag.Weight"), skimmed.catalogue)
 
 
 LIMITS = {

@@ -63,6 +63,11 @@ def file_names(names: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def one_or_more(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names: a word is one, not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def source(variation: str) -> str:
     """Name a variation without its direction: `pt_scale` for `pt_scale_up`."""
     return variation.removesuffix("up").removesuffix("down").rstrip("_") or variation

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat
 
 from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.files import write_json
-from analysis.common.names import name_fault
+from analysis.common.names import name_fault, one_or_more
 from analysis.common.strict import Strict, read_json
 from analysis.common.tables import html
 from analysis.datasets.coverage import TIGHTER_BEFORE, Skim, SkimmedDataset
@@ -454,7 +454,7 @@ def _known(what: str, asked: Iterable[str] | None, valid: Iterable[str]) -> set[
     names = set(valid)
     if asked is None:
         return names
-    wanted = {asked} if isinstance(asked, str) else set(asked)
+    wanted = set(one_or_more(asked))
     for name in sorted(wanted - names):
         msg = f"unknown {what} {name!r}: {did_you_mean(name, sorted(names))}"
         raise CatalogueError(msg)

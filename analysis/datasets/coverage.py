@@ -50,6 +50,8 @@ class SkimmedDataset(Strict):
     """Sum of weights as the processor counts it."""
     cutflow: dict[str, dict[str, dict[str, int | float]]]
     """Channel -> step -> events and their weights; the steps that have events outside the skim."""
+    columns: list[str] = Field(default_factory=list)
+    """Columns of the event model that the analysis reads; empty if not known."""
 
 
 class Skim(Strict):

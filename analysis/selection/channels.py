@@ -11,6 +11,7 @@ import awkward as ak
 import numpy as np
 
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
+from analysis.common.names import one_or_more
 from analysis.config import Trigger
 from analysis.datasets.sample import FLAVOURS, SampleInfo
 from analysis.selection.kernels import Bools, Ints
@@ -53,13 +54,12 @@ class Channel(Part):
         self._set("stream", self.stream or self.leptons[-1])
         if self.stream not in FLAVOURS:
             self._refuse(f"stream {self.stream!r}, {did_you_mean(str(self.stream), FLAVOURS)}")
-        given: Any = self.triggers
-        self._set("triggers", (given,) if isinstance(given, str) else tuple(given))
+        self._set("triggers", one_or_more(self.triggers))
 
     @property
     def leptons(self) -> tuple[str, ...]:
         """Flavours of the leptons."""
-        return (self.lepton,) if isinstance(self.lepton, str) else tuple(self.lepton)
+        return one_or_more(self.lepton)
 
     @property
     def columns(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ under their own variation, without shifts and weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
+from analysis.common.names import one_or_more
 from analysis.datasets.sample import SampleInfo
 from analysis.selection.part import Part, blamed, require_declared
 from analysis.selection.selection import Selection, computed_numbers
@@ -131,7 +132,7 @@ class Weight(Part):
         if self.up is None and self.down is None and self.nominal is None:
             self._refuse("neither up nor down nor nominal")
         if self.processes is not None:
-            self._set("processes", _names(self.processes))
+            self._set("processes", frozenset(one_or_more(self.processes)))
 
     def applies_to(self, sample: SampleInfo) -> bool:
         """Whether it weights the events of a sample: alternative ones have the nominal factor only."""
@@ -155,7 +156,3 @@ class Weight(Part):
             msg = f"{self.owner}: not finite in {bad} events of a chunk"
             raise EventValueError(msg)
         return weights
-
-
-def _names(names: Iterable[str]) -> frozenset[str]:
-    return frozenset([names] if isinstance(names, str) else names)

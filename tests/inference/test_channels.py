@@ -38,7 +38,7 @@ def test_channels_apart_add_up_to_the_channels_together(normalised: Normalised) 
 
 
 def test_a_channel_that_the_analysis_does_not_have_is_in_no_region(catalogue: Catalogue) -> None:
-    muons = TtbarAnalysis().of_channels(["muon"])
+    muons = TtbarAnalysis().of_channels("muon")
     scaled = normalise(run(muons, catalogue.select(["ttbar__nominal"])))
     assert list(scaled.regions_by_channel) == ["4j1b_muon", "4j2b_muon"]
     assert scaled.region_infos["4j2b_muon"].label.startswith(r"$\mu$, ")
