@@ -29,6 +29,9 @@ class Variation(Strict):
     """None: the variation has one direction, and is made symmetric as `one_sided` says."""
     processes: tuple[str, ...] = ()
     """Empty: every simulated process."""
+    independent: bool = False
+    """Whether its histograms are of samples of their own, which differ from nominal by fluctuation too. A
+    run knows it."""
 
 
 class RateUncertainty(Strict):
@@ -43,9 +46,11 @@ def _two_sided(name: str) -> Variation:
 
 
 _VARIATIONS = {
-    "ME variation": Variation(up="ME_var", processes=("ttbar",)),
-    "PS variation": Variation(up="PS_var", processes=("ttbar",)),
-    "ttbar scale variations": Variation(up="scaleup", down="scaledown", processes=("ttbar",)),
+    "ME variation": Variation(up="ME_var", processes=("ttbar",), independent=True),
+    "PS variation": Variation(up="PS_var", processes=("ttbar",), independent=True),
+    "ttbar scale variations": Variation(
+        up="scaleup", down="scaledown", processes=("ttbar",), independent=True
+    ),
     "Jet energy scale": _two_sided("pt_scale"),
     "Jet energy resolution": _two_sided("pt_res"),
     **{f"b-tag NP {i + 1}": _two_sided(f"btag_var_{i}") for i in range(4)},
@@ -95,6 +100,9 @@ class InferenceConfig(Strict):
     which the fit answers with a bias: -0.2 of an error in toys of the bundled sample."""
     smoothing: bool = False
     """Smooth the ratio of each varied shape to nominal: 353QH twice (Friedman, 1974; ROOT's)."""
+    significance: Annotated[float, Field(ge=0, le=1)] = 0.003
+    """Of independent samples: a shape, or a difference of rates between regions, is left out where two
+    samples that are alike differ by as much with a larger probability than this; 1 takes all."""
     pruning: Fraction = 0.001
     """Changes of a normalisation, and of every bin of a shape, below this are left out."""
     luminosity_uncertainty: Fraction = 0.03
@@ -161,9 +169,10 @@ class InferenceConfig(Strict):
     def with_parts_of(self, filled: Mapping[str, Sequence[str]], own: Iterable[str]) -> Self:
         """Add the variations that an analysis makes itself and the model does not name.
 
-        `filled`: process -> its variations; `own`: the analysis's. Each is called as it is without its
-        direction.
+        `filled`: process -> its variations; `own`: the analysis's, of the events of nominal. Each is
+        called as it is without its direction.
         """
+        own = list(own)
         found: dict[str, list[str]] = {}
         for name in own:
             if not self._named & {name, source(name)}:
@@ -177,9 +186,12 @@ class InferenceConfig(Strict):
                     down=names[1] if len(names) > 1 else None,
                     processes=tuple(processes),
                 )
-        return (
-            self.model_copy(update={"variations": {**self.variations, **added}}) if added else self
-        )
+        there = {name for names in filled.values() for name in names}
+        known = {
+            name: v.model_copy(update={"independent": v.up not in own}) if v.up in there else v
+            for name, v in self.variations.items()
+        }
+        return self.model_copy(update={"variations": {**known, **added}})
 
     @property
     def named_processes(self) -> set[str]:

@@ -7,7 +7,7 @@ variation, so that each can be pruned, and the normalisation extrapolates withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.datasets.sample import NOMINAL
+from analysis.inference import two_point
 from analysis.inference.config import InferenceConfig, Variation
 from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
@@ -31,6 +32,26 @@ Place = tuple[str, str]
 FRACTION = "luminosity fraction"
 SMALLEST = 0.01
 """A mirrored normalisation is never below this part of nominal."""
+
+
+class Pair(NamedTuple):
+    """Nominal, and the directions of a variation; `down` is None where it is not there."""
+
+    nominal: Template
+    up: Template
+    down: Template | None
+
+    @property
+    def told_apart(self) -> tuple[Template, Template]:
+        """The two samples whose difference the variation is."""
+        return self.up, self.nominal if self.down is None else self.down
+
+    @property
+    def differs(self) -> bool:
+        """Whether there are two directions, and they are not the same."""
+        if self.down is None:
+            return False
+        return not np.allclose(self.up.values, self.down.values, rtol=NO_DIFFERENCE, atol=0)
 
 
 class Built(NamedTuple):
@@ -51,13 +72,14 @@ def build(templates: Templates, config: InferenceConfig, observed: Observed = "d
         raise WorkspaceError(msg)
     notes = list(templates.notes)
     notes += _absent(templates, config)
+    common = _common_rates(templates, config, notes)
     channels, observations = [], []
     for region in templates.regions:
         if templates.nominal(region, config.signal) is None:
             msg = f"region {region} has no events of the signal {config.signal}"
             raise WorkspaceError(msg)
         samples = [
-            _sample(templates, config, region, process, notes)
+            _sample(templates, config, region, process, common, notes)
             for process in templates.processes
             if templates.nominal(region, process) is not None
         ]
@@ -144,8 +166,52 @@ def _listed(places: tuple[Place, ...]) -> str:
     return "; ".join(f"{process} in {', '.join(names)}" for process, names in regions.items())
 
 
+def _common_rates(
+    templates: Templates, config: InferenceConfig, notes: list[str]
+) -> dict[tuple[str, str], Pair]:
+    """Add up the regions of each independent variation whose rates the samples do not tell apart.
+
+    Returns, by variation and process, nominal and varied templates, each of one bin.
+    """
+    common = {}
+    for name, variation in config.systematics.items():
+        if not variation.independent:
+            continue
+        for process in dict.fromkeys(process for _, process in _places(templates, variation)):
+            pairs = [
+                pair
+                for region in templates.regions
+                if (pair := _pair(templates, (region, process), variation)) is not None
+            ]
+            downs = [pair.down for pair in pairs if pair.down is not None]
+            if len(pairs) < 2 or len(downs) not in (0, len(pairs)):
+                continue
+            p_value = two_point.rates_p_value([pair.told_apart for pair in pairs])
+            if p_value > config.significance:
+                common[name, process] = Pair(
+                    _total(pair.nominal for pair in pairs),
+                    _total(pair.up for pair in pairs),
+                    _total(downs) if downs else None,
+                )
+                notes.append(
+                    f"{process} / {name}: one rate in all regions, as the samples do not tell them apart "
+                    f"(p = {p_value:.2g})"
+                )
+    return common
+
+
+def _total(templates: Iterable[Template]) -> Template:
+    found = list(templates)
+    return Template(*(np.array([sum(float(np.sum(t[i])) for t in found)]) for i in (0, 1)))
+
+
 def _sample(
-    templates: Templates, config: InferenceConfig, region: str, process: str, notes: list[str]
+    templates: Templates,
+    config: InferenceConfig,
+    region: str,
+    process: str,
+    common: Mapping[tuple[str, str], Pair],
+    notes: list[str],
 ) -> Spec:
     nominal = templates.by_key[region, process, NOMINAL]
     modifiers: list[Spec] = [
@@ -169,7 +235,8 @@ def _sample(
             pair = _pair(templates, (region, process), variation)
             if pair is not None:
                 place = f"{region} / {process} / {name}"
-                modifiers += _modifiers(name, nominal, pair, config, place, notes)
+                rates = common.get((name, process), pair)
+                modifiers += _modifiers(name, variation, pair, rates, config, place, notes)
     return {"name": process, "data": nominal.values.tolist(), "modifiers": modifiers}
 
 
@@ -177,27 +244,28 @@ def _rate(name: str, relative: float) -> Spec:
     return {"name": name, "type": "normsys", "data": {"hi": 1 + relative, "lo": 1 - relative}}
 
 
-def _pair(
-    templates: Templates, place: Place, variation: Variation
-) -> tuple[Array, Array | None] | None:
-    """Up and down, None for a direction that is not there."""
+def _pair(templates: Templates, place: Place, variation: Variation) -> Pair | None:
+    """Return the templates of a variation, None where it is not."""
+    nominal = templates.nominal(*place)
     up = templates.by_key.get((*place, variation.up))
-    if up is None:
+    if nominal is None or up is None:
         return None
     down = templates.by_key.get((*place, variation.down)) if variation.down else None
-    return up.values, None if down is None else down.values
+    return Pair(nominal, up, down)
 
 
 def _modifiers(
     name: str,
-    nominal: Template,
-    pair: tuple[Array, Array | None],
+    variation: Variation,
+    pair: Pair,
+    rates: Pair,
     config: InferenceConfig,
     place: str,
     notes: list[str],
 ) -> Iterator[Spec]:
-    """Normalisation and shape of a variation, each if it is above the pruning threshold."""
-    factors, shapes = _separated(nominal.values, pair, config)
+    """Normalisation, of the templates `rates`, and shape of a variation, each if it is above its threshold."""
+    nominal = pair.nominal.values
+    factors, shapes = _factors(rates, config), _shapes(pair, config)
     same_side = (factors[0] - 1) * (factors[1] - 1) > 0
     if same_side:
         notes.append(
@@ -205,36 +273,31 @@ def _modifiers(
             "half their difference taken for the normalisation"
         )
     # What is the same in both directions is left to the validator, which calls it an error.
-    symmetric = config.two_sided == "symmetric" and _differ(pair)
+    symmetric = config.two_sided == "symmetric" and pair.differs
     if same_side or symmetric:
         factors = _symmetric_factors(factors)
     if symmetric:
         half = (shapes[0] - shapes[1]) / 2
-        shapes = (
-            np.maximum(nominal.values + half, 0.0),
-            np.maximum(nominal.values - half, 0.0),
-        )
-    if _differ(pair) and np.allclose(*shapes, rtol=NO_DIFFERENCE, atol=0):
+        shapes = np.maximum(nominal + half, 0.0), np.maximum(nominal - half, 0.0)
+    if pair.differs and np.allclose(*shapes, rtol=NO_DIFFERENCE, atol=0):
         # A few events, of which the same bins remain: their rates differ alone.
-        shapes = (nominal.values, nominal.values)
+        shapes = (nominal, nominal)
     largest = max(abs(factor - 1) for factor in factors)
     if largest > config.pruning:
         data: Spec = {"hi": factors[0], "lo": factors[1]}
         yield {"name": name, "type": "normsys", "data": data}
     else:
         notes.append(f"{place}: normalisation pruned ({largest:.2g})")
-    filled = nominal.values > 0
-    change = max(float(np.max(np.abs(s[filled] / nominal.values[filled] - 1))) for s in shapes)
-    if change > config.pruning:
+    p_value = two_point.shapes_p_value(*pair.told_apart) if variation.independent else 0.0
+    filled = nominal > 0
+    change = max(float(np.max(np.abs(s[filled] / nominal[filled] - 1))) for s in shapes)
+    if change <= config.pruning:
+        notes.append(f"{place}: shape pruned ({change:.2g})")
+    elif p_value > config.significance:
+        notes.append(f"{place}: shape left out, as the samples do not tell it (p = {p_value:.2g})")
+    else:
         data = {"hi_data": shapes[0].tolist(), "lo_data": shapes[1].tolist()}
         yield {"name": name, "type": "histosys", "data": data}
-    else:
-        notes.append(f"{place}: shape pruned ({change:.2g})")
-
-
-def _differ(pair: tuple[Array, Array | None]) -> bool:
-    up, down = pair
-    return down is not None and not np.allclose(up, down, rtol=NO_DIFFERENCE, atol=0)
 
 
 def _symmetric_factors(factors: tuple[float, float]) -> tuple[float, float]:
@@ -242,24 +305,28 @@ def _symmetric_factors(factors: tuple[float, float]) -> tuple[float, float]:
     return up, 1 / up
 
 
-def _separated(
-    nominal: Array, pair: tuple[Array, Array | None], config: InferenceConfig
-) -> tuple[tuple[float, float], tuple[Array, Array]]:
-    """Factors of the normalisation, and shapes with the nominal number of events, up and down."""
-    up = _shape(nominal, pair[0], config)
-    if pair[1] is not None:
-        down = _shape(nominal, pair[1], config)
-    elif config.one_sided == "mirror":
-        mirrored = np.maximum(2 * nominal - up[1], 0.0)
-        factor = max(2 - up[0], SMALLEST)
-        down = factor, mirrored * (np.sum(nominal) / np.sum(mirrored))
-    else:
-        down = 1.0, nominal
-    return (up[0], down[0]), (up[1], down[1])
+def _factors(pair: Pair, config: InferenceConfig) -> tuple[float, float]:
+    """Compute the factors of the normalisation, up and down."""
+    nominal = np.sum(pair.nominal.values)
+    up = float(np.sum(pair.up.values) / nominal)
+    if pair.down is not None:
+        return up, float(np.sum(pair.down.values) / nominal)
+    return up, max(2 - up, SMALLEST) if config.one_sided == "mirror" else 1.0
 
 
-def _shape(nominal: Array, varied: Array, config: InferenceConfig) -> tuple[float, Array]:
-    factor = float(np.sum(varied) / np.sum(nominal))
+def _shapes(pair: Pair, config: InferenceConfig) -> tuple[Array, Array]:
+    """Compute the shapes with the nominal number of events, up and down."""
+    nominal = pair.nominal.values
+    up = _shape(nominal, pair.up.values, config)
+    if pair.down is not None:
+        return up, _shape(nominal, pair.down.values, config)
+    if config.one_sided == "flat":
+        return up, nominal
+    mirrored = np.maximum(2 * nominal - up, 0.0)
+    return up, mirrored * (np.sum(nominal) / np.sum(mirrored))
+
+
+def _shape(nominal: Array, varied: Array, config: InferenceConfig) -> Array:
     # Where nominal has no events a factor on it has no effect, and so the variation has none.
     shape = np.where(nominal > 0, varied, 0.0)
     if config.smoothing:
@@ -268,8 +335,8 @@ def _shape(nominal: Array, varied: Array, config: InferenceConfig) -> tuple[floa
         np.divide(shape, nominal, out=ratio, where=filled)
         shape = np.maximum(nominal * smooth_353qh_twice(ratio), 0.0)
     if np.sum(shape) <= 0:
-        return factor, nominal
-    return factor, shape * (np.sum(nominal) / np.sum(shape))
+        return nominal
+    return shape * float(np.sum(nominal) / np.sum(shape))
 
 
 def _observed(
