@@ -96,8 +96,7 @@ class InferenceConfig(Strict):
     """The missing direction: 2 × nominal - the other, or nominal."""
     two_sided: Literal["symmetric", "asymmetric"] = "symmetric"
     """Half the difference of both directions, of the logarithm of the normalisation and of the shape,
-    or each as it is. The rest is of second order and in part statistical noise of the simulation, to
-    which the fit answers with a bias: -0.2 of an error in toys of the bundled sample."""
+    or each as it is. The rest is of second order and in part statistical noise of the simulation."""
     smoothing: bool = False
     """Smooth the ratio of each varied shape to nominal: 353QH twice (Friedman, 1974; ROOT's)."""
     significance: Annotated[float, Field(ge=0, le=1)] = 0.003
