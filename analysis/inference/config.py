@@ -105,7 +105,8 @@ class InferenceConfig(Strict):
     pruning: Fraction = 0.001
     """Changes of a normalisation, and of every bin of a shape, below this are left out."""
     luminosity_uncertainty: Fraction = 0.03
-    """As in the lesson; CMS measured 2.7 % for 2015 (CMS-PAS-LUM-15-001)."""
+    """As in the lesson. CMS gave 2.7 % for 2015 at first (CMS-PAS-LUM-15-001) and 1.6 % since (Eur. Phys. J. C
+    81 (2021) 800; record 1055 of the Open Data portal)."""
     cross_section_uncertainties: dict[str, RateUncertainty] = _BACKGROUNDS
     """Single top: scale and parton distributions, added in quadrature, of the predictions at 13 TeV
     that LHC experiments use (LHC Top Working Group). t-channel: 216.99 +6.62 -4.64 ± 6.16 pb, 4 %
