@@ -47,6 +47,13 @@ def rates_p_value(pairs: Sequence[tuple[Template, Template]]) -> float:
     return _p_value(float(np.sum((logarithms - mean) ** 2 / variances)), logarithms.size - 1)
 
 
+def alike(one: Template, other: Template, significance: float) -> bool:
+    """Whether rates and shapes of two samples differ by no more than their fluctuation."""
+    (first, variance), (second, other_variance) = _rate(one), _rate(other)
+    rates = float(stats.chi2.sf((first - second) ** 2 / (variance + other_variance), 1))
+    return min(rates, shapes_p_value(one, other)) > significance
+
+
 def _p_value(chi2: float, degrees: int) -> float:
     return float(stats.chi2.sf(chi2, degrees)) if degrees else 1.0
 

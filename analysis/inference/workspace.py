@@ -7,7 +7,7 @@ variation, so that each can be pruned, and the normalisation extrapolates withou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -30,6 +30,8 @@ Place = tuple[str, str]
 """Region and process."""
 
 FRACTION = "luminosity fraction"
+SMOOTHED = 3
+"""Fewer bins are not smoothed."""
 SMALLEST = 0.01
 """A mirrored normalisation is never below this part of nominal."""
 
@@ -47,11 +49,16 @@ class Pair(NamedTuple):
         return self.up, self.nominal if self.down is None else self.down
 
     @property
+    def is_same(self) -> bool:
+        """Whether there are two directions, and they are the same."""
+        return self.down is not None and np.allclose(
+            self.up.values, self.down.values, rtol=NO_DIFFERENCE, atol=0
+        )
+
+    @property
     def differs(self) -> bool:
         """Whether there are two directions, and they are not the same."""
-        if self.down is None:
-            return False
-        return not np.allclose(self.up.values, self.down.values, rtol=NO_DIFFERENCE, atol=0)
+        return self.down is not None and not self.is_same
 
 
 class Built(NamedTuple):
@@ -73,13 +80,14 @@ def build(templates: Templates, config: InferenceConfig, observed: Observed = "d
     notes = list(templates.notes)
     notes += _absent(templates, config)
     common = _common_rates(templates, config, notes)
+    mistaken = set(_same_everywhere(templates, config))
     channels, observations = [], []
     for region in templates.regions:
         if templates.nominal(region, config.signal) is None:
             msg = f"region {region} has no events of the signal {config.signal}"
             raise WorkspaceError(msg)
         samples = [
-            _sample(templates, config, region, process, common, notes)
+            _sample(templates, config, region, process, common, mistaken, notes)
             for process in templates.processes
             if templates.nominal(region, process) is not None
         ]
@@ -200,6 +208,19 @@ def _common_rates(
     return common
 
 
+def _same_everywhere(templates: Templates, config: InferenceConfig) -> Iterator[str]:
+    """Name the variations whose directions differ nowhere: a mistake, which the validator calls an error."""
+    for name, variation in config.systematics.items():
+        pairs = [_pair(templates, place, variation) for place in _places(templates, variation)]
+        if all(pair.is_same for pair in pairs if pair is not None and pair.down is not None):
+            yield name
+
+
+def _is_of_few_events(pair: Pair, config: InferenceConfig) -> bool:
+    """Whether both directions are the same, as of a few events that move in either, and hardly nominal's."""
+    return pair.is_same and two_point.alike(pair.up, pair.nominal, config.significance)
+
+
 def _total(templates: Iterable[Template]) -> Template:
     found = list(templates)
     return Template(*(np.array([sum(float(np.sum(t[i])) for t in found)]) for i in (0, 1)))
@@ -211,6 +232,7 @@ def _sample(
     region: str,
     process: str,
     common: Mapping[tuple[str, str], Pair],
+    mistaken: Container[str],
     notes: list[str],
 ) -> Spec:
     nominal = templates.by_key[region, process, NOMINAL]
@@ -233,8 +255,10 @@ def _sample(
     for name, variation in config.systematics.items():
         if not variation.processes or process in variation.processes:
             pair = _pair(templates, (region, process), variation)
-            if pair is not None:
-                place = f"{region} / {process} / {name}"
+            place = f"{region} / {process} / {name}"
+            if pair is not None and name not in mistaken and _is_of_few_events(pair, config):
+                notes.append(f"{place}: up and down are the same few events, left out there")
+            elif pair is not None:
                 rates = common.get((name, process), pair)
                 modifiers += _modifiers(name, variation, pair, rates, config, place, notes)
     return {"name": process, "data": nominal.values.tolist(), "modifiers": modifiers}
@@ -283,7 +307,7 @@ def _modifiers(
         # A few events, of which the same bins remain: their rates differ alone.
         shapes = (nominal, nominal)
     largest = max(abs(factor - 1) for factor in factors)
-    if largest > config.pruning:
+    if largest > max(config.pruning, NO_DIFFERENCE):
         data: Spec = {"hi": factors[0], "lo": factors[1]}
         yield {"name": name, "type": "normsys", "data": data}
     else:
@@ -329,7 +353,7 @@ def _shapes(pair: Pair, config: InferenceConfig) -> tuple[Array, Array]:
 def _shape(nominal: Array, varied: Array, config: InferenceConfig) -> Array:
     # Where nominal has no events a factor on it has no effect, and so the variation has none.
     shape = np.where(nominal > 0, varied, 0.0)
-    if config.smoothing:
+    if config.smoothing and nominal.size >= SMOOTHED:
         filled = nominal > 0
         ratio = np.ones_like(nominal)
         np.divide(shape, nominal, out=ratio, where=filled)

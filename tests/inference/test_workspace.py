@@ -89,6 +89,16 @@ def test_the_same_template_in_both_directions_is_an_error(tmp_path: Path) -> Non
     assert (finding.severity, finding.rule) == ("error", "both-directions")
 
 
+def test_the_same_few_events_in_both_directions_are_left_out(tmp_path: Path) -> None:
+    """One event in a hundred leaves in either direction; everywhere so it would be a mistake."""
+    few = WJETS * np.array([0.99, *np.ones(WJETS.size - 1)])
+    same = {f"4j1b_wjets_pt_scale_{side}": few for side in ("up", "down")}
+    made = build(_templates(tmp_path, **same), CONFIG)
+    assert not any(finding.severity == "error" for finding in validate(made.spec))
+    note = "4j1b / wjets / Jet energy scale: up and down are the same few events, left out there"
+    assert note in made.notes
+
+
 def test_shapes_that_are_the_same_where_rates_differ_leave_the_rates(tmp_path: Path) -> None:
     """As those of three events, of which one leaves its bin in either direction."""
     same = {f"4j1b_wjets_pt_scale_{side}": x * WJETS[::-1] for side, x in (("up", 2), ("down", 1))}
