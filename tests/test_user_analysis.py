@@ -39,7 +39,8 @@ def done(catalogue_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("user")
     ran = run_script(catalogue_file, folder, "iterative", "futures", "dask", "skim")
     assert ran.returncode == 0, ran.stderr
-    assert "Traceback" not in ran.stderr
+    # A traceback of the script; Dask may say one of its own where a worker closes on a busy machine.
+    assert "script.py" not in ran.stderr
     return folder
 
 
