@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -81,8 +82,13 @@ def show(header: Row, rows: Sequence[Row], title: str | None = None) -> None:
     )
     words = text_columns(rows)
     for i, name in enumerate(header):
+        # Of numbers with their errors rich would take the longest part for the least width.
+        whole = 0 if i in words else max((cell_len(visible(row[i])) for row in rows), default=0)
         table.add_column(
-            Text(visible(name)), justify="right" if i else "left", no_wrap=i not in words
+            Text(visible(name)),
+            justify="right" if i else "left",
+            no_wrap=i not in words,
+            min_width=whole,
         )
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
