@@ -24,7 +24,7 @@ APART = 0.5
 """Two minima are two if a parameter differs by this much of its prior error."""
 SAME_HEIGHT = 0.05
 """Difference of -2 ln L below which two minima, and two fits of one, are taken for the same."""
-_STEPS = 100
+_STEPS = 400
 _SCORING = 20
 """Steps after which the second derivatives themselves are taken: where data are far from the prediction,
 those expected lead slowly."""
