@@ -44,7 +44,7 @@ def catalogue(folder: Path, files: int, events: int, mean_jets: float = MEAN_JET
             copy = content.replace(identifier, uuid.uuid4().bytes)
             (folder / name).write_bytes(copy)
     dataset = Dataset(
-        process="ttbar", kind="signal", cross_section=831.76, sum_of_weights=1e6, files=names
+        process="ttbar", kind="signal", cross_section=831.76, sum_of_weights=1e9, files=names
     )
     return Catalogue(base=str(folder), luminosity=1000, datasets={"ttbar__nominal": dataset})
 
