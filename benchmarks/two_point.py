@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis.common.tables import markdown
+from analysis.datasets.sample import NOMINAL
 from analysis.inference import templates, workspace
 from analysis.inference.config import InferenceConfig
 from analysis.inference.fit import fit
@@ -51,7 +52,7 @@ def drawn(found: Templates, config: InferenceConfig, rng: np.random.Generator) -
     """Replace the templates of independent samples by noise."""
     names = {n for v in config.systematics.values() if v.independent for n in (v.up, v.down) if n}
     by_key = {
-        key: noise(found.by_key[(*key[:2], "nominal")], rng) if key[2] in names else template
+        key: noise(found.by_key[(*key[:2], NOMINAL)], rng) if key[2] in names else template
         for key, template in found.by_key.items()
     }
     return found._replace(by_key=by_key)
@@ -65,9 +66,8 @@ def constraints(found: Templates, config: InferenceConfig, toys: int, seed: int)
     for _ in range(toys):
         spec = workspace.build(drawn(found, config, rng), config, "asimov").spec
         there = {p.name: p.constraint for p in fit(spec).result.parameters}
-        widths += [
-            there.get(name) or 1.0 for name in names
-        ]  # A parameter that is left out is as free.
+        # A parameter that is left out is as free as its prior.
+        widths += [there.get(name) or 1.0 for name in names]
     return widths
 
 

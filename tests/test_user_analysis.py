@@ -39,8 +39,9 @@ def done(catalogue_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("user")
     ran = run_script(catalogue_file, folder, "iterative", "futures", "dask", "skim")
     assert ran.returncode == 0, ran.stderr
-    # A traceback of the script; Dask may say one of its own where a worker closes on a busy machine.
     assert "script.py" not in ran.stderr
+    # Dask may say one of its own where a worker closes on a busy machine.
+    assert all("/distributed/" in said for said in ran.stderr.split("Traceback")[1:])
     return folder
 
 

@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.inference.templates import Template
-
-Array = NDArray[np.float64]
 
 EVENTS = 5.0
 """Neighbouring bins are added up until each sample has as many, of effective events."""

@@ -129,6 +129,7 @@ def test_each_two_kinds_are_added_and_subtracted_in_their_order(
             continue  # both are coffea's alone
         second, b = _twenty(events, branches, other)
         total, difference = first + second, first - second
+        # Of single precision, at energies up to some TeV.
         for c in "xyzt":
             np.testing.assert_allclose(getattr(total, c), a[c] + b[c], rtol=1e-5, atol=1e-3)
             np.testing.assert_allclose(getattr(difference, c), a[c] - b[c], rtol=1e-5, atol=1e-3)
@@ -145,8 +146,8 @@ def test_missing_momentum_is_added_in_the_transverse_plane(
     x = ak.values_astype(branches["met_pt"], float) * np.cos(branches["met_phi"])
     expected = x[two] + components(branches, "jet")["x"][two][:, 0]
     for total in (met + jets, jets + met):
-        np.testing.assert_allclose(total.x, expected, rtol=1e-5, atol=1e-3)
-    np.testing.assert_allclose((met - jets).x, -(jets - met).x, atol=1e-3)
+        np.testing.assert_allclose(total.x, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose((met - jets).x, -(jets - met).x, atol=1e-4)
 
 
 def _expected_jets(branches: dict[str, Any], rows: Any = slice(None)) -> list[Any]:
