@@ -10,6 +10,8 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from analysis.datasets import ntuples
+from analysis.simulation import nanoaod
 from schemas import layout
 
 INTEGERS = {
@@ -161,41 +163,11 @@ def write_random(
     return write(path, make_events(n_events, seed, whole=whole), **options)
 
 
-_NANOAOD = {
-    "electron": {"pt": "pt", "eta": "eta", "phi": "phi", "charge": "ch", "sip3d": "sip3d"},
-    "muon": {
-        "pt": "pt", "eta": "eta", "phi": "phi", "charge": "ch", "sip3d": "sip3d",
-        "pfRelIso04_all": "pfreliso04DBCorr", "jetIdx": "jetidx",
-    },
-    "jet": {
-        "pt": "corrpt", "eta": "eta", "phi": "phi", "mass": "corrmass", "btagCSVV2": "btag",
-        "hadronFlavour": "hflav",
-    },
-}  # fmt: skip
-
-
 def as_nanoaod(branches: dict[str, Any], *, seed: int = 1) -> dict[str, Any]:
     """NanoAOD branches of the same events; generator weights of 1 and -1."""
-    rng = np.random.default_rng(seed)
-    n_events = len(branches["met_pt"])
-    made: dict[str, Any] = {
-        f"{name.capitalize()}_{field}": branches[f"{name}_{of}"]
-        for name, fields in _NANOAOD.items()
-        for field, of in fields.items()
-    }
-    for lepton in ("Electron", "Muon"):
-        made[f"{lepton}_mass"] = ak.values_astype(0 * made[f"{lepton}_pt"], np.float32)
-    made["Electron_cutBased"] = 1 + 3 * branches["electron_isTight"]
-    made["Muon_tightId"] = branches["muon_isTight"] == 1
-    made["Jet_jetId"] = ak.values_astype(6 + 0 * branches["jet_hflav"], np.int32)
-    made["Jet_rawFactor"] = ak.values_astype(0.1 + 0 * branches["jet_pt"], np.float32)
-    made |= {"MET_pt": branches["met_pt"], "MET_phi": branches["met_phi"]}
-    made |= {name: branches[name] for name in ("PV_npvs", "PV_npvsGood")}
-    made |= {f"HLT_{bit}": branches[f"trig_{bit}"] == 1 for bit in layout.FLAT_FIELDS["trig"]}
-    made |= {"run": np.ones(n_events, np.uint32), "luminosityBlock": np.ones(n_events, np.uint32)}
-    made["event"] = np.arange(1, n_events + 1, dtype=np.uint64)
-    made["genWeight"] = rng.choice([1, 1, 1, -1], n_events).astype(np.float32)
-    return made
+    made = nanoaod.nanoaod(branches)
+    signs = np.random.default_rng(seed).choice([1, 1, 1, -1], len(made["genWeight"]))
+    return {**made, "genWeight": signs.astype(np.float32)}
 
 
 def write_nanoaod(
@@ -204,25 +176,6 @@ def write_nanoaod(
     """Write NanoAOD branches as CMS does, one counter a collection; `runs` with the sum of weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: ak.Array(values) for name, values in branches.items()}
-    jagged = {name.split("_")[0] for name, values in arrays.items() if values.ndim > 1}
-    with uproot.recreate(path) as file:
-        if rntuple:
-            counters = {f"n{name}": ak.num(arrays[f"{name}_pt"]) for name in jagged}
-            file.mkrntuple("Events", arrays | counters)
-        else:
-            content = {name: values for name, values in arrays.items() if values.ndim == 1}
-            for collection in sorted(jagged):
-                fields = {n: v for n, v in arrays.items() if n.startswith(f"{collection}_")}
-                content[collection] = ak.zip(
-                    {name.removeprefix(f"{collection}_"): v for name, v in fields.items()}
-                )
-            kinds = {name: values.type.content for name, values in content.items()}
-            file.mktree("Events", kinds).extend(content)
-        if runs:
-            total = np.array([np.sum(np.asarray(arrays["genWeight"]), dtype=np.float64)])
-            file["Runs"] = {
-                "run": np.ones(1, np.uint32),
-                "genEventCount": np.array([len(arrays["genWeight"])]),
-                "genEventSumw": total,
-            }
+    sums = nanoaod.runs(ntuples.size(arrays), float(ak.sum(arrays["genWeight"]))) if runs else None
+    ntuples.write_nanoaod(path, arrays, sums, rntuple=rntuple, codec="ZLIB", level=1)
     return path

@@ -70,8 +70,10 @@ COMMANDS = {
 APART = [
     "simulate --process ttbar,wjets --events 2000 --seed 1 --workers 2 --output results/mine",
     "simulate --sample --workers 2 --output analysis/sample",
+    "simulate --sample --format nanoaod --output results/nano",
+    "simulate --process all --format nanoaod --output results/agc",
 ]
-"""Events are generated for minutes: the tests of the simulation do it for fewer."""
+"""Events are generated for minutes: the tests of the simulation do it for fewer, or read the results."""
 ELSEWHERE = re.compile(r"--catalogue ntuples\.json|--max-files|--cluster|--scheduler|batch\.toml")
 """Commands that need CERN's files, or a cluster."""
 

@@ -1,4 +1,4 @@
-"""`run.py simulate`: events of our own, from Pythia 8 to POET ntuples with their catalogue."""
+"""`run.py simulate`: events of our own, from Pythia 8 to files with their catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from analysis.simulation.production import Dataset, Progress
 
-SUMMARY = "simulate events: Pythia 8, jets, detector response, POET ntuples and their catalogue"
+SUMMARY = "simulate events: Pythia 8, jets, detector response, ntuples and their catalogue"
 DEFAULT_OUTPUT = Path("results/simulation")
 DEFAULT_EVENTS = 1000
 DEFAULT_SEED = 2015
@@ -61,9 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GROUP.NAME=VALUE",
         help="change a number of the detector response, for example jet.scale=1.02",
     )
+    parser.add_argument(
+        "--format",
+        choices=("poet", "nanoaod"),
+        default="poet",
+        help="of the files: flat POET ntuples, or CMS NanoAOD of the same events (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR")
     parser.add_argument(
-        "--sample", action="store_true", help="make the bundled sample (into --output)"
+        "--sample",
+        action="store_true",
+        help="make the bundled sample (into --output); in the other format, of the events that are there",
     )
     parser.add_argument(
         "--validate",
@@ -102,6 +110,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
             detector=detector_with(arguments.set),
             block_events=arguments.block_events,
             progress=progress,
+            files_format=arguments.format,
         )
         for name in dimuons:
             made = dimuon.make(name, arguments.events, arguments.seed)
@@ -120,10 +129,13 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _sample(arguments: argparse.Namespace) -> int:
-    from analysis.simulation.sample import make_sample
+    from analysis.simulation.sample import make_sample, write_as_nanoaod
 
-    with _progress(None, arguments.quiet) as progress:
-        path = make_sample(arguments.output, workers=arguments.workers, progress=progress)
+    if arguments.format == "nanoaod":
+        path = write_as_nanoaod(arguments.output)
+    else:
+        with _progress(None, arguments.quiet) as progress:
+            path = make_sample(arguments.output, workers=arguments.workers, progress=progress)
     _say(f"written: {path}\n")
     return 0
 

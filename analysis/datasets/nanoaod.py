@@ -15,9 +15,10 @@ from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.strict import faults
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.ntuples import NANOAOD_TREE
 from analysis.datasets.processes import PROCESS_LABELS
 
-TREE = "Events"
+TREE = NANOAOD_TREE
 WEIGHT = "genWeight"
 _SUMS = ("genEventSumw", "genEventSumw_")
 """Branch of `Runs` with the sum of generator weights; NanoAOD v6 has the other name."""

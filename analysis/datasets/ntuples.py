@@ -6,6 +6,7 @@ files at CERN.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -15,10 +16,11 @@ from analysis.common.errors import OutputError
 from analysis.common.files import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 TREE = "events"
+NANOAOD_TREE = "Events"
 COLLECTIONS = ("electron", "fatjet", "jet", "muon")
 ZSTD_LEVEL = 5
 Columns = dict[str, Any]
@@ -64,21 +66,74 @@ def write(
 
     Raises OutputError where it cannot be written (no space, no permission).
     """
+    with _created(path, codec, level) as file:
+        _fill(file, tree, _with_counters(columns), basket_events, rntuple)
+
+
+def write_nanoaod(
+    path: Path,
+    columns: Columns,
+    runs: Columns | None = None,
+    level: int = ZSTD_LEVEL,
+    basket_events: int | None = None,
+    codec: str = "ZSTD",
+    rntuple: bool = False,
+) -> None:
+    """Write one file as `write` does in the way of NanoAOD: `Events` with one counter a collection (`nJet`),
+    and the tree `Runs` beside it.
+    """
+    with _created(path, codec, level) as file:
+        _fill(file, NANOAOD_TREE, _in_collections(columns, rntuple), basket_events, rntuple)
+        if runs is not None:
+            _fill(file, "Runs", runs)
+
+
+@contextmanager
+def _created(path: Path, codec: str, level: int) -> Iterator[Any]:
     import uproot
 
-    content = _with_counters(columns)
     with (
         atomic(path) as temporary,
         uproot.recreate(temporary, compression=getattr(uproot, codec)(level)) as file,
     ):
-        if rntuple:
-            written = file.mkrntuple(tree, select(content, slice(0)))
+        yield file
+
+
+def _fill(
+    file: Any,
+    tree: str,
+    columns: Columns,
+    basket_events: int | None = None,
+    rntuple: bool = False,
+) -> None:
+    if rntuple:
+        written = file.mkrntuple(tree, select(columns, slice(0)))
+    else:
+        written = file.mktree(tree, _types(columns))
+    events = size(columns)
+    step = basket_events or max(events, 1)
+    for start in range(0, events, step):
+        written.extend(select(columns, slice(start, start + step)))
+
+
+def _in_collections(columns: Columns, rntuple: bool) -> Columns:
+    """Join the jagged columns of a collection, which then share a counter; an RNTuple's stay apart."""
+    jagged: dict[str, Columns] = {}
+    result: Columns = {}
+    for name, values in columns.items():
+        if values.ndim > 1:
+            collection, _, field = name.partition("_")
+            jagged.setdefault(collection, {})[field] = values
         else:
-            written = file.mktree(tree, _types(content))
-        events = size(columns)
-        step = basket_events or max(events, 1)
-        for start in range(0, events, step):
-            written.extend(select(content, slice(start, start + step)))
+            result[name] = ak.to_numpy(values)
+    for collection, fields in jagged.items():
+        if rntuple:
+            result |= {f"{collection}_{field}": values for field, values in fields.items()}
+            counts = ak.num(next(iter(fields.values())))
+            result[f"n{collection}"] = ak.to_numpy(ak.values_astype(counts, np.uint32))
+        else:
+            result[collection] = ak.zip(fields)
+    return result
 
 
 def _types(columns: Columns) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from analysis.common.errors import OutputError, SimulationError
 from analysis.common.extras import require_extra
 from analysis.common.files import write_json, write_text
 from analysis.datasets import ntuples
-from analysis.simulation import layout
+from analysis.simulation import layout, nanoaod
 from analysis.simulation.config import DetectorConfig, digest
 from analysis.simulation.generator import MAX_SEED, Counts, generate, silenced
 
@@ -45,6 +45,8 @@ RECORD = "production.json"
 BLOCKS = ".blocks"
 """Folder of what is not complete."""
 LUMINOSITY_IPB = 2256.38
+FORMATS = {"poet": ntuples.TREE, "nanoaod": ntuples.NANOAOD_TREE}
+"""Layout of the files that are made -> name of their tree."""
 Progress = Callable[[str, int, float], None]
 """Called with dataset, pre-selected events so far and their rate [1/s] after every block."""
 
@@ -262,26 +264,33 @@ def _enough(order: Order, folder: Path, pool: Pool, progress: Progress) -> list[
     raise SimulationError(msg)
 
 
-def _merge(order: Order, blocks: list[Block], output: Path) -> dict[str, int]:
+def _merge(order: Order, blocks: list[Block], output: Path, files_format: str) -> dict[str, int]:
     """Write the final files, `EVENTS_PER_FILE` and a block at most in each; {name: events}."""
     name = order.process.name
     files: dict[str, int] = {}
-    parts: list[Columns] = []
-
-    def flush() -> None:
-        columns = ntuples.concatenate(parts)
+    for group in _groups(blocks):
+        columns = ntuples.concatenate([ntuples.read(block.path) for block in group])
+        generated = order.process.responses * sum(block.counts.generated for block in group)
         file = f"{name}_{len(files)}.root"
-        ntuples.write(output / name / file, columns)
+        path = output / name / file
+        if files_format == "poet":
+            ntuples.write(path, columns)
+        else:
+            nanoaod.write(path, columns, first_event=1 + sum(files.values()), generated=generated)
         files[file] = ntuples.size(columns)
-        parts.clear()
-
-    for block in blocks:
-        parts.append(ntuples.read(block.path))
-        if sum(ntuples.size(part) for part in parts) >= EVENTS_PER_FILE:
-            flush()
-    if parts:
-        flush()
     return files
+
+
+def _groups(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Yield the blocks of one file after the other."""
+    group: list[Block] = []
+    for block in blocks:
+        group.append(block)
+        if sum(member.selected for member in group) >= EVENTS_PER_FILE:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def read_records(output: Path) -> dict[str, dict[str, Any]]:
@@ -300,10 +309,12 @@ def write_record(output: Path, dataset: Dataset, **more: Any) -> None:
     write_json(output / RECORD, content)
 
 
-def _made_before(order: Order, output: Path) -> Dataset | None:
+def _made_before(order: Order, output: Path, files_format: str) -> Dataset | None:
     """Find the dataset of the same order, if an earlier run completed it and its files are there."""
     record = read_records(output).get(order.process.name, {})
     if (record.pop("digest", None), record.pop("events", None)) != (order.digest(), order.events):
+        return None
+    if record.pop("format", "poet") != files_format:
         return None
     try:
         dataset = Dataset(process=order.process, **record)
@@ -327,20 +338,29 @@ def require_own(output: Path, names: Iterable[str]) -> None:
         raise OutputError(msg)
 
 
+def require_format(output: Path, files_format: str) -> None:
+    """Raise OutputError for a folder with simulated files of another format, as a catalogue has one."""
+    there = _catalogue_of(output / CATALOGUE).get("format", files_format)
+    if there != files_format:
+        msg = f"{output} has simulated files in the format {there!r}: name another folder"
+        raise OutputError(msg)
+
+
 def make_dataset(
     order: Order,
     output: Path,
     pool: Pool,
     progress: Progress,
+    files_format: str = "poet",
 ) -> Dataset:
     """Make one dataset under `output`, going on from what is there of the same order."""
-    known = _made_before(order, output)
+    known = _made_before(order, output, files_format)
     if known is not None:
         progress(order.process.name, known.selected, 0.0)
         return known
     folder = output / BLOCKS / f"{order.process.name}-{order.digest()}"
     blocks = _enough(order, folder, pool, progress)
-    files = _merge(order, blocks, output)
+    files = _merge(order, blocks, output, files_format)
     tried = sum(block.counts.tried for block in blocks)
     # Each block estimates the same cross section; weigh by what it rests on.
     sigma = sum(block.counts.cross_section_pb * block.counts.tried for block in blocks) / tried
@@ -353,7 +373,8 @@ def make_dataset(
         cross_section_pb=sigma,
         seconds=sum(block.seconds for block in blocks),
     )
-    write_record(output, dataset, digest=order.digest(), events=order.events)
+    made_as = {"digest": order.digest(), "events": order.events, "format": files_format}
+    write_record(output, dataset, **made_as)
     pool.remove_at_exit(folder)
     return dataset
 
@@ -412,17 +433,11 @@ def write_catalogue(
     luminosity_ipb: float = LUMINOSITY_IPB,
     tree: str = ntuples.TREE,
     preselection: Mapping[str, float] | None = None,
+    files_format: str = "poet",
 ) -> Path:
     """Add `entries` to the catalogue of `output` (made if absent). Raises OutputError."""
     path = output / CATALOGUE
-    content: dict[str, Any] = {"datasets": {}}
-    if path.exists():
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as err:
-            msg = f"{path} is not a catalogue: {err}"
-            raise OutputError(msg) from err
-    datasets = {**content.get("datasets", {}), **entries}
+    datasets = {**_catalogue_of(path).get("datasets", {}), **entries}
     result = {
         "label": "Simulation",
         "processes": {
@@ -431,6 +446,7 @@ def write_catalogue(
             if any(entry["process"] == name for entry in datasets.values())
         },
         "luminosity": f"{luminosity_ipb:g} /pb",
+        "format": files_format,
         "tree": tree,
         "base": ".",
         "preselection": dict(preselection or {}),
@@ -438,6 +454,18 @@ def write_catalogue(
     }
     write_json(path, result)
     return path
+
+
+def _catalogue_of(path: Path) -> dict[str, Any]:
+    """Read a catalogue; {} without one."""
+    if not path.exists():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        msg = f"{path} is not a catalogue: {err}"
+        raise OutputError(msg) from err
+    return content
 
 
 def check_request(events: int, seed: int, workers: int, block_events: int = BLOCK_EVENTS) -> None:
@@ -463,24 +491,29 @@ def produce(
     detector: DetectorConfig | None = None,
     block_events: int = BLOCK_EVENTS,
     progress: Progress = lambda *_: None,
+    files_format: str = "poet",
 ) -> list[Dataset]:
     """Make the datasets of `processes` and add each, when complete, to the catalogue of `output`.
 
-    Raises OutputError for a folder that has ntuples from elsewhere.
+    `files_format`: one of `FORMATS`. Raises OutputError for a folder that has ntuples from elsewhere, or in
+    another format.
     """
     check_request(events, seed, workers, block_events)
     if processes:
         require_own(output, [process.name for process in processes])
+        require_format(output, files_format)
     require_extra("simulate", "simulation")
     datasets = []
     with Pool(workers) as pool:
         for process in processes:
             order = Order(process, events, seed, detector or DetectorConfig(), block_events)
-            dataset = make_dataset(order, output, pool, progress)
+            dataset = make_dataset(order, output, pool, progress, files_format)
             write_catalogue(
                 output,
                 {process.name: entry(dataset, seed)},
+                tree=FORMATS[files_format],
                 preselection=preselection(order.detector),
+                files_format=files_format,
             )
             datasets.append(dataset)
     return datasets

@@ -8,17 +8,22 @@ and the branches that it reads, with truncated mantissas. Sums of weights stay t
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 
 from analysis.common.extras import require_extra
+from analysis.common.files import write_json
 from analysis.datasets import ntuples
-from analysis.simulation import dimuon, layout, processes
+from analysis.datasets.bundled import SAMPLE
+from analysis.datasets.catalogue import Catalogue
+from analysis.simulation import dimuon, layout, nanoaod, processes
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.production import (
     CATALOGUE,
+    RECORD,
     Dataset,
     Order,
     Pool,
@@ -26,6 +31,7 @@ from analysis.simulation.production import (
     entry,
     make_dataset,
     preselection,
+    read_records,
     require_own,
     write_catalogue,
     write_record,
@@ -33,8 +39,6 @@ from analysis.simulation.production import (
 from analysis.simulation.pseudodata import mix
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from analysis.datasets.ntuples import Columns
 
 SEED = 2015
@@ -176,6 +180,32 @@ def _pseudodata_entry(output: Path, work: Path, datasets: list[Dataset]) -> dict
         "path": PSEUDODATA,
         "files": files,
     }
+
+
+def write_as_nanoaod(output: Path) -> Path:
+    """Write the events of the bundled sample as NanoAOD; return their catalogue.
+
+    The first file of a dataset has the sum of its weights. Raises OutputError for a folder with other files.
+    """
+    catalogue = Catalogue.load(SAMPLE)
+    require_own(output, catalogue.datasets)
+    for name, dataset in catalogue.datasets.items():
+        first_event, generated = 1, int(dataset.sum_of_weights or 0)
+        for file, (file_name, events) in zip(
+            catalogue.files_of(name), dataset.files.items(), strict=True
+        ):
+            nanoaod.write(
+                output / dataset.path / file_name,
+                ntuples.read(Path(file.url)),
+                first_event=first_event,
+                generated=generated if dataset.is_simulation else None,
+                level=ZSTD_LEVEL,
+            )
+            first_event, generated = first_event + events, 0
+    update = {"format": "nanoaod", "tree": ntuples.NANOAOD_TREE, "base": "."}
+    catalogue.model_copy(update=update).write(output / CATALOGUE)
+    write_json(output / RECORD, read_records(SAMPLE.parent))
+    return output / CATALOGUE
 
 
 def _make_dimuons(output: Path) -> None:
