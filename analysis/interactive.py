@@ -75,10 +75,6 @@ def fit(
 
     Raises WorkspaceError for templates that make no model, FitError for a fit without a result.
     """
-    from analysis.inference.config import InferenceConfig
-
     found = Path(source) if isinstance(source, str) else source
-    made = stages.model_of(
-        found, model or InferenceConfig(), observed, allow_incomplete=allow_incomplete
-    )
+    made = stages.model_of(found, model, observed, allow_incomplete=allow_incomplete)
     return stages.measure(made, with_ranking=with_ranking)

@@ -79,7 +79,8 @@ class TtbarAnalysis(CatalogueProcessor):
     An analysis is a value: a configuration, and `channels`, `regions`, `shifts` (of objects),
     `weights` (variations), `corrections` (nominal weights) and `controls` (plots), each a list of
     values of that name. A part that is not given is that of `preset` under the configuration;
-    `adding` adds to it.
+    `adding` adds to it. `model` is that of the fit as a TOML file of `--model` would have it, by default
+    the preset's.
 
     `process` returns `{dataset: {"observable": Hist, "observables": {region: Hist}, "control": {name:
     Hist}, "multijet": {name: Hist}, "cutflow": ..., "counts": ...}}`: `observables` has the regions with
@@ -101,6 +102,7 @@ class TtbarAnalysis(CatalogueProcessor):
         weights: Iterable[Weight] | None = None,
         corrections: Iterable[Weight] | None = None,
         controls: Iterable[Control] | None = None,
+        model: Mapping[str, Any] | None = None,
         preset: Preset = LESSON,
         name: str | None = None,
     ) -> None:
@@ -108,6 +110,7 @@ class TtbarAnalysis(CatalogueProcessor):
         self.name = name or preset.name
         self.is_named = name is not None
         self._preset = preset
+        self.model: dict[str, Any] = dict(preset.model if model is None else model)
         given = (channels, regions, shifts, weights, corrections, controls)
         self._given = {
             part: None if values is None else _given(part, values)
@@ -424,6 +427,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 for part in self._all_varied
                 for name in part.variations
             },
+            model=self.model,
             **counted,
         ).model_dump(mode="json")
 

@@ -33,6 +33,7 @@ from analysis.histograms import OBSERVABLE
 from analysis.plotting import FORMATS, PROCESSES
 from analysis.postprocess import normalisation
 from analysis.postprocess.normalisation import Normalised, Scaling
+from analysis.selection.description import described
 
 if TYPE_CHECKING:
     from analysis.config import AnalysisConfig
@@ -213,35 +214,52 @@ class Model(NamedTuple):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
 
 
+def own_model(source: Normalised | Path) -> InferenceConfig:
+    """Find the model that the analysis of a run brings, the default one for a file of templates.
+
+    Raises ConfigError for one that is not valid.
+    """
+    from analysis.inference.config import InferenceConfig
+
+    if isinstance(source, Path):
+        if source.suffix in (".json", ".root"):
+            return InferenceConfig()
+        return InferenceConfig.of_run(described(Ledger.load(source).analysis).model)
+    return InferenceConfig.of_run(source.description.model)
+
+
 def model_of(
     source: Normalised | Path,
-    config: InferenceConfig,
+    config: InferenceConfig | None = None,
     observed: Observed = "data",
     *,
     allow_incomplete: bool = False,
 ) -> Model:
     """Build the model of scaled histograms, a results folder, a ROOT file or a workspace.
 
-    Raises WorkspaceError for templates that make none and, unless it is allowed, for a run that lacks
+    Without `config` it is that of the analysis. Raises WorkspaceError for templates that make none and, unless it is allowed, for a run that lacks
     datasets or events.
     """
     from analysis.inference import templates, workspace
     from analysis.plotting.captions import FitCaption
 
+    config = config or own_model(source)
     if isinstance(source, Path) and source.suffix == ".json":
         return _model_of_workspace(source, config)
     if isinstance(source, Path) and source.suffix == ".root":
         made, made_of = templates.from_root(source, config), ""
+        own = config.own_binnings(made.regions)
         luminosity: Mapping[str, float] = {}
-        caption = FitCaption.of_file(source.name, config.binning, observed)
+        caption = FitCaption.of_file(source.name, config.binning, observed, own)
     else:
         run = results.load_normalised(source) if isinstance(source, Path) else source
         config = config.with_parts_of(run.normalisation.variations, run.description.variations)
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
+        own = config.own_binnings(made.regions)
         fraction = config.luminosity_fraction
         known = {} if fraction == "free" else run.normalisation.luminosity
         luminosity = {channel: float(fraction) * value for channel, value in known.items()}
-        caption = FitCaption.of(run, config.binning, observed)
+        caption = FitCaption.of(run, config.binning, observed, own)
     name = str(source) if isinstance(source, Path) else "scaled histograms"
     if not allow_incomplete:
         made.require_complete(name)
@@ -267,7 +285,7 @@ def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
         caption, luminosity = FitCaption.of_file(source.name), {}
         reference = config.reference_pb(None, source.name)
     else:
-        caption = FitCaption.of_file(source.name, before.binning)
+        caption = FitCaption.of_file(source.name, before.binning, binnings=before.binnings)
         luminosity = before.luminosity_ipb
         reference = config.signal_cross_section_pb or before.cross_section.reference
     return Model(
@@ -289,6 +307,7 @@ def measure(
         notes=model.built.notes,
         processes=model.processes,
         binning=model.caption.binning,
+        binnings=model.caption.binnings,
         luminosity_ipb=model.luminosity_ipb,
         force=force,
         with_ranking=with_ranking,
@@ -315,13 +334,10 @@ def fit(
     from analysis.common.files import writable_folder, write_json
     from analysis.common.folders import WORKSPACE
     from analysis.inference import tables
-    from analysis.inference.config import InferenceConfig
     from analysis.plotting.fit import make_figures
 
     folder = writable_folder(source if output is None else output)
-    model = model_of(
-        source, config or InferenceConfig(), observed, allow_incomplete=allow_incomplete
-    )
+    model = model_of(source, config, observed, allow_incomplete=allow_incomplete)
     write_json(folder / WORKSPACE, model.built.spec)
     measurement = measure(model, force=force, with_ranking=with_ranking, toys=toys)
     tables.write(measurement, folder, model.made_of)

@@ -27,10 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from analysis.inference.config import InferenceConfig
+
     folder = arguments.output
-    model = model_config(arguments.model)
+    analysis = options.analysis(arguments)
+    model = model_config(arguments.model, InferenceConfig.of_run(analysis.model))
     logger.info("processing %s ...", options.catalogue_path(arguments))
-    process.process(arguments, tables=False)
+    process.process(arguments, analysis, tables=False)
 
     from analysis import stages
 

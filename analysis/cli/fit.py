@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.cli import options
 from analysis.common.errors import ConfigError
-from analysis.common.folders import fit_source
+from analysis.common.folders import LEDGER, fit_source
 
 if TYPE_CHECKING:
     from analysis.inference.config import InferenceConfig
@@ -78,9 +78,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from analysis import stages
+    from analysis.inference.config import InferenceConfig
+
+    source = arguments.source
     if not arguments.print_model:
-        fit_source(arguments.source)
-    config = model_config(arguments.model)
+        fit_source(source)
+    no_run = arguments.print_model and not (source / LEDGER).exists()
+    own = InferenceConfig() if no_run else stages.own_model(source)
+    config = model_config(arguments.model, own)
     if arguments.luminosity_fraction is not None:
         fraction = _fraction(arguments.luminosity_fraction)
         config = config.model_copy(update={"luminosity_fraction": fraction})
@@ -90,7 +96,6 @@ def run(arguments: argparse.Namespace) -> None:
         sys.stdout.write(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
         return
 
-    from analysis import stages
     from analysis.common.tables import show
     from analysis.inference import tables
 
@@ -110,7 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
         from analysis.inference import hepdata
 
         folder = _output(arguments) / results.HEPDATA
-        archive = hepdata.write(measurement, folder, measurement.binning)
+        archive = hepdata.write(measurement, folder)
         logger.info("HEPData submission: %s", archive)
     for table in (tables.summary, tables.uncertainties):
         title, header, rows = table(measurement)
@@ -118,12 +123,11 @@ def run(arguments: argparse.Namespace) -> None:
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 
-def model_config(file: Path | None) -> InferenceConfig:
-    """Read the model of the fit; the default one without a file."""
+def model_config(file: Path | None, own: InferenceConfig) -> InferenceConfig:
+    """Read the model of the fit: the analysis's `own`, with what the file says in place of it."""
     from analysis.common.strict import read_toml
-    from analysis.inference.config import InferenceConfig
 
-    return InferenceConfig() if file is None else read_toml(file, InferenceConfig)
+    return own if file is None else read_toml(file, type(own), own)
 
 
 def _fraction(text: str) -> float | str:

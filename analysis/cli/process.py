@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analysis.config import AnalysisConfig
     from analysis.execution.ledger import Ledger
     from analysis.postprocess.normalisation import Normalised
+    from analysis.processor import TtbarAnalysis
 
 SUMMARY = "process a catalogue into normalised histograms"
 
@@ -31,10 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     with sole_run(arguments.output):
-        process(arguments)
+        process(arguments, options.analysis(arguments))
 
 
-def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
+def process(
+    arguments: argparse.Namespace, analysis: TtbarAnalysis, tables: bool = True
+) -> Normalised:
     """Process, save, normalise, and print the yields."""
     scaling = options.scaling(arguments)
     catalogue = options.selected_catalogue(arguments)
@@ -42,7 +45,6 @@ def process(arguments: argparse.Namespace, tables: bool = True) -> Normalised:
     from analysis import stages
     from analysis.execution.settings import Limits
 
-    analysis = options.analysis(arguments)
     _tell_obstacles(analysis.config, scaling.qcd)
     try:
         result = stages.process(

@@ -7,16 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from analysis.common.errors import WorkspaceError, did_you_mean
+from analysis.common.errors import ConfigError, WorkspaceError, did_you_mean
 from analysis.common.names import source
-from analysis.common.strict import Strict
+from analysis.common.strict import Strict, faults
 from analysis.config import Binning, Fraction
 
 TTBAR = "ttbar"
 TTBAR_PB = 831.76
 """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV): what tt̄ of a file was scaled to that does not say it."""
+ACCEPTANCE = ", acceptance"
+"""End of the name of a parameter of the number of events alone."""
+Correlated = Literal["everywhere", "in a channel", "in a region"]
+"""Where one parameter stands for an uncertainty: others are `NAME, muon` or `NAME, 4j1b`."""
 _SAME = 1e-4
 """Relative difference of two cross sections that is rounding."""
 
@@ -32,13 +43,21 @@ class Variation(Strict):
     independent: bool = False
     """Whether its histograms are of samples of their own, which differ from nominal by fluctuation too. A
     run knows it."""
+    acceptance: Literal["together", "apart", "none"] = "together"
+    """The change of the number of events: of the same parameter as the shape, of one of its own, `NAME,
+    acceptance`, or left out."""
+    correlated: Correlated = "everywhere"
 
 
 class RateUncertainty(Strict):
     """A relative uncertainty of the cross section of processes that go together."""
 
     processes: tuple[str, ...]
-    relative: Fraction
+    relative: Fraction | Literal["free"]
+    """`free`: the rate is measured in the fit, without a prior."""
+    regions: tuple[str, ...] = ()
+    """Empty: every region."""
+    correlated: Correlated = "everywhere"
 
 
 def _two_sided(name: str) -> Variation:
@@ -90,6 +109,8 @@ class InferenceConfig(Strict):
     knows its own, and a model that states another one is refused."""
     binning: Binning = Binning(bins=11, low=110, high=550)
     """GeV; its edges must be edges of the histograms."""
+    binnings: dict[str, Binning] = Field(default_factory=dict)
+    """Region -> its bins, where they are not those of `binning`."""
     variations: dict[str, Variation] = _VARIATIONS
     """Nuisance parameter -> what it varies."""
     one_sided: Literal["mirror", "flat"] = "mirror"
@@ -142,6 +163,38 @@ class InferenceConfig(Strict):
                 )
                 raise ValueError(msg)
         return self
+
+    @classmethod
+    def of_run(cls, model: Mapping[str, Any]) -> Self:
+        """Read the model that an analysis brings. Raises ConfigError, with every fault."""
+        try:
+            return cls.model_validate(model)
+        except ValidationError as error:
+            found = "; ".join(faults(error, cls, model))
+            msg = f"the model of the analysis: {found}"
+            raise ConfigError(msg) from error
+
+    def place(self, region: str) -> tuple[str, str]:
+        """Find the region of the model, and the channel (empty for all together), of a fitted region."""
+        if region in self.regions:
+            return region, ""
+        base = max((name for name in self.regions if region.startswith(f"{name}_")), key=len)
+        return base, region.removeprefix(f"{base}_")
+
+    def binning_of(self, region: str) -> Binning:
+        """Find the bins of a fitted region."""
+        return self.binnings.get(self.place(region)[0], self.binning)
+
+    def own_binnings(self, regions: Iterable[str]) -> dict[str, Binning]:
+        """Find the fitted regions whose bins are not the common ones."""
+        found = {region: self.binning_of(region) for region in regions}
+        return {region: bins for region, bins in found.items() if bins != self.binning}
+
+    def parameter(self, name: str, correlated: Correlated, region: str) -> str:
+        """Name the parameter of an uncertainty in a fitted region."""
+        base, channel = self.place(region)
+        where = {"everywhere": "", "in a channel": channel, "in a region": base}[correlated]
+        return f"{name}, {where}" if where else name
 
     @property
     def systematics(self) -> dict[str, Variation]:
@@ -200,14 +253,22 @@ class InferenceConfig(Strict):
         rates = (rate.processes for rate in self.cross_section_uncertainties.values())
         return {self.signal, *self.processes}.union(*varied, *rates)
 
-    def require_names(self, processes: Iterable[str], variations: Iterable[str]) -> None:
-        """Hold the names of the model against the `processes` and `variations` of histograms.
+    def require_names(
+        self, regions: Iterable[str], processes: Iterable[str], variations: Iterable[str]
+    ) -> None:
+        """Hold the names of the model against the `regions`, `processes` and `variations` of histograms.
 
         A default line may be without any. Raises WorkspaceError, with the nearest name, for a line of
         the model's own without a histogram or process, for something left out that is not there, and
         for variations of histograms that are neither in the model nor left out.
         """
         there, filled = set(processes), list(dict.fromkeys(variations))
+        known_regions = list(regions)
+        for region in self.binnings:
+            _require(region, known_regions, "binnings: no region")
+        for name, rate in self.rates.items():
+            for region in rate.regions:
+                _require(region, known_regions, f"cross section uncertainty {name!r}: no region")
         for name, variation in self.systematics.items():
             if variation == _VARIATIONS.get(name):
                 continue

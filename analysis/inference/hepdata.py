@@ -23,11 +23,10 @@ from analysis.inference.tables import definition
 ARCHIVE = "submission.tar.gz"
 
 
-def write(measurement: Measurement, folder: Path, binning: Binning | None = None) -> Path:
+def write(measurement: Measurement, folder: Path) -> Path:
     """Write the submission to the folder, checked by HEPData's own validator; return its archive.
 
-    `binning` are the channels' bins in GeV; they are numbered where nobody knows it. Raises
-    ConfigError without `hepdata_lib`, and OutputError if the submission is not valid.
+    Bins are numbered where nobody knows their edges. Raises ConfigError without `hepdata_lib`, and OutputError if the submission is not valid.
     """
     require_extra("hepdata", "a HEPData submission")
     from hepdata_lib import Submission
@@ -42,7 +41,7 @@ def write(measurement: Measurement, folder: Path, binning: Binning | None = None
         tables.append(_impacts(measurement))
     names = file_names((yields.channel,) for yields in measurement.fit.yields)
     tables += [
-        _yields(name, yields, binning)
+        _yields(name, yields, measurement.binnings.get(yields.channel, measurement.binning))
         for name, yields in zip(names, measurement.fit.yields, strict=True)
     ]
     for table in tables:

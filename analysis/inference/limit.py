@@ -104,11 +104,14 @@ class Limit(Strict):
 
 
 def read_signal(
-    path: Path, spec: Mapping[str, Any], binning: Binning | None = None
+    path: Path,
+    spec: Mapping[str, Any],
+    binning: Binning | None = None,
+    binnings: Mapping[str, Binning] | None = None,
 ) -> dict[str, Template]:
     """Weighted events of a signal: the histograms of a ROOT file that are named as channels.
 
-    Where the `binning` of the model is known, in its bins. Raises WorkspaceError for a file that cannot
+    Where the `binning` of the model is known, in its bins, or those of a channel's own. Raises WorkspaceError for a file that cannot
     be read or has no such histogram, and for one that has not the edges of the model's bins.
     """
     channels = [channel["name"] for channel in spec["channels"]]
@@ -128,7 +131,7 @@ def read_signal(
         raise WorkspaceError(msg)
     if binning is not None:
         return {
-            name: rebinned(f"signal {path}, {name}", histogram, binning)
+            name: rebinned(f"signal {path}, {name}", histogram, (binnings or {}).get(name, binning))
             for name, histogram in histograms.items()
         }
     return {name: contents(histogram) for name, histogram in histograms.items()}

@@ -79,6 +79,8 @@ class Measurement(Strict):
     """What makes the errors doubtful."""
     binning: Binning | None = None
     """Of every channel, in GeV; None where nobody knows it."""
+    binnings: dict[str, Binning] = Field(default_factory=dict)
+    """Channel -> its bins, where they are not those of `binning`."""
     luminosity_ipb: dict[str, float] = Field(default_factory=dict)
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     goodness_by_toys: ToyGoodness | None = None
@@ -122,6 +124,7 @@ def measure(
     notes: Sequence[str] = (),
     processes: Sequence[str] | None = None,
     binning: Binning | None = None,
+    binnings: Mapping[str, Binning] | None = None,
     luminosity_ipb: Mapping[str, float] | None = None,
     force: bool = False,
     with_ranking: bool = True,
@@ -153,6 +156,7 @@ def measure(
         notes=list(notes),
         remarks=[*_remarks(best.result), *_at_their_ends(best), *_not_known(impacts)],
         binning=binning,
+        binnings=dict(binnings or {}),
         luminosity_ipb=dict(luminosity_ipb or {}),
         goodness_by_toys=None
         if toys is None

@@ -44,8 +44,6 @@ class Template(NamedTuple):
 class Templates(NamedTuple):
     """All templates in the model's bins."""
 
-    edges: Array
-    """GeV, shape (bins + 1,)."""
     regions: list[str]
     processes: list[str]
     """Simulated ones, the signal first."""
@@ -88,23 +86,22 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     states, or to nothing that is known.
     """
     _require_apart(results.description.overlaps, config.regions)
-    regions = results.regions
+    observables, regions = results.regions, list(config.regions)
     if config.channels == "apart":
-        regions = results.regions_by_channel
-        apart = [
+        observables = results.regions_by_channel
+        regions = [
             region_of_channel(region, channel)
             for region in config.regions
             for channel in results.description.channels
         ]
-        config = config.model_copy(update={"regions": tuple(apart)})
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
-        for region, observable in regions.items()
+        for region, observable in observables.items()
         for process, variations in results.normalisation.variations.items()
         for variation in variations
     }
     scaling = results.normalisation
-    made = _templates(histograms, config, scaling.cross_sections_pb, "the normalised run")
+    made = _templates(histograms, config, regions, scaling.cross_sections_pb, "the normalised run")
     return made._replace(notes=[*scaling.notes, *made.notes])
 
 
@@ -131,7 +128,7 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
             f"{path} has no histogram named REGION_PROCESS: there are {', '.join(names) or 'none'}"
         )
         raise WorkspaceError(msg)
-    made = _templates(histograms, config, scaled_to, str(path))
+    made = _templates(histograms, config, config.regions, scaled_to, str(path))
     return made._replace(notes=said + notes + made.notes)
 
 
@@ -149,22 +146,26 @@ def _require_apart(overlaps: Mapping[str, Mapping[str, int]], regions: Sequence[
 def _templates(
     histograms: Mapping[Key, Hist],
     config: InferenceConfig,
+    regions: Sequence[str],
     scaled_to: Mapping[str, float | None] | None,
     source: str,
 ) -> Templates:
-    """`scaled_to` is what the processes were scaled to, None where the source does not say it."""
+    """`regions` are those of the model, or of its channels; `scaled_to` is what the processes were scaled to, None where the source does not say it."""
     there = dict.fromkeys(region for region, _, _ in histograms)
-    for region in config.regions:
+    for region in regions:
         if region not in there:
             msg = f"no histogram of region {region!r}: {did_you_mean(region, there)}"
             raise WorkspaceError(msg)
-    notes = [f"region {name}: not in the model" for name in there if name not in config.regions]
-    histograms = {key: h for key, h in histograms.items() if key[0] in config.regions}
+    notes = [f"region {name}: not in the model" for name in there if name not in regions]
+    histograms = {key: h for key, h in histograms.items() if key[0] in regions}
     simulated = dict.fromkeys(p for _, p, v in histograms if p != DATA and v == NOMINAL)
     if config.signal not in simulated:
         msg = f"no nominal histogram of the signal {config.signal!r}: "
         raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
-    config.require_names(simulated, (v for _, p, v in histograms if p != DATA and v != NOMINAL))
+    known_regions = [*there, *config.regions]
+    config.require_names(
+        known_regions, simulated, (v for _, p, v in histograms if p != DATA and v != NOMINAL)
+    )
     known = None if scaled_to is None else scaled_to.get(config.signal)
     if scaled_to is not None and known is None:
         msg = (
@@ -174,16 +175,16 @@ def _templates(
         raise WorkspaceError(msg)
     fraction = 1.0 if config.luminosity_fraction == "free" else config.luminosity_fraction
     by_key: dict[Key, Template] = {}
+    binnings = {region: config.binning_of(region) for region in regions}
     for key, histogram in histograms.items():
-        template = rebinned(f"histogram {_name(key)}", histogram, config.binning)
+        template = rebinned(f"histogram {_name(key)}", histogram, binnings[key[0]])
         factor = 1.0 if key[1] == DATA else fraction
         scaled = Template(factor * template.values, factor**2 * template.variances)
         by_key[key] = _mended(key, scaled, notes)
     notes += _dropped(by_key)
     processes = sorted(simulated, key=lambda process: process != config.signal)
-    edges = np.linspace(config.binning.low, config.binning.high, config.binning.bins + 1)
     reference = config.reference_pb(known, source)
-    return Templates(edges, list(config.regions), processes, by_key, notes, reference)
+    return Templates(list(regions), processes, by_key, notes, reference)
 
 
 def contents(histogram: Hist) -> Template:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.datasets.sample import NOMINAL
 from analysis.inference import two_point
-from analysis.inference.config import InferenceConfig, Variation
+from analysis.inference.config import ACCEPTANCE, InferenceConfig, Variation
 from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
 from analysis.inference.validator import NO_DIFFERENCE
@@ -183,7 +183,7 @@ def _common_rates(
     """
     common = {}
     for name, variation in config.systematics.items():
-        if not variation.independent:
+        if not variation.independent or variation.correlated != "everywhere":
             continue
         for process in dict.fromkeys(process for _, process in _places(templates, variation)):
             pairs = [
@@ -250,8 +250,10 @@ def _sample(
     else:
         modifiers.append(_rate("Luminosity", config.luminosity_uncertainty))
     for name, rate in config.rates.items():
-        if process in rate.processes:
-            modifiers.append(_rate(name, rate.relative))
+        if process in rate.processes and config.place(region)[0] in (
+            rate.regions or config.regions
+        ):
+            modifiers.append(_rate(config.parameter(name, rate.correlated, region), rate.relative))
     for name, variation in config.systematics.items():
         if not variation.processes or process in variation.processes:
             pair = _pair(templates, (region, process), variation)
@@ -260,11 +262,14 @@ def _sample(
                 notes.append(f"{place}: up and down are the same few events, left out there")
             elif pair is not None:
                 rates = common.get((name, process), pair)
-                modifiers += _modifiers(name, variation, pair, rates, config, place, notes)
+                parameter = config.parameter(name, variation.correlated, region)
+                modifiers += _modifiers(parameter, variation, pair, rates, config, place, notes)
     return {"name": process, "data": nominal.values.tolist(), "modifiers": modifiers}
 
 
-def _rate(name: str, relative: float) -> Spec:
+def _rate(name: str, relative: float | Literal["free"]) -> Spec:
+    if relative == "free":
+        return {"name": name, "type": "normfactor", "data": None}
     return {"name": name, "type": "normsys", "data": {"hi": 1 + relative, "lo": 1 - relative}}
 
 
@@ -307,9 +312,12 @@ def _modifiers(
         # A few events, of which the same bins remain: their rates differ alone.
         shapes = (nominal, nominal)
     largest = max(abs(factor - 1) for factor in factors)
-    if largest > max(config.pruning, NO_DIFFERENCE):
+    if variation.acceptance == "none":
+        notes.append(f"{place}: normalisation left out ({largest:.2g}), as the model says")
+    elif largest > max(config.pruning, NO_DIFFERENCE):
         data: Spec = {"hi": factors[0], "lo": factors[1]}
-        yield {"name": name, "type": "normsys", "data": data}
+        end = ACCEPTANCE if variation.acceptance == "apart" else ""
+        yield {"name": f"{name}{end}", "type": "normsys", "data": data}
     else:
         notes.append(f"{place}: normalisation pruned ({largest:.2g})")
     p_value = two_point.shapes_p_value(*pair.told_apart) if variation.independent else 0.0
@@ -368,7 +376,7 @@ def _observed(
 ) -> Array:
     if observed == "data":
         return templates.data(region)
-    total = np.zeros(templates.edges.size - 1)
+    total = np.zeros(config.binning_of(region).bins)
     for process in templates.processes:
         nominal = templates.nominal(region, process)
         if nominal is None:

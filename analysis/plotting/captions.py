@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from matplotlib.mathtext import MathTextParser
@@ -81,17 +82,30 @@ class FitCaption(NamedTuple):
     regions: Mapping[str, RegionInfo] = LESSON_REGIONS
     jets: str = ""
     """Number of jets that the run asks for."""
+    binnings: Mapping[str, Binning] = MappingProxyType({})
+    """Channel -> its bins, where they are not the common ones."""
 
     @classmethod
     def of_file(
-        cls, name: str, binning: Binning | None = None, observed: str = "workspace"
+        cls,
+        name: str,
+        binning: Binning | None = None,
+        observed: str = "workspace",
+        binnings: Mapping[str, Binning] = MappingProxyType({}),
     ) -> Self:
         """Caption a fit of a file of which only the name is known."""
         above = Caption(name)
-        return cls(above, above, binning=binning, observed=OBSERVED.get(observed, "Observed"))
+        seen = OBSERVED.get(observed, "Observed")
+        return cls(above, above, binning=binning, observed=seen, binnings=binnings)
 
     @classmethod
-    def of(cls, results: Normalised, binning: Binning, observed: str) -> Self:
+    def of(
+        cls,
+        results: Normalised,
+        binning: Binning,
+        observed: str,
+        binnings: Mapping[str, Binning] = MappingProxyType({}),
+    ) -> Self:
         """Caption a fit of a run; `observed` is a key of `OBSERVED`."""
         labels = results.ledger.labels
         # A catalogue of simulation says that its data are pseudo-data.
@@ -104,6 +118,7 @@ class FitCaption(NamedTuple):
             binning,
             results.region_infos,
             jets_label(results.ledger),
+            binnings,
         )
 
     def label(self, sample: str) -> str:

@@ -285,7 +285,8 @@ def fit_stacks(yields: Yields, caption: FitCaption) -> dict[str, Stack]:
 
 def fitted_axis(channel: str, bins: int, caption: FitCaption) -> tuple[Array, str, str]:
     """Edges, axis label and title of a fitted channel; bins that nobody knows are numbered."""
-    words, binning = caption.regions.get(channel), caption.binning
+    words = caption.regions.get(channel)
+    binning = caption.binnings.get(channel, caption.binning)
     title = figure_text(channel)
     if words is not None:
         title = ", ".join(filter(None, (caption.jets, figure_label(words.label))))

@@ -209,7 +209,7 @@ def _measurement(run: Run) -> Section:
     nothing = Caption("")
     caption = FitCaption(
         nothing, nothing, run.labels, measurement.observed.capitalize(), measurement.binning,
-        run.regions, jets_label(run.ledger),
+        run.regions, jets_label(run.ledger), measurement.binnings,
     )  # fmt: skip
     charts = fit_charts(measurement.fit.yields, caption)
     charts.append(pulls_chart(measurement.fit.parameters))

@@ -52,6 +52,8 @@ class Description(Strict):
     """Control plot -> label of its axis."""
     variations: dict[str, VariationInfo]
     """Shifts and weights; alternative samples are datasets."""
+    model: dict[str, Any] = Field(default_factory=dict)
+    """The model of the fit as in a TOML file: what it has besides the default one, or otherwise."""
     overlaps: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
     """Region -> other region -> events that are in both, unshifted and unweighted."""
     not_a_number: dict[str, NonNegativeInt] = Field(default_factory=dict)

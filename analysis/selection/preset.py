@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from analysis.config import AnalysisConfig
 from analysis.selection.channels import Channel
@@ -28,3 +29,5 @@ class Preset(NamedTuple):
     controls: Callable[[AnalysisConfig], Sequence[Control]]
     format: str = "poet"
     """Format of the files that have all that the parts read."""
+    model: Mapping[str, Any] = MappingProxyType({})
+    """The model of the fit as in a TOML file: what it has besides the default one, or otherwise."""

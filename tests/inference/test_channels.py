@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis import Catalogue, InferenceConfig, TtbarAnalysis, normalise, run
+from analysis import Catalogue, InferenceConfig, TtbarAnalysis, normalise, run, stages
+from analysis.common.errors import ConfigError
 from analysis.config import AnalysisConfig
 from analysis.inference.templates import Templates, from_results
 from analysis.postprocess.normalisation import Normalised
@@ -42,3 +43,24 @@ def test_a_channel_that_the_analysis_does_not_have_is_in_no_region(catalogue: Ca
     scaled = normalise(run(muons, catalogue.select(["ttbar__nominal"])))
     assert list(scaled.regions_by_channel) == ["4j1b_muon", "4j2b_muon"]
     assert scaled.region_infos["4j2b_muon"].label.startswith(r"$\mu$, ")
+
+
+def test_channels_apart_have_the_bins_of_their_region(normalised: Normalised) -> None:
+    own = {"4j2b": {"bins": 4, "low": 150, "high": 550}}
+    found = templates(normalised, channels="apart", binnings=own)
+    sizes = {name: t.values.size for name in found.regions if (t := found.nominal(name, "ttbar"))}
+    assert sizes == {"4j1b_electron": 11, "4j1b_muon": 11, "4j2b_electron": 4, "4j2b_muon": 4}
+
+
+def test_an_analysis_brings_its_model(catalogue: Catalogue) -> None:
+    config = AnalysisConfig(variations={"jet_energy": False, "btag_jets": 0})
+    model = {"processes": ["ttbar", "wjets"], "channels": "apart", "pruning": 0.01}
+    scaled = normalise(run(TtbarAnalysis(config, model=model), catalogue))
+    assert stages.own_model(scaled) == InferenceConfig.model_validate(model)
+    built = stages.model_of(scaled, observed="asimov")
+    assert len(built.built.spec["channels"]) == 4
+    wrong = scaled._replace(ledger=scaled.ledger.model_copy(
+        update={"analysis": {**scaled.ledger.analysis, "model": {"prunning": 0.01}}}
+    ))  # fmt: skip
+    with pytest.raises(ConfigError, match="model of the analysis: prunning: unknown key, did you"):
+        stages.own_model(wrong)

@@ -18,7 +18,13 @@ from tests.inference.models import shapes
 
 @pytest.fixture(scope="module")
 def measurement() -> Measurement:
-    return measure(shapes(), cross_section_pb=831.76)
+    binnings = {"B": Binning(bins=3, low=0, high=6)}
+    return measure(
+        shapes(),
+        cross_section_pb=831.76,
+        binning=Binning(bins=3, low=0, high=30),
+        binnings=binnings,
+    )
 
 
 def _read(path: Path) -> tuple[list[Any], dict[str, list[Any]]]:
@@ -34,7 +40,7 @@ def test_the_submission_is_valid_and_holds_the_numbers(
     measurement: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    archive = hepdata.write(measurement, Path("out"), Binning(bins=3, low=0, high=30))
+    archive = hepdata.write(measurement, Path("out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     with tarfile.open(archive) as tar:
         assert "submission.yaml" in tar.getnames()
@@ -51,7 +57,9 @@ def test_the_submission_is_valid_and_holds_the_numbers(
     assert [v["value"] for v in sources] == list(measurement.uncertainties_pb)
     ((values),) = parts.values()
     assert values[-1]["value"] == pytest.approx(measurement.cross_section.error, rel=1e-3)
-    bins, yields = _read(out / "yields_b.yaml")
+    own, yields = _read(out / "yields_b.yaml")
+    assert own == [{"low": 0, "high": 2}, {"low": 2, "high": 4}, {"low": 4, "high": 6}]
+    bins, _ = _read(out / "yields_a.yaml")
     assert bins == [{"low": 0, "high": 10}, {"low": 10, "high": 20}, {"low": 20, "high": 30}]
     assert [v["value"] for v in yields["signal, prefit"]] == [40, 120, 60]
     assert [v["value"] for v in yields["Observed"]] == [440, 320, 160]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +154,49 @@ def test_the_printed_model_is_the_whole_model(
     assert InferenceConfig.model_validate(tomllib.loads(printed)) == config
     assert '[variations."Jet energy scale"]' in printed
     assert "signal_cross_section_pb" not in printed
+
+
+def _modifiers(built: Built, channel: str, sample: str) -> dict[tuple[str, str], Any]:
+    (region,) = (c for c in built.spec["channels"] if c["name"] == channel)
+    (found,) = (s for s in region["samples"] if s["name"] == sample)
+    return {(m["name"], m["type"]): m["data"] for m in found["modifiers"]}
+
+
+def test_a_region_may_have_bins_of_its_own(tmp_path: Path) -> None:
+    own = '[binnings."4j2b"]\nbins = 4\nlow = 150\nhigh = 550\n'
+    built = _built(f'left_out = ["hard_jet"]\n{own}', tmp_path)
+    sizes = {c["name"]: len(c["samples"][0]["data"]) for c in built.spec["channels"]}
+    assert sizes == {"4j1b": 11, "4j2b": 4}
+    with pytest.raises(WorkspaceError, match="binnings: no region '4j2'"):
+        _built(f'left_out = ["hard_jet"]\n{own.replace("4j2b", "4j2")}', tmp_path)
+
+
+def test_the_number_of_events_may_be_a_parameter_of_its_own(tmp_path: Path) -> None:
+    for word, apart in (("apart", True), ("none", False)):
+        built = _built(f'{TWO_LINES}acceptance = "{word}"\n', tmp_path)
+        found = _modifiers(built, "4j2b", "ttbar")
+        assert ("hard jet", "normsys") not in found
+        assert (("hard jet, acceptance", "normsys") in found) is apart
+        left = [note for note in built.notes if "hard jet: normalisation left out" in note]
+        assert bool(left) is not apart
+
+
+def test_a_rate_may_be_free_in_some_regions(tmp_path: Path) -> None:
+    line = '[cross_section_uncertainties."cross section W+jets"]\nrelative = "free"\nregions = ["4j1b"]\n'
+    built = _built(f'left_out = ["hard_jet"]\n{line}', tmp_path)
+    name = "cross section W+jets"
+    assert (name, "normfactor") in _modifiers(built, "4j1b", "wjets")
+    assert not {(name, "normfactor"), (name, "normsys")} & {*_modifiers(built, "4j2b", "wjets")}
+    with pytest.raises(WorkspaceError, match="no region '4j1': did you mean '4j1b'"):
+        _built(f'left_out = ["hard_jet"]\n{line.replace("4j1b", "4j1")}', tmp_path)
+
+
+def test_correlations_are_declared(tmp_path: Path) -> None:
+    lines = f'{TWO_LINES}correlated = "in a region"\n'
+    found = _parameters(_built(lines, tmp_path))
+    assert {"hard jet, 4j1b", "hard jet, 4j2b"} <= found
+    assert "hard jet" not in found
+    config = InferenceConfig()
+    assert config.parameter("muon SF", "in a channel", "4j1b_muon") == "muon SF, muon"
+    assert config.parameter("muon SF", "in a channel", "4j1b") == "muon SF"
+    assert config.parameter("muon SF", "in a region", "4j1b_muon") == "muon SF, 4j1b"

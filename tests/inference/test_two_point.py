@@ -14,7 +14,6 @@ from analysis.inference.fit import fit
 from analysis.inference.templates import Template, Templates
 from analysis.inference.two_point import rates_p_value, shapes_p_value
 
-EDGES = np.linspace(110, 550, 12)
 SHAPE = 4000 * np.exp(-np.arange(11) / 4)
 MODEL = InferenceConfig(processes=("ttbar",))
 NAMES = ("ME variation", "PS variation", "ttbar scale variations")
@@ -72,7 +71,7 @@ def made(varied: dict[tuple[str, str], Any]) -> Templates:
     }
     for (region, name), values in varied.items():
         by_key[region, "ttbar", name] = Template(values, values)
-    return Templates(EDGES, ["4j1b", "4j2b"], ["ttbar"], by_key, [], 831.76)
+    return Templates(["4j1b", "4j2b"], ["ttbar"], by_key, [], 831.76)
 
 
 def noise(seed: int) -> Templates:
