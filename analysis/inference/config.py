@@ -45,7 +45,7 @@ class Variation(Strict):
     run knows it."""
     acceptance: Literal["together", "apart", "none"] = "together"
     """The change of the number of events: of the same parameter as the shape, of one of its own, `NAME,
-    acceptance`, or left out."""
+    acceptance`, or left out. In either of these samples have the cross section of nominal."""
     correlated: Correlated = "everywhere"
 
 
@@ -213,6 +213,12 @@ class InferenceConfig(Strict):
         return {name for v in self.systematics.values() for name in (v.up, v.down) if name}
 
     @property
+    def of_acceptance(self) -> set[str]:
+        """The variations in histograms whose cross section is nominal's: their rates are of acceptance alone."""
+        apart = [v for v in self.systematics.values() if v.acceptance != "together"]
+        return {name for v in apart for name in (v.up, v.down) if name}
+
+    @property
     def _named(self) -> set[str]:
         """Variations of histograms that the model fits or leaves out."""
         lines = [self.variations[name] for name in self.variations.keys() & {*self.left_out}]
@@ -254,12 +260,16 @@ class InferenceConfig(Strict):
         return {self.signal, *self.processes}.union(*varied, *rates)
 
     def require_names(
-        self, regions: Iterable[str], processes: Iterable[str], variations: Iterable[str]
+        self,
+        regions: Iterable[str],
+        processes: Iterable[str],
+        variations: Iterable[str],
+        own: InferenceConfig | None = None,
     ) -> None:
         """Hold the names of the model against the `regions`, `processes` and `variations` of histograms.
 
-        A default line may be without any. Raises WorkspaceError, with the nearest name, for a line of
-        the model's own without a histogram or process, for something left out that is not there, and
+        A default line, and one of the analysis's `own` model, may be without any. Raises WorkspaceError, with the nearest name, for a
+        line of the user's without a histogram or process, for something left out that is not there, and
         for variations of histograms that are neither in the model nor left out.
         """
         there, filled = set(processes), list(dict.fromkeys(variations))
@@ -270,14 +280,15 @@ class InferenceConfig(Strict):
             for region in rate.regions:
                 _require(region, known_regions, f"cross section uncertainty {name!r}: no region")
         for name, variation in self.systematics.items():
-            if variation == _VARIATIONS.get(name):
+            if variation in (_VARIATIONS.get(name), own and own.variations.get(name)):
                 continue
             for histogram in filter(None, (variation.up, variation.down)):
                 _require(histogram, filled, f"variation {name!r}: no histogram")
             for process in variation.processes:
                 _require(process, there, f"variation {name!r}: no process")
         for name, rate in self.rates.items():
-            if rate != _BACKGROUNDS.get(name):
+            given = own.cross_section_uncertainties if own else _BACKGROUNDS
+            if rate not in (_BACKGROUNDS.get(name), given.get(name)):
                 for process in rate.processes:
                     _require(process, there, f"cross section uncertainty {name!r}: no process")
         known = [*self.variations, *self.cross_section_uncertainties, *filled, *map(source, filled)]

@@ -26,7 +26,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "ttbar modelling": ("me variation", "ps variation", "ttbar scale"),
     "jet energy": ("jet energy",),
     "b tagging": ("b-tag",),
-    "backgrounds": ("w+jets scale", "cross section"),
+    "leptons": ("lepton",),
+    "backgrounds": ("w+jets", "cross section"),
 }
 """Group -> how the names of its parameters begin, without case; the rest is `other`."""
 

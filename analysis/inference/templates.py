@@ -94,14 +94,18 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
             for region in config.regions
             for channel in results.description.channels
         ]
+    scaling, apart = results.normalisation, config.of_acceptance
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
+        * (scaling.to_nominal(process, variation) if variation in apart else 1.0)
         for region, observable in observables.items()
-        for process, variations in results.normalisation.variations.items()
+        for process, variations in scaling.variations.items()
         for variation in variations
     }
-    scaling = results.normalisation
-    made = _templates(histograms, config, regions, scaling.cross_sections_pb, "the normalised run")
+    made = _templates(
+        histograms, config, regions, scaling.cross_sections_pb, "the normalised run",
+        InferenceConfig.of_run(results.description.model),
+    )  # fmt: skip
     return made._replace(notes=[*scaling.notes, *made.notes])
 
 
@@ -149,8 +153,11 @@ def _templates(
     regions: Sequence[str],
     scaled_to: Mapping[str, float | None] | None,
     source: str,
+    own: InferenceConfig | None = None,
 ) -> Templates:
-    """`regions` are those of the model, or of its channels; `scaled_to` is what the processes were scaled to, None where the source does not say it."""
+    """`regions` are those of the model, or of its channels; `scaled_to` is what the processes were scaled
+    to, None where the source does not say it; `own` is the model of the analysis.
+    """
     there = dict.fromkeys(region for region, _, _ in histograms)
     for region in regions:
         if region not in there:
@@ -164,7 +171,10 @@ def _templates(
         raise WorkspaceError(msg + did_you_mean(config.signal, simulated))
     known_regions = [*there, *config.regions]
     config.require_names(
-        known_regions, simulated, (v for _, p, v in histograms if p != DATA and v != NOMINAL)
+        known_regions,
+        simulated,
+        (v for _, p, v in histograms if p != DATA and v != NOMINAL),
+        own,
     )
     known = None if scaled_to is None else scaled_to.get(config.signal)
     if scaled_to is not None and known is None:

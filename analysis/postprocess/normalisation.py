@@ -133,6 +133,11 @@ class Normalisation(Strict):
         """
         return {process: self._scaled_to(process, NOMINAL) for process in self.variations}
 
+    def to_nominal(self, process: str, variation: str) -> float:
+        """Factor from what a variation was scaled to, to what nominal was; 1 where one is not known."""
+        nominal, varied = (self._scaled_to(process, name) for name in (NOMINAL, variation))
+        return nominal / varied if nominal and varied else 1.0
+
     def _scaled_to(self, process: str, variation: str) -> float | None:
         parts = [
             None if scale.cross_section is None else scale.cross_section * scale.k_factor
@@ -147,7 +152,7 @@ class Normalisation(Strict):
             (scale.process, scale.variation) for scale in self.datasets.values()
         ):
             nominal, varied = (self._scaled_to(process, name) for name in (NOMINAL, variation))
-            if nominal and varied and abs(varied / nominal - 1) > APART:
+            if abs(self.to_nominal(process, variation) - 1) > APART:
                 yield (
                     f"{process}: {variation} is scaled to {varied:.6g} pb, nominal to {nominal:.6g} pb"
                 )

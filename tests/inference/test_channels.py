@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis import Catalogue, InferenceConfig, TtbarAnalysis, normalise, run, stages
-from analysis.common.errors import ConfigError
+from analysis import Catalogue, InferenceConfig, Scaling, TtbarAnalysis, normalise, run, stages
+from analysis.common.errors import ConfigError, WorkspaceError
 from analysis.config import AnalysisConfig
 from analysis.inference.templates import Templates, from_results
 from analysis.postprocess.normalisation import Normalised
@@ -52,15 +52,50 @@ def test_channels_apart_have_the_bins_of_their_region(normalised: Normalised) ->
     assert sizes == {"4j1b_electron": 11, "4j1b_muon": 11, "4j2b_electron": 4, "4j2b_muon": 4}
 
 
+LINE = {"scale": {"up": "nowhere"}}
+"""Of an analysis, it may be without a histogram; a user's may not."""
+
+
+def built_upon(model: dict[str, object]) -> InferenceConfig:
+    own = InferenceConfig.model_validate(model)
+    return own.model_copy(update={"variations": {**own.variations, "other": {"up": "elsewhere"}}})
+
+
 def test_an_analysis_brings_its_model(catalogue: Catalogue) -> None:
     config = AnalysisConfig(variations={"jet_energy": False, "btag_jets": 0})
-    model = {"processes": ["ttbar", "wjets"], "channels": "apart", "pruning": 0.01}
+    model = {
+        "processes": ["ttbar", "wjets"],
+        "channels": "apart",
+        "pruning": 0.01,
+        "variations": LINE,
+    }
     scaled = normalise(run(TtbarAnalysis(config, model=model), catalogue))
     assert stages.own_model(scaled) == InferenceConfig.model_validate(model)
     built = stages.model_of(scaled, observed="asimov")
     assert len(built.built.spec["channels"]) == 4
+    assert "scale: no histogram 'nowhere', the model has no such parameter" in built.built.notes
+    with pytest.raises(WorkspaceError, match="variation .other.: no histogram .elsewhere."):
+        stages.model_of(scaled, built_upon(model), "asimov")
     wrong = scaled._replace(ledger=scaled.ledger.model_copy(
         update={"analysis": {**scaled.ledger.analysis, "model": {"prunning": 0.01}}}
     ))  # fmt: skip
     with pytest.raises(ConfigError, match="model of the analysis: prunning: unknown key, did you"):
         stages.own_model(wrong)
+
+
+def test_an_acceptance_of_its_own_is_not_of_the_cross_section(catalogue: Catalogue) -> None:
+    filled = run(TtbarAnalysis(AnalysisConfig(variations={"jet_energy": False})), catalogue)
+    larger = normalise(filled, Scaling(cross_sections_pb={"ttbar__scaleup": 2 * 831.76}))
+    line = {"up": "scaleup", "processes": ["ttbar"]}
+    found = [
+        templates(
+            scaled,
+            variations={"scale": {**line, "acceptance": word}},
+            left_out=["ttbar scale variations"],
+        )
+        for scaled in (normalise(filled), larger)
+        for word in ("apart", "together")
+    ]
+    one, _, other, together = (t.by_key["4j1b", "ttbar", "scaleup"].values for t in found)
+    np.testing.assert_allclose(other, one)
+    np.testing.assert_allclose(together, 2 * one)
