@@ -7,7 +7,9 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+from numpy.typing import NDArray
 
 from analysis.common.errors import DefinitionError, EventValueError, nearest
 from analysis.common.names import name_fault
@@ -15,6 +17,8 @@ from analysis.common.tables import html
 from analysis.config import Binning
 from analysis.datasets.sample import FLAVOURS
 from schemas import MissingBranchError
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
 
 _LEPTON = "lepton."
 _ALIKE = 0.8
@@ -112,6 +116,13 @@ def _written(value: Any) -> str:
     name = str(getattr(value, "__name__", type(value).__name__))
     code = getattr(value, "__code__", None)
     return f"lambda({', '.join(code.co_names)})" if name == "<lambda>" and code else name
+
+
+def read_only(values: _Array) -> _Array:
+    """View an array that a user's function gets and cannot change: the other functions see the same."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def require_declared(column: str, allowed: AbstractSet[str]) -> None:

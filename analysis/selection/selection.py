@@ -28,7 +28,7 @@ from analysis.selection.kernels import (
     top_candidate_masses,
 )
 from analysis.selection.objects import Jets, Leptons, select_jets
-from analysis.selection.part import blamed, require_declared
+from analysis.selection.part import blamed, read_only, require_declared
 from schemas.forms import MASSES
 
 Quantity = NDArray[np.float64]
@@ -79,7 +79,7 @@ class Columns:
             for field in column.split("."):
                 values = values[field]
             flat = values.ndim == 1
-            self._read[column] = np.asarray(values, dtype=np.float64) if flat else values
+            self._read[column] = read_only(np.asarray(values, dtype=np.float64)) if flat else values
         return self._read[column]
 
 
@@ -152,8 +152,7 @@ class SelectedJets(Spelled):
     def _once(self, key: Any, compute: Callable[[], Quantity]) -> Quantity:
         """Compute a quantity at its first use; other functions get the same, and cannot change it."""
         if key not in self._computed:
-            self._computed[key] = compute()
-            self._computed[key].flags.writeable = False
+            self._computed[key] = read_only(compute())
         return self._computed[key]
 
     def leading_pt(self, n: int) -> Quantity:
@@ -271,7 +270,7 @@ class Selection(Spelled):
         self.config = config
         self.sample = sample
         self.leptons = leptons
-        self.wanted = wanted
+        self.wanted = read_only(wanted)
         self.columns = columns
         self._jets = jets
         self._met_pt = met_pt
@@ -329,17 +328,17 @@ class Selection(Spelled):
     @property
     def n_jets(self) -> Ints:
         """Number of good jets; shape (shifts, events)."""
-        return self._sums.n_jets
+        return read_only(self._sums.n_jets)
 
     @property
     def n_btags(self) -> Ints:
         """Number of b-tagged good jets; shape (shifts, events)."""
-        return self._sums.n_btags
+        return read_only(self._sums.n_btags)
 
     @property
     def ht(self) -> Quantity:
         """Scalar sum of the good jets' pT in GeV; shape (shifts, events)."""
-        return self._sums.ht
+        return read_only(self._sums.ht)
 
     @property
     def enough_jets(self) -> Bools:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
 from analysis.common.names import one_or_more
 from analysis.datasets.sample import SampleInfo
-from analysis.selection.part import Part, blamed, require_declared
+from analysis.selection.part import Part, blamed, read_only, require_declared
 from analysis.selection.selection import Selection, computed_numbers
 
 Weights = NDArray[np.float64]
@@ -47,7 +47,7 @@ class Objects:
             raise AttributeError(field)
         column = f"{self._collection}.{field}"
         require_declared(column, self._allowed)
-        return np.asarray(self._objects[field])
+        return read_only(np.asarray(self._objects[field]))
 
 
 @dataclass(frozen=True, repr=False)

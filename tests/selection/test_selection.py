@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from analysis.common.errors import DefinitionError
+from analysis.selection.objects import Flat
 from analysis.selection.selection import Selection
+from analysis.selection.variations import Objects
 from tests.ntuples import make_events, write
 from tests.selection.plain import seen_by_a_function
 
@@ -109,6 +111,17 @@ def test_vertices_and_columns(by_hand: Selection) -> None:
     assert by_hand.n_vertices[:2].tolist() == [12, 20]
     assert by_hand.column("btag.Weight")[:2] == pytest.approx([0.9, 1.1])
     assert by_hand.column("jet.hflav").tolist()[0] == [5, 4, 0, 5]
+
+
+def test_no_function_can_change_what_the_others_get(by_hand: Selection) -> None:
+    flat = Flat(ak.Array([[{"pt": 50.0}], []]))
+    for given in (
+        by_hand.met.pt, by_hand.n_vertices, by_hand.wanted, by_hand.n_jets, by_hand.n_btags, by_hand.ht,
+        by_hand.top_mass, by_hand.jets.leading_pt(1), Objects(flat, {"jet.pt"}, "jet").pt,
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="read-only"):
+            given *= given
+    assert flat["pt"].tolist() == [50]
 
 
 def test_values_of_good_jets(by_hand: Selection) -> None:
