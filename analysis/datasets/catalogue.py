@@ -27,6 +27,8 @@ from analysis.datasets.units import cross_section_pb, luminosity_ipb
 Kind = Literal["collision", "signal", "background"]
 Channel = Literal["electron", "muon"]
 Format = Literal["poet", "nanoaod", "nanoaod-deepjet"]
+Sample = tuple[str, str, str | None]
+"""Process, variation and channel: an event is in it once."""
 
 _HEAD_BYTES = 1024
 """Beginning of a ROOT file, with the identifier that no other file has."""
@@ -191,6 +193,11 @@ class Catalogue(Strict):
         return sum(dataset.events for dataset in self.datasets.values())
 
     @property
+    def samples(self) -> dict[str, Sample]:
+        """Dataset -> the sample that it is a part of."""
+        return {name: (d.process, d.variation, d.channel) for name, d in self.datasets.items()}
+
+    @property
     def labels(self) -> dict[str, str]:
         """Process -> label for figures."""
         return PROCESS_LABELS | self.processes
@@ -275,12 +282,10 @@ class Catalogue(Strict):
         """Find files that are listed twice, by name or by content, or that cannot be read by their name."""
         listed = defaultdict(list)
         alike: dict[Any, list[str]] = defaultdict(list)
+        samples = self.samples
         for file in self.files:
-            dataset = self.datasets[file.dataset]
             listed[_plain(file.url)].append(file.url)
-            alike[dataset.process, dataset.variation, dataset.channel, file.checksum].append(
-                file.url
-            )
+            alike[*samples[file.dataset], file.checksum].append(file.url)
             if fault := address_fault(file.url):
                 yield f"{file.url}: {fault}"
         yield from (f"{urls[0]}: listed {len(urls)} times" for urls in listed.values() if urls[1:])
@@ -367,11 +372,13 @@ def joined(base: str, name: str) -> str:
     return str(here)
 
 
-def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
-    """Find each local file that is an earlier one, by a link or, in the same dataset, byte for byte: its
+def same_files(
+    files: Iterable[NtupleFile], samples: Mapping[str, Sample]
+) -> Iterator[tuple[NtupleFile, str]]:
+    """Find each local file that is an earlier one, by a link or, in the same sample, byte for byte: its
     events would count twice. Yield the file and the address of the earlier one.
 
-    Files that are not there, and files on servers, are left out.
+    `samples`: dataset -> the sample that it is a part of. Files that are not there, and files on servers, are left out.
     """
     known: dict[Any, str] = {}
     for file in files:
@@ -384,7 +391,7 @@ def same_files(files: Iterable[NtupleFile]) -> Iterator[tuple[NtupleFile, str]]:
             if first == file.url:
                 with path.open("rb") as content:
                     head = content.read(_HEAD_BYTES)
-                other = known.setdefault((file.dataset, status.st_size, head), file.url)
+                other = known.setdefault((samples[file.dataset], status.st_size, head), file.url)
                 if other != file.url and filecmp.cmp(other, path, shallow=False):
                     first = other
             if first != file.url:

@@ -23,6 +23,7 @@ from analysis.datasets.catalogue import (
     Dataset,
     Format,
     NtupleFile,
+    Sample,
     address_fault,
     same_files,
 )
@@ -63,7 +64,7 @@ def check(
     files = [file for name in catalogue.datasets for file in catalogue.files_of(name)[:max_files]]
 
     remote.prepare(file.url for file in files)
-    doubles = {file.url: first for file, first in same_files(files)}
+    doubles = {file.url: first for file, first in same_files(files, catalogue.samples)}
 
     def examine(file: NtupleFile) -> Finding | None:
         try:
@@ -134,7 +135,10 @@ def build(
     _require_all_events(folder)
     _require_meaning(numbers, found)
     listed = [NtupleFile(name, str(path), 0) for name, paths in found.items() for path in paths]
-    problems = [f"{file.url}: the same file as {first}" for file, first in same_files(listed)]
+    samples = {name: _sample(name) for name in found}
+    problems = [
+        f"{file.url}: the same file as {first}" for file, first in same_files(listed, samples)
+    ]
     if files_format is None:
         nano = tree in (None, nanoaod.TREE) and nanoaod.is_nanoaod(Path(listed[0].url))
         files_format = "nanoaod" if nano else "poet"
@@ -368,6 +372,11 @@ def _named(name: str) -> dict[str, Any]:
         return {"process": DATA, "kind": "collision", "channel": channel}
     kind = "signal" if process == "ttbar" else "background"
     return {"process": process, "variation": variation or NOMINAL, "kind": kind}
+
+
+def _sample(name: str) -> Sample:
+    record = _named(name)
+    return record["process"], record.get("variation", NOMINAL), record.get("channel")
 
 
 def _require_meaning(numbers: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> None:

@@ -176,7 +176,7 @@ def _planned(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
     if not planned:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
-    for file, first in same_files(file for file, _ in planned):
+    for file, first in same_files((file for file, _ in planned), catalogue.samples):
         msg = f"{shown(file.url)} is the same file as {shown(first)}: its events would count twice"
         raise CatalogueError(msg)
     return planned

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,21 @@ def test_one_file_under_two_names(tmp_path: Path) -> None:
         build(folder, tmp_path / "c.json", {})
     with pytest.raises(CatalogueError, match="its events would count twice"):
         run(TtbarAnalysis(), catalogue)
+
+
+@pytest.mark.parametrize(
+    "datasets", [("data__MuonC", "data__MuonD"), ("wjets__nominal__a", "wjets__nominal__b")]
+)
+def test_a_copy_in_another_dataset_of_the_sample(tmp_path: Path, datasets: Sequence[str]) -> None:
+    first, second = (tmp_path / name / "a.root" for name in datasets)
+    write(first, WHOLE)
+    write(second, WHOLE | {"met_pt": WHOLE["met_pt"][::-1]})
+    catalogue = build(tmp_path, tmp_path / "c.json", {})
+    shutil.copy(first, second)
+    with pytest.raises(CatalogueError, match=re.escape(f"{second}: the same file as {first}")):
+        build(tmp_path, tmp_path / "c.json", {})
+    with pytest.raises(CatalogueError, match="its events would count twice"):
+        run(TtbarAnalysis(), catalogue.model_copy(update={"base": str(tmp_path)}))
 
 
 def test_two_samples_of_the_same_events(tmp_path: Path) -> None:
