@@ -99,10 +99,12 @@ def read_json(
     Raises an error of this kind, with a line for each fault of the file and its place.
     """
 
-    def parse(text: str) -> Any:
-        return json.loads(text, object_pairs_hook=_unique)
+    return _read(path, model, parse_json, "JSON", what, kind)
 
-    return _read(path, model, parse, "JSON", what, kind)
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; raises ValueError for a key that an object has twice, of which one would be lost."""
+    return json.loads(text, object_pairs_hook=_unique)
 
 
 def _read(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ import uproot
 from pydantic import ValidationError
 
 from analysis.common.errors import CatalogueError, did_you_mean
-from analysis.common.strict import faults
+from analysis.common.files import read_text
+from analysis.common.strict import faults, parse_json
 from analysis.datasets import remote
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.ntuples import NANOAOD_TREE
@@ -111,7 +111,7 @@ def grand_challenge(path: Path, base: str = SERVERS["unl"], files: int | None = 
     what was generated is then the events of these files. Raises CatalogueError for another file.
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         msg = f"{path}: {getattr(error, 'strerror', None) or error}"
         raise CatalogueError(msg) from error

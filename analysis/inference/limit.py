@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import scipy.optimize
 import uproot
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from scipy.stats import norm
 
 from analysis.common.errors import FitError, WorkspaceError
@@ -47,7 +47,8 @@ _BETWEEN = 1.2
 """Factor from one strength of toys to the next, at most."""
 _PRECISE = 1e-4
 """Relative, of a limit."""
-_DOUBLINGS = 100
+_ROUNDING = 1e-6
+"""Relative, of sums of weights."""
 _OF_ANY_SAMPLE = ("normsys", "normfactor")
 """Types of modifiers that are the same for every sample."""
 
@@ -58,7 +59,7 @@ class SignalRate(Strict):
     sum_of_weights: PositiveFloat
     cross_section_pb: PositiveFloat
     luminosity_ipb: PositiveFloat
-    filter_efficiency: PositiveFloat = 1.0
+    filter_efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
     k_factor: PositiveFloat = 1.0
 
     @property
@@ -91,8 +92,9 @@ class Limit(Strict):
     level: float
     """Confidence level."""
     observed: float
-    expected: list[float]
-    """Without signal: -2, -1, 0, 1, 2 standard deviations."""
+    expected: list[float | None]
+    """Without signal: -2, -1, 0, 1, 2 standard deviations; None where there is no limit, as the signal's
+    own error allows that it is nothing."""
     cross_section_pb: float
     events: dict[str, float]
     """Region -> events of the signal at strength 1."""
@@ -111,8 +113,9 @@ def read_signal(
 ) -> dict[str, Template]:
     """Weighted events of a signal: the histograms of a ROOT file that are named as channels.
 
-    Where the `binning` of the model is known, in its bins, or those of a channel's own. Raises WorkspaceError for a file that cannot
-    be read or has no such histogram, and for one that has not the edges of the model's bins.
+    Where the `binning` of the model is known, in its bins, or those of a channel's own. Raises WorkspaceError
+    for a file that cannot be read or has no such histogram, and for one without errors or the edges of the
+    model's bins.
     """
     channels = [channel["name"] for channel in spec["channels"]]
     try:
@@ -129,12 +132,14 @@ def read_signal(
             f"there are {', '.join(names) or 'none'}"
         )
         raise WorkspaceError(msg)
-    if binning is not None:
-        return {
-            name: rebinned(f"signal {path}, {name}", histogram, (binnings or {}).get(name, binning))
-            for name, histogram in histograms.items()
-        }
-    return {name: contents(histogram) for name, histogram in histograms.items()}
+    signal = {}
+    for name, histogram in histograms.items():
+        called = f"signal {path}, {name}"
+        bins = None if binning is None else (binnings or {}).get(name, binning)
+        signal[name] = (
+            contents(called, histogram) if bins is None else rebinned(called, histogram, bins)
+        )
+    return signal
 
 
 def with_signal(
@@ -144,7 +149,8 @@ def with_signal(
 
     `signal` holds weighted events by channel. The signal has the luminosity uncertainty of the
     model, and its own statistical one; the former parameter of interest is fitted with the rest.
-    Raises WorkspaceError for a channel that the model does not have, other bins, or no events.
+    Its negative bins are zero. Raises WorkspaceError for a channel that the model does not have, other
+    bins, or no events.
     """
     made = copy.deepcopy(dict(spec))
     channels = {channel["name"]: channel for channel in made["channels"]}
@@ -198,11 +204,19 @@ def upper_limit(
         return _expected(asimov(strength), shift)
 
     begin = max(strength, 0.0)
-    first = _crossing(observed, begin, error, level)
+    most = float(best.likelihood.bounds[1][poi])
+    first = _crossing(observed, begin, error, level, most)
+    if first is None:
+        msg = (
+            f"CLs does not fall to {1 - level:.3g} up to a strength of {most:.4g}: the errors of the "
+            "signal or of the model allow that any signal is not seen"
+        )
+        raise FitError(msg)
     curves = [partial(expected, shift) for shift in BANDS]
-    bands = [_crossing(curve, 0.0, error, level) for curve in curves]
-    by_toys = None if toys is None else _by_toys(tested, [first, *bands], level, toys)
-    strengths = np.linspace(0.0, 1.5 * max(first, *bands), POINTS).tolist()
+    bands = [_crossing(curve, 0.0, error, level, most) for curve in curves]
+    known = [first, *(x for x in bands if x is not None)]
+    by_toys = None if toys is None else _by_toys(tested, known, level, toys)
+    strengths = np.linspace(0.0, 1.5 * max(known), POINTS).tolist()
     return Limit(
         strength=strength,
         strength_error=error,
@@ -212,14 +226,18 @@ def upper_limit(
         expected=bands,
         cross_section_pb=rate.cross_section_pb,
         events={
-            name: rate.factor * float(np.sum(template.values)) for name, template in signal.items()
+            name: rate.factor * float(np.sum(np.maximum(template.values, 0.0)))
+            for name, template in signal.items()
         },
         curve=Curve(
             strengths=strengths,
             observed=[math.exp(observed(x)) for x in strengths],
             expected=[[math.exp(curve(x)) for x in strengths] for curve in curves],
         ),
-        remarks=list(_remarks(best.likelihood, background.values, first, by_toys)),
+        remarks=[
+            *_of_signal(spec, signal, rate.sum_of_weights),
+            *_remarks(best.likelihood, background.values, first, by_toys),
+        ],
         toys=by_toys,
     )
 
@@ -292,18 +310,40 @@ def _expected(asimov: float, shift: float) -> float:
     return float(norm.logsf(math.sqrt(asimov) - shift) - norm.logcdf(shift))
 
 
-def _crossing(curve: Callable[[float], float], best: float, error: float, level: float) -> float:
-    """The strength where ln CLs falls to 1 - level: bracketed from `best`, in steps from `error` on."""
+def _crossing(
+    curve: Callable[[float], float], best: float, error: float, level: float, most: float
+) -> float | None:
+    """The strength where ln CLs falls to 1 - level: bracketed from `best`, in steps from `error` on.
+
+    None if it does not up to the strength `most`.
+    """
     target = math.log(1 - level)
-    inner, outer, step = best, best + error, error
-    for _ in range(_DOUBLINGS):
+    inner, step = best, error
+    while inner < most:
+        outer = min(inner + step, most)
         if curve(outer) < target:
             found = scipy.optimize.brentq(lambda x: curve(x) - target, inner, outer, rtol=_PRECISE)
             return float(found)
-        step *= 2
-        inner, outer = outer, outer + step
-    msg = f"CLs does not fall to {1 - level:.3g} up to a strength of {outer:.4g}"
-    raise FitError(msg)
+        inner, step = outer, 2 * step
+    return None
+
+
+def _of_signal(
+    spec: Mapping[str, Any], signal: Mapping[str, Template], sum_of_weights: float
+) -> Iterator[str]:
+    """What of the signal is not as one would expect, one line each."""
+    without = [channel["name"] for channel in spec["channels"] if channel["name"] not in signal]
+    if without:
+        yield f"no histogram of the signal in {', '.join(without)}: it has no events there"
+    for name, template in signal.items():
+        negative = ", ".join(map(str, np.flatnonzero(template.values < 0)))
+        if negative:
+            yield f"signal in {name}: negative bins {negative} set to zero"
+        if (found := float(np.sum(template.values))) > sum_of_weights * (1 + _ROUNDING):
+            yield (
+                f"signal in {name}: {found:.6g} weighted events are more than {sum_of_weights:.6g}, the "
+                "sum of weights of all generated ones"
+            )
 
 
 def _remarks(
@@ -337,7 +377,7 @@ def _bounds(spec: Mapping[str, Any], signal: Mapping[str, Template], factor: flo
     }
     seen = sum(sum(observation["data"]) for observation in spec["observations"])
     most = _MOST * (1 + seen + sum(map(float, map(np.sum, totals.values()))))
-    events = {name: factor * template.values for name, template in signal.items()}
+    events = {n: factor * np.maximum(template.values, 0.0) for n, template in signal.items()}
     whole = sum(float(np.sum(values)) for values in events.values())
     if not whole > 0:
         msg = "the signal has no events in the model's bins"
@@ -377,7 +417,8 @@ def _sample(
         *copy.deepcopy(_luminosity(channel)),
     ]
     name = _new(SIGNAL, {sample["name"] for sample in channel["samples"]})
-    return {"name": name, "data": (factor * template.values).tolist(), "modifiers": modifiers}
+    events = factor * np.maximum(template.values, 0.0)
+    return {"name": name, "data": events.tolist(), "modifiers": modifiers}
 
 
 def _luminosity(channel: Mapping[str, Any]) -> list[Any]:

@@ -24,6 +24,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
+from analysis.postprocess import windows
 from analysis.postprocess.normalisation import INCOMPLETE, Normalised, region_of_channel
 
 Array = NDArray[np.float64]
@@ -187,8 +188,10 @@ def _templates(
     by_key: dict[Key, Template] = {}
     binnings = {region: config.binning_of(region) for region in regions}
     for key, histogram in histograms.items():
-        template = rebinned(f"histogram {_name(key)}", histogram, binnings[key[0]])
-        factor = 1.0 if key[1] == DATA else fraction
+        is_data = key[1] == DATA
+        name = f"histogram {_name(key)}"
+        template = rebinned(name, histogram, binnings[key[0]], errors=not is_data)
+        factor = 1.0 if is_data else fraction
         scaled = Template(factor * template.values, factor**2 * template.variances)
         by_key[key] = _mended(key, scaled, notes)
     notes += _dropped(by_key)
@@ -197,16 +200,29 @@ def _templates(
     return Templates(list(regions), processes, by_key, notes, reference)
 
 
-def contents(histogram: Hist) -> Template:
-    """Take the contents of a histogram in its own bins; of counts, the variances are the events."""
-    values, variances = histogram.values(), histogram.variances()
-    return Template(values, values if variances is None else variances)
+def contents(name: str, histogram: Hist, *, errors: bool = True) -> Template:
+    """Take the contents of a histogram, which messages call `name`, in its own bins.
+
+    Of counts, the variances are the events. Raises WorkspaceError for values that are no numbers and,
+    unless the `errors` do not count, for weights without the sums of their squares.
+    """
+    try:
+        found = windows.contents(histogram, WorkspaceError) if errors else None
+    except WorkspaceError as error:
+        msg = f"{name}: {error}"
+        raise WorkspaceError(msg) from error
+    values, variances = found or (histogram.values(), np.abs(histogram.values()))
+    bad = np.flatnonzero(~(np.isfinite(values) & np.isfinite(variances)))
+    if bad.size:
+        msg = f"{name}: values that are no numbers in bins {', '.join(map(str, bad))}"
+        raise WorkspaceError(msg)
+    return Template(values, variances)
 
 
-def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
+def rebinned(name: str, histogram: Hist, binning: Binning, *, errors: bool = True) -> Template:
     """Add up a histogram, which messages call `name`, in the bins of the model.
 
-    Raises WorkspaceError if an edge of the model is none of the histogram, or a value no number.
+    Raises WorkspaceError if an edge of the model is none of the histogram, and as `contents`.
     """
     edges = histogram.axes[0].edges
     width = (binning.high - binning.low) / binning.bins
@@ -220,13 +236,7 @@ def rebinned(name: str, histogram: Hist, binning: Binning) -> Template:
             f"{binning.low:g} to {binning.high:g} GeV"
         )
         raise WorkspaceError(msg)
-    content = contents(histogram)
-    for array in content:
-        if not np.all(np.isfinite(array)):
-            msg = f"{name}: values that are no numbers in bins " + ", ".join(
-                map(str, np.flatnonzero(~np.isfinite(array)))
-            )
-            raise WorkspaceError(msg)
+    content = contents(name, histogram, errors=errors)
     return Template(*(np.add.reduceat(a[: places[-1]], places[:-1]) for a in content))
 
 

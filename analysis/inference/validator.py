@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.common.errors import WorkspaceError
+from analysis.common.errors import WorkspaceError, nearest
 from analysis.common.strict import Strict
 from analysis.inference.structure import require_structure
 
@@ -43,7 +43,8 @@ class Finding(Strict):
     def __str__(self) -> str:
         place = " / ".join(part for part in (self.channel, self.sample, self.modifier) if part)
         shown = f", bins {', '.join(map(str, self.bins))}" if self.bins else ""
-        return f"{self.severity}: {place}{shown}: {self.message} [{self.rule}]"
+        where = f"{place}{shown}: " if place else ""
+        return f"{self.severity}: {where}{self.message} [{self.rule}]"
 
 
 class _Sample(NamedTuple):
@@ -97,6 +98,7 @@ def validate(spec: Spec, processes: Sequence[str] | None = None) -> list[Finding
         findings += _staterror_findings(name, samples)
     wanted = processes or list(dict.fromkeys(s.name for ss in channels.values() for s in ss))
     findings += _missing(channels, wanted, "warning" if processes is None else "error")
+    findings += _measurement_findings(spec)
     return sorted(findings, key=lambda finding: finding.severity)
 
 
@@ -237,6 +239,31 @@ def _missing(
                 yield Finding(
                     severity=severity, rule="missing", channel=channel, sample=name, message=message
                 )
+
+
+def _measurement_findings(spec: Spec) -> Iterator[Finding]:
+    """What a measurement says and nothing comes of: parameters that no modifier has, other measurements."""
+    first, *others = spec["measurements"]
+    modifiers = dict.fromkeys(
+        modifier["name"]
+        for channel in spec["channels"]
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+    )
+    for parameter in first["config"].get("parameters", []):
+        if (name := parameter["name"]) not in modifiers:
+            close = nearest(name, modifiers)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            message = f"set in the measurement, but no modifier is called so{hint}"
+            yield _warning("unused-parameter", message, name)
+    if others:
+        names = ", ".join(other["name"] for other in others)
+        yield _warning("measurements", f"measurement {first['name']} is fitted, not {names}")
+
+
+def _warning(rule: str, message: str, modifier: str = "") -> Finding:
+    """A finding about no channel."""
+    return Finding(severity="warning", rule=rule, channel="", modifier=modifier, message=message)
 
 
 def _same(one: Array, other: Array) -> bool:

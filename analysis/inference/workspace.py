@@ -6,7 +6,6 @@ variation, so that each can be pruned, and the normalisation extrapolates withou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -16,6 +15,8 @@ from cabinetry.smooth import smooth_353qh_twice
 from numpy.typing import NDArray
 
 from analysis.common.errors import WorkspaceError, did_you_mean
+from analysis.common.files import read_text
+from analysis.common.strict import parse_json
 from analysis.datasets.sample import NOMINAL
 from analysis.inference import two_point
 from analysis.inference.config import ACCEPTANCE, InferenceConfig, Variation
@@ -112,7 +113,7 @@ def build(templates: Templates, config: InferenceConfig, observed: Observed = "d
 def load(path: Path) -> Spec:
     """A workspace file. Raises WorkspaceError if it cannot be read or is no JSON object."""
     try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
+        spec = parse_json(read_text(path))
     except OSError as error:
         msg = f"workspace {path}: {error.strerror or error}"
         raise WorkspaceError(msg) from error

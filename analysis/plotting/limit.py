@@ -36,7 +36,7 @@ def limit_figure(limit: Limit, label: str) -> Figure:
     target = 1 - limit.level
     axes.axhline(target, color="#bd1f01", linewidth=1.2)
     axes.plot([limit.observed] * 2, [LOWEST, target], ":", color="#bd1f01", linewidth=1.2)
-    shown = 1.25 * max(limit.observed, limit.expected[-1])
+    shown = 1.25 * max(x for x in (limit.observed, *limit.expected) if x is not None)
     axes.text(
         0.98 * shown,
         1.08 * target,
@@ -50,10 +50,12 @@ def limit_figure(limit: Limit, label: str) -> Figure:
     axes.set_xlim(0, shown)
     axes.set_xlabel(f"Signal strength (1 = {limit.cross_section_pb:.4g} pb)")
     axes.set_ylabel(r"CL$_s$")
-    title = (
-        f"observed < {limit.observed:.3g}, expected < {limit.expected[2]:.3g} "
-        f"[{limit.expected[1]:.3g}, {limit.expected[3]:.3g}]"
-    )
+    low, middle_limit, high = (_number(x) for x in limit.expected[1:4])
+    title = f"observed < {limit.observed:.3g}, expected < {middle_limit} [{low}, {high}]"
     axes.legend(title=title, title_fontsize=12, loc="upper right", ncols=2)
     annotate(axes, Caption(label))
     return figure
+
+
+def _number(limit: float | None) -> str:
+    return "∞" if limit is None else f"{limit:.3g}"

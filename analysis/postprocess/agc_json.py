@@ -7,7 +7,6 @@ events that all have one weight is whole numbers × that weight, so that events 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.common.errors import OutputError
+from analysis.common.files import read_text
+from analysis.common.strict import parse_json
 from analysis.datasets.sample import NOMINAL
 from analysis.postprocess.normalisation import Normalised
 
@@ -66,7 +67,7 @@ def dump(contents: Mapping[str, Content]) -> dict[str, dict[str, list[float]]]:
 def load(path: Path) -> dict[str, Content]:
     """Read a file of this format. Raises OutputError for another one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_text(path))
         values = values.get("histograms", values)
         found = {
             name: Content(np.array(h["edges"], float), np.array(h["contents"], float))

@@ -107,6 +107,19 @@ def test_a_planted_defect_is_found_by_name(name: str) -> None:
         require_valid(found)
 
 
+def test_what_a_measurement_says_in_vain_is_named() -> None:
+    spec = shapes()
+    first = spec["measurements"][0]
+    first["config"]["parameters"] = [{"name": "Luminositty", "inits": [0.0], "fixed": True}]
+    spec["measurements"].append(copy.deepcopy(first) | {"name": "other"})
+    parameter, others = validate(spec)
+    assert str(parameter) == (
+        "warning: Luminositty: set in the measurement, but no modifier is called so: did you mean "
+        "'Luminosity'? [unused-parameter]"
+    )
+    assert str(others) == "warning: measurement m is fitted, not other [measurements]"
+
+
 def test_a_missing_process_is_an_error_where_it_is_asked_for() -> None:
     spec = shapes()
     (finding,) = validate(spec, ["signal", "background", "qcd"])[:1]

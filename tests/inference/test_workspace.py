@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uproot
 from pydantic import ValidationError
 
 from analysis.common.errors import WorkspaceError
@@ -17,6 +19,7 @@ from analysis.inference.impacts import breakdown
 from analysis.inference.templates import Templates, from_root
 from analysis.inference.validator import validate
 from analysis.inference.workspace import FRACTION, Built, build, load
+from tests.inference.models import shapes
 from tests.inference.root_file import TTBAR, WJETS, contents, write
 
 CONFIG = InferenceConfig()
@@ -302,6 +305,29 @@ def test_files_that_are_no_workspace_are_refused(tmp_path: Path) -> None:
             load(path)
     with pytest.raises(WorkspaceError, match="No such file"):
         load(tmp_path / "none.json")
+
+
+def test_a_workspace_with_a_byte_order_mark_or_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / "workspace.json"
+    text = json.dumps(shapes())
+    path.write_text(text, encoding="utf-8-sig")
+    assert load(path) == shapes()
+    path.write_text(text.replace('"data":', '"data": [1.0], "data":', 1))
+    with pytest.raises(WorkspaceError, match="not JSON: data: given twice"):
+        load(path)
+
+
+def test_scaled_templates_without_errors_are_refused(tmp_path: Path) -> None:
+    """Data need none: Poisson's are of what is predicted."""
+    path = write(tmp_path / "a.root", contents())
+    with uproot.update(path) as file:
+        values, edges = file["4j1b_data"].to_numpy()
+        file["4j1b_data"] = values + 0.25, edges
+        from_root(path, CONFIG)
+        values, edges = file["4j1b_wjets"].to_numpy()
+        file["4j1b_wjets"] = values + 0.25, edges
+    with pytest.raises(WorkspaceError, match="4j1b wjets: the histogram has no variances"):
+        from_root(path, CONFIG)
 
 
 def test_the_model_is_typed() -> None:
