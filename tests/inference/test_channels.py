@@ -74,7 +74,7 @@ def test_an_analysis_brings_its_model(catalogue: Catalogue) -> None:
     built = stages.model_of(scaled, observed="asimov")
     assert len(built.built.spec["channels"]) == 4
     assert "scale: no histogram 'nowhere', the model has no such parameter" in built.built.notes
-    with pytest.raises(WorkspaceError, match="variation .other.: no histogram .elsewhere."):
+    with pytest.raises(WorkspaceError, match=r"variation .other.: no histogram .elsewhere."):
         stages.model_of(scaled, built_upon(model), "asimov")
     wrong = scaled._replace(ledger=scaled.ledger.model_copy(
         update={"analysis": {**scaled.ledger.analysis, "model": {"prunning": 0.01}}}
