@@ -177,35 +177,43 @@ def _listed(places: tuple[Place, ...]) -> str:
 
 def _common_rates(
     templates: Templates, config: InferenceConfig, notes: list[str]
-) -> dict[tuple[str, str], Pair]:
-    """Add up the regions of each independent variation whose rates the samples do not tell apart.
+) -> dict[tuple[str, Place], Pair]:
+    """Add up the regions of each independent variation whose rates the samples do not tell apart: all of
+    them, else the channels of each.
 
-    Returns, by variation and process, nominal and varied templates, each of one bin.
+    Returns, by variation, region and process, nominal and varied templates, each of one bin.
     """
-    common = {}
+    groups = [templates.regions]
+    for base in config.regions:
+        groups.append([region for region in templates.regions if config.place(region)[0] == base])
+    common: dict[tuple[str, Place], Pair] = {}
     for name, variation in config.systematics.items():
         if not variation.independent or variation.correlated != "everywhere":
             continue
         for process in dict.fromkeys(process for _, process in _places(templates, variation)):
-            pairs = [
-                pair
-                for region in templates.regions
-                if (pair := _pair(templates, (region, process), variation)) is not None
-            ]
-            downs = [pair.down for pair in pairs if pair.down is not None]
-            if len(pairs) < 2 or len(downs) not in (0, len(pairs)):
-                continue
-            p_value = two_point.rates_p_value([pair.told_apart for pair in pairs])
-            if p_value > config.significance:
-                common[name, process] = Pair(
-                    _total(pair.nominal for pair in pairs),
-                    _total(pair.up for pair in pairs),
-                    _total(downs) if downs else None,
-                )
-                notes.append(
-                    f"{process} / {name}: one rate in all regions, as the samples do not tell them apart "
-                    f"(p = {p_value:.2g})"
-                )
+            for group in groups:
+                pairs = {
+                    (region, process): pair
+                    for region in group
+                    if (name, (region, process)) not in common
+                    and (pair := _pair(templates, (region, process), variation)) is not None
+                }
+                downs = [pair.down for pair in pairs.values() if pair.down is not None]
+                if len(pairs) < 2 or len(downs) not in (0, len(pairs)):
+                    continue
+                p_value = two_point.rates_p_value([pair.told_apart for pair in pairs.values()])
+                if p_value > config.significance:
+                    one = Pair(
+                        _total(pair.nominal for pair in pairs.values()),
+                        _total(pair.up for pair in pairs.values()),
+                        _total(downs) if downs else None,
+                    )
+                    common |= {(name, place): one for place in pairs}
+                    where = "all regions" if group is templates.regions else ", ".join(group)
+                    notes.append(
+                        f"{process} / {name}: one rate in {where}, as the samples do not tell them "
+                        f"apart (p = {p_value:.2g})"
+                    )
     return common
 
 
@@ -232,7 +240,7 @@ def _sample(
     config: InferenceConfig,
     region: str,
     process: str,
-    common: Mapping[tuple[str, str], Pair],
+    common: Mapping[tuple[str, Place], Pair],
     mistaken: Container[str],
     notes: list[str],
 ) -> Spec:
@@ -262,7 +270,7 @@ def _sample(
             if pair is not None and name not in mistaken and _is_of_few_events(pair, config):
                 notes.append(f"{place}: up and down are the same few events, left out there")
             elif pair is not None:
-                rates = common.get((name, process), pair)
+                rates = common.get((name, (region, process)), pair)
                 parameter = config.parameter(name, variation.correlated, region)
                 modifiers += _modifiers(parameter, variation, pair, rates, config, place, notes)
     return {"name": process, "data": nominal.values.tolist(), "modifiers": modifiers}

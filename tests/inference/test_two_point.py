@@ -64,14 +64,15 @@ def test_p_values_of_noise_are_flat() -> None:
 
 def made(varied: dict[tuple[str, str], Any]) -> Templates:
     """Templates of tt̄ as large as the data; `varied`: region and variation -> events."""
+    regions = list(dict.fromkeys(region for region, _ in varied))
     by_key = {
         (region, process, "nominal"): Template(SHAPE, SHAPE)
-        for region in ("4j1b", "4j2b")
+        for region in regions
         for process in ("ttbar", "data")
     }
     for (region, name), values in varied.items():
         by_key[region, "ttbar", name] = Template(values, values)
-    return Templates(["4j1b", "4j2b"], ["ttbar"], by_key, [], 831.76)
+    return Templates(regions, ["ttbar"], by_key, [], 831.76)
 
 
 def noise(seed: int) -> Templates:
@@ -154,3 +155,19 @@ def test_a_run_knows_which_samples_are_its_own() -> None:
     }  # fmt: skip
     own = given.with_parts_of(filled, ["pt_scale_up", "pt_scale_down", "ME_var"]).variations
     assert not own["ME variation"].independent
+
+
+def test_channels_of_a_region_have_one_rate_where_only_regions_are_told_apart() -> None:
+    factors = {"4j1b_electron": 1.1, "4j1b_muon": 1.102, "4j2b_electron": 0.9, "4j2b_muon": 0.898}
+    varied = {(region, "ME_var"): factor * SHAPE for region, factor in factors.items()}
+    built = workspace.build(made(varied), MODEL.model_copy(update={"channels": "apart"}), "asimov")
+    found = {
+        channel["name"]: m["data"]["hi"]
+        for channel in built.spec["channels"]
+        for m in channel["samples"][0]["modifiers"]
+        if m["name"] == "ME variation"
+    }
+    expected = dict(zip(factors, (1.101, 1.101, 0.899, 0.899), strict=True))
+    assert found == pytest.approx(expected)
+    said = "ttbar / ME variation: one rate in 4j1b_electron, 4j1b_muon, as the samples"
+    assert any(note.startswith(said) for note in built.notes)
