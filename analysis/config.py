@@ -48,6 +48,21 @@ class MuonCuts(LeptonCuts):
     """Relative particle-flow isolation in a cone of 0.4, corrected for pile-up (delta beta)."""
 
 
+class FurtherLeptons(Strict):
+    """Leptons besides the good ones that exclude an event: looser than good ones."""
+
+    excluded: bool = False
+    """Whether events with such leptons are left out; the lesson keeps them."""
+    min_pt: PositiveFloat = 15.0
+    """GeV."""
+    max_abs_eta_electron: PositiveFloat = 2.5
+    """Electrons that pass the veto identification, which includes isolation."""
+    max_abs_eta_muon: PositiveFloat = 2.4
+    """Muons that pass the loose identification."""
+    max_isolation_muon: PositiveFloat = 0.25
+    """CMS's loose working point (arXiv:1804.04528): a muon in a b jet, which is not isolated, is no further lepton."""
+
+
 class JetCuts(Strict):
     """Good jets, by their corrected momentum."""
 
@@ -77,6 +92,37 @@ class Trigger(Strict):
     `channel`: the trigger of the event's own channel, as in data."""
 
 
+class JetScaleSources(Strict):
+    """Shares of the total uncertainty of a jet's energy scale, where an analysis splits it.
+
+    The ntuples have the total only, by pT and η. The squares of the shares of a jet add up to one.
+    """
+
+    pile_up_pt: PositiveFloat = 45.0
+    """GeV; where what falls as 1/pT (pile-up) is as large as what does not: 0.45 GeV against 1 %
+    (CMS, JINST 12 (2017) P02014)."""
+    central_abs_eta: PositiveFloat = 1.3
+    """Jets beyond it, where the scale is not measured but transferred from the centre, have their own part."""
+    forward: Fraction = 0.5
+    """That part, of the square of the uncertainty; assumed."""
+
+
+class TagShares(Strict):
+    """What the scale factors of a jet's b tag explain of the ntuples' weight, by flavour.
+
+    The ntuples vary all flavours at once: these numbers, those of POET's tables between 30 and 200 GeV, say
+    how much of an event's variation is that of its b and c jets.
+    """
+
+    uncertainty_b: Fraction = 0.024
+    uncertainty_c: Fraction = 0.048
+    uncertainty_light: Fraction = 0.08
+    """Relative, of the scale factors."""
+    efficiency_b: Fraction = 0.6
+    efficiency_c: Fraction = 0.12
+    efficiency_light: Fraction = 0.007
+
+
 class Variations(Strict):
     """Systematic variations, on the nominal samples of simulation."""
 
@@ -93,6 +139,10 @@ class Variations(Strict):
     Processes that a file does not name keep theirs."""
     btag_scale_factors: bool = False
     """Weight nominal events by the ntuples' b-tag scale factors, and add their variation `btag_sf`."""
+    jet_scale_sources: JetScaleSources = JetScaleSources()
+    tag_shares: TagShares = TagShares()
+    heavy_flavour: Fraction = 0.3
+    """Relative uncertainty of the part of W+jets with a b or c jet; assumed."""
 
     @field_validator("scale_uncertainty", mode="before")
     @classmethod
@@ -193,6 +243,7 @@ class AnalysisConfig(Configuration):
     electron: LeptonCuts = LeptonCuts()
     muon: MuonCuts = MuonCuts()
     jet: JetCuts = JetCuts()
+    further_leptons: FurtherLeptons = FurtherLeptons()
     regions: Regions = Regions()
     trigger: Trigger = Trigger()
     generator_weights: bool = True

@@ -475,7 +475,7 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def _base_columns(self, sample: SampleInfo) -> frozenset[str]:
         """Columns of the object selection and of the triggers."""
-        found = objects.lepton_columns(self.config.jet) | objects.jet_columns(self.config.jet)
+        found = objects.lepton_columns(self.config) | objects.jet_columns(self.config.jet)
         if self._has_generator_weights(sample):
             found |= {GENERATOR_WEIGHT}
         if channels.needs_trigger(sample, self.config.trigger):
@@ -523,9 +523,7 @@ class TtbarAnalysis(CatalogueProcessor):
         met_pt: Quantity | None = None,
     ) -> Selected:
         config = self.config
-        leptons = objects.select_leptons(
-            flats["electron"], flats["muon"], config.electron, config.muon
-        )
+        leptons = objects.select_leptons(flats["electron"], flats["muon"], config)
         jets = objects.select_jets(
             flats["jet"], config.jet, leptons, pts, np.array(mass_scales, dtype=np.bool_)
         )
@@ -548,7 +546,7 @@ class TtbarAnalysis(CatalogueProcessor):
     def _loose(self, events: ak.Array, sample: SampleInfo, unshifted: Selection) -> Selection:
         """The selection of muons that need not be isolated, with their trigger; unshifted."""
         (channel,) = self._plane_channel
-        leptons = unshifted.leptons._replace(muons=unshifted.leptons.loose_muons)
+        leptons = unshifted.leptons.without_isolation()
         columns = unshifted.columns
         one_lepton = channel.one_lepton(leptons, columns)
         wanted = channel.triggered(one_lepton, events, sample, isolation_plane.TRIGGER)

@@ -48,7 +48,10 @@ def test_it_cannot_be_changed_in_place() -> None:
     ("text", "message"),
     [
         ("[jet]\nmin_ptt = 25", r"my.toml: jet.min_ptt: unknown key, did you mean 'min_pt'"),
-        ("min_pt = 35", r"'electron.min_pt' or 'muon.min_pt' or 'jet.min_pt'\?"),
+        (
+            "min_pt = 35",
+            r"'electron.min_pt' or 'muon.min_pt' or 'jet.min_pt' or 'further_leptons.min_pt'\?",
+        ),
         ("btag_treshold = 0.7", r"btag_treshold: unknown key, did you mean 'jet.btag_threshold'\?"),
         ("[jet]\nmin_jets = 5", r"jet.min_jets: unknown key, did you mean 'regions.min_jets'\?"),
         ("[met]\nbins = 3", r"met: unknown key, did you mean 'control.met'\?"),

@@ -20,6 +20,7 @@ TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
     "jet.max_abs_eta": operator.le,
     "jet.btag_threshold": operator.ge,
     "regions.min_jets": operator.ge,
+    "further_leptons.excluded": operator.ge,
     "variations.jet_energy": operator.le,
     "control.enabled": operator.le,
     "multijet.enabled": operator.le,
@@ -27,12 +28,18 @@ TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
 """Value -> what compares one that selects no event beyond the skim's with that of the skim. Cuts on
 leptons are not here: an event with two can become one with exactly one."""
 
+CLEANED = "regions.min_jets_cleaned"
+"""The limit of `regions.min_jets` where jets nearer than `CLEANING` to the lepton are dropped."""
+CLEANING = 0.4
+"""ΔR."""
+
 TIGHTER_BEFORE = {
     "electron.min_pt": operator.ge,
     "electron.max_abs_eta": operator.le,
     "muon.min_pt": operator.ge,
     "muon.max_abs_eta": operator.le,
     **{name: TIGHTER[name] for name in TIGHTER if name.startswith(("jet.", "regions."))},
+    CLEANED: operator.ge,
 }
 """The same for what a pre-selection may ask of an event: with all leptons of each event kept, tighter
 cuts on them are no harm."""
@@ -72,9 +79,12 @@ def require_preselected(preselection: Mapping[str, float], config: AnalysisConfi
     `preselection`: dotted name of a cut -> the loosest value that the files have all events for.
     """
     asked = flat(config.model_dump(mode="json"))
+    limits = {name: limit for name, limit in preselection.items() if name != CLEANED}
+    if CLEANED in preselection and config.jet.min_lepton_delta_r >= CLEANING:
+        limits["regions.min_jets"] = preselection[CLEANED]
     beyond = [
         f"{name} = {asked[name]:g} (pre-selected at {limit:g})"
-        for name, limit in preselection.items()
+        for name, limit in limits.items()
         if not TIGHTER_BEFORE[name](asked[name], limit)
     ]
     if beyond:

@@ -67,9 +67,11 @@ class Channel(Part):
         return frozenset(f"trig.{bit}" for bit in self.triggers)
 
     def one_lepton(self, leptons: Leptons, columns: Columns) -> Bools:
-        """Mask of the events with the good leptons of the channel, and no other good ones."""
+        """Mask of the events with the good leptons of the channel, no other good ones, and no further
+        ones that exclude an event.
+        """
         wanted = self.leptons
-        mask: Bools = np.logical_and.reduce(
+        mask: Bools = leptons.allowed & np.logical_and.reduce(
             [good.counts == wanted.count(flavour) for flavour, good in leptons.by_flavour().items()]
         )
         if self.where is None:

@@ -99,6 +99,42 @@ def leading_pt(offsets, wanted, pts, acceptable, min_pt, n_leading):  # type: ig
 
 
 @_compiled
+def lepton_b_masses(  # type: ignore[no-untyped-def]
+    offsets, wanted, pts, mass_scales, eta, phi, mass, acceptable, btagged, min_pt, lepton
+):
+    """Least mass in GeV of the lepton and a b-tagged good jet, shape (shifts, events); NaN without.
+
+    `lepton` has pt, eta, phi and mass, shape (4, events). Masses of jets as in `top_candidate_masses`.
+    From (E + E')² - (p + p')², with η and φ of both: m² + m'² + 2 (E E' - p p').
+    """
+    result = np.full(wanted.shape, np.nan)
+    for shift in range(wanted.shape[0]):
+        for event in range(wanted.shape[1]):
+            if not wanted[shift, event]:
+                continue
+            pt_l, eta_l = lepton[0, event], lepton[1, event]
+            phi_l, m_l = lepton[2, event], lepton[3, event]
+            energy_l = np.sqrt((pt_l * np.cosh(eta_l)) ** 2 + m_l**2)
+            least = np.inf
+            for jet in range(offsets[event], offsets[event + 1]):
+                pt = np.float64(pts[shift, jet])
+                if not (btagged[jet] and acceptable[jet] and pt > min_pt):
+                    continue
+                m, eta_j = np.float64(mass[jet]), np.float64(eta[jet])
+                if mass_scales[shift]:
+                    unshifted = np.float64(pts[0, jet])
+                    m = m * (pt / unshifted) if unshifted > 0 else np.float64(0.0)
+                energy = np.sqrt((pt * np.cosh(eta_j)) ** 2 + m**2)
+                cosine = np.cos(np.float64(phi[jet]) - phi_l)
+                product = pt * pt_l * (cosine + np.sinh(eta_j) * np.sinh(eta_l))
+                squared = m**2 + m_l**2 + 2 * (energy * energy_l - product)
+                least = min(least, squared)
+            if least < np.inf:
+                result[shift, event] = np.sqrt(max(0.0, least))
+    return result
+
+
+@_compiled
 def top_candidate_masses(  # type: ignore[no-untyped-def]
     offsets, wanted, pts, mass_scales, eta, phi, mass, acceptable, btagged, min_pt
 ):

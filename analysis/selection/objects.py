@@ -12,7 +12,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.config import JetCuts, LeptonCuts, MuonCuts
+from analysis.config import AnalysisConfig, FurtherLeptons, JetCuts, LeptonCuts, MuonCuts
 from analysis.datasets.sample import FLAVOURS
 from analysis.selection.kernels import Bools, Floats, Ints, JetSums, jet_sums
 
@@ -30,10 +30,12 @@ def jet_columns(cuts: JetCuts) -> frozenset[str]:
     return JET_COLUMNS | {f"jet.{field}" for field in found}
 
 
-def lepton_columns(jet: JetCuts) -> frozenset[str]:
+def lepton_columns(config: AnalysisConfig) -> frozenset[str]:
     """Name the columns that the lepton selection and, where asked for, the cleaning of jets read."""
-    fields = (*_LEPTON_FIELDS, "phi") if jet.min_lepton_delta_r > 0 else _LEPTON_FIELDS
+    fields = (*_LEPTON_FIELDS, "phi") if config.jet.min_lepton_delta_r > 0 else _LEPTON_FIELDS
     leptons = {f"{lepton}.{field}" for lepton in FLAVOURS for field in fields}
+    if config.further_leptons.excluded:
+        leptons |= {"electron.veto", "muon.isLoose"}
     return frozenset(leptons | {"muon.pfreliso04DBCorr"})
 
 
@@ -104,6 +106,14 @@ class Leptons(NamedTuple):
     electrons: Good
     muons: Good
     loose_muons: Good
+    allowed: Bools
+    """Events without a further lepton that excludes them."""
+    allowed_by_loose: Bools
+    """The same where `loose_muons` are the good ones."""
+
+    def without_isolation(self) -> Leptons:
+        """Take the muons that need not be isolated for the good ones."""
+        return self._replace(muons=self.loose_muons, allowed=self.allowed_by_loose)
 
     def by_flavour(self) -> dict[str, Good]:
         return dict(zip(FLAVOURS, (self.electrons, self.muons), strict=True))
@@ -124,14 +134,47 @@ class Leptons(NamedTuple):
         return total
 
 
-def select_leptons(electrons: Flat, muons: Flat, electron: LeptonCuts, muon: MuonCuts) -> Leptons:
+def select_leptons(electrons: Flat, muons: Flat, config: AnalysisConfig) -> Leptons:
     """Select the good leptons of a chunk's events."""
-    loose = pass_cuts(muons, muon)
+    good = pass_cuts(electrons, config.electron)
+    loose = pass_cuts(muons, config.muon)
+    tight = loose & isolated(muons, config.muon)
+    allowed, allowed_by_loose = _allowed(electrons, muons, good, (tight, loose), config)
     return Leptons(
-        Good.of(electrons, pass_cuts(electrons, electron)),
-        Good.of(muons, loose & isolated(muons, muon)),
+        Good.of(electrons, good),
+        Good.of(muons, tight),
         Good.of(muons, loose),
+        allowed,
+        allowed_by_loose,
     )
+
+
+def _allowed(
+    electrons: Flat,
+    muons: Flat,
+    good: Bools,
+    good_muons: tuple[Bools, Bools],
+    config: AnalysisConfig,
+) -> list[Bools]:
+    """Mask the events without further leptons, for each of two choices of the good muons."""
+    cuts = config.further_leptons
+    if not cuts.excluded:
+        return [np.ones(len(electrons.counts), np.bool_)] * len(good_muons)
+    further = _beyond(electrons, cuts, cuts.max_abs_eta_electron) & (electrons["veto"] == 1) & ~good
+    loose = (
+        _beyond(muons, cuts, cuts.max_abs_eta_muon)
+        & (muons["isLoose"] == 1)
+        & (muons["pfreliso04DBCorr"] < np.float64(cuts.max_isolation_muon))
+    )
+    none = Good.of(electrons, further).counts == 0
+    return [none & (Good.of(muons, loose & ~chosen).counts == 0) for chosen in good_muons]
+
+
+def _beyond(leptons: Flat, cuts: FurtherLeptons, max_abs_eta: float) -> Bools:
+    mask: Bools = (leptons["pt"] > np.float64(cuts.min_pt)) & (
+        np.abs(leptons["eta"]) < np.float64(max_abs_eta)
+    )
+    return mask
 
 
 class Jets(NamedTuple):

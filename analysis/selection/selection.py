@@ -25,6 +25,7 @@ from analysis.selection.kernels import (
     Ints,
     JetSums,
     leading_pt,
+    lepton_b_masses,
     top_candidate_masses,
 )
 from analysis.selection.objects import Jets, Leptons, select_jets
@@ -181,26 +182,59 @@ class SelectedJets(Spelled):
             ),
         )  # fmt: skip
 
+    def lepton_b_mass(self, lepton: Lepton) -> Quantity:
+        """Find the least mass in GeV of the lepton and a b-tagged good jet; shape (shifts, events).
+
+        It is NaN where an event has no such jet (`kernels.lepton_b_masses`).
+        """
+        jets, wanted = self._jets, self._wanted
+        objects = jets.objects
+        return self._once(
+            "lepton_b_mass",
+            lambda: lepton_b_masses(
+                jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
+                objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
+                np.stack([lepton.pt, lepton.eta, lepton.phi, lepton.mass]),
+            ),
+        )  # fmt: skip
+
+    def flat(self, field: str, shift: int = 0) -> NDArray[Any]:
+        """Read a field of the good jets under a shift, one jet after the other: `pt`, `mass`, `btagged`,
+        a column.
+        """
+        jets = self._jets
+        values: NDArray[Any]
+        if field == "pt":
+            values = jets.pts[shift].astype(np.float64)
+        elif field == "mass":
+            values = jets.mass(shift)
+        elif field == "btagged":
+            values = jets.btagged
+        else:
+            self._columns.require(f"jet.{field}")
+            values = jets.objects[field]
+        return values[self._good(shift)]
+
+    def _good(self, shift: int) -> Bools:
+        """Mask of the good jets of the wanted events; shape (jets,)."""
+        counts = self._jets.objects.counts
+        mask: Bools = self._jets.good(shift) & np.repeat(self._wanted[shift], counts)
+        return mask
+
+    def summed(self, values: NDArray[Any], shift: int = 0) -> Quantity:
+        """Add up a number of each jet of `flat` by event; shape (events,)."""
+        counts = self._jets.objects.counts
+        event = np.repeat(np.arange(len(counts)), counts)[self._good(shift)]
+        sums = np.bincount(event, weights=values, minlength=len(counts))
+        return sums.astype(np.float64)
+
     def values(self, field: str, shift: int = 0) -> ak.Array:
-        """Read a field of the good jets of each event under a shift: `pt`, `mass`, `btagged`, a column.
+        """Read a field of the good jets of each event under a shift, as `flat`.
 
         An awkward array of lists; they are empty in events that the selection does not want.
         """
-        jets = self._jets
-        flat: Any
-        if field == "pt":
-            flat = jets.pts[shift].astype(np.float64)
-        elif field == "mass":
-            flat = jets.mass(shift)
-        elif field == "btagged":
-            flat = jets.btagged
-        else:
-            self._columns.require(f"jet.{field}")
-            flat = jets.objects[field]
-        counts = jets.objects.counts
-        kept = jets.good(shift) & np.repeat(self._wanted[shift], counts)
-        before = np.concatenate([[0], np.cumsum(kept)])[jets.offsets]
-        return ak.unflatten(flat[kept], np.diff(before))
+        before = np.concatenate([[0], np.cumsum(self._good(shift))])[self._jets.offsets]
+        return ak.unflatten(self.flat(field, shift), np.diff(before))
 
     def awkward(self, shift: int = 0) -> ak.Array:
         """Give the good jets under a shift as awkward four-vectors with the declared fields.
@@ -349,6 +383,15 @@ class Selection(Spelled):
     def top_mass(self) -> Quantity:
         """Mass of the hadronic top candidate in GeV, NaN without one; shape (shifts, events)."""
         return self.jets.top_mass()
+
+    @property
+    def lepton_b_mass(self) -> Quantity:
+        """Least mass of the lepton and a b-tagged jet in GeV, NaN without one; shape (shifts, events).
+
+        `uses` must have `lepton.phi`. That is M(ℓ, b), and min M(ℓ, b) of several, of CMS, JHEP 09 (2017)
+        051.
+        """
+        return self.jets.lepton_b_mass(self.lepton)
 
     @cached_property
     def transverse_mass(self) -> Quantity:

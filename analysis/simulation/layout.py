@@ -19,7 +19,19 @@ TAG_WEIGHTS = ("btag_Weight", "btag_WeightUp", "btag_WeightDn")
 SAMPLE_BRANCHES = (
     *(
         f"electron_{x}"
-        for x in ["pt", "eta", "phi", "e", "ch", "iso", "isLoose", "isMedium", "isTight", "sip3d"]
+        for x in [
+            "pt",
+            "eta",
+            "phi",
+            "e",
+            "ch",
+            "iso",
+            "veto",
+            "isLoose",
+            "isMedium",
+            "isTight",
+            "sip3d",
+        ]
     ),
     *(
         f"jet_{x}"
@@ -52,6 +64,7 @@ SAMPLE_BRANCHES = (
             "phi",
             "e",
             "ch",
+            "isLoose",
             "isTight",
             "isSoft",
             "pfreliso04DBCorr",
@@ -65,6 +78,9 @@ SAMPLE_BRANCHES = (
     "trig_IsoTkMu20",
 )
 """Branches of the bundled sample: what the analysis uses, nothing that follows from the rest."""
+
+STAND_INS = {"electron_veto": "electron_isLoose", "muon_isLoose": "muon_isSoft"}
+"""Branch of the bundled sample -> the tighter one of which it has the values."""
 
 # Mantissa bits of the bundled sample, as NanoAOD does it; full float32 has 23.
 DEFAULT_BITS = 10
@@ -137,7 +153,9 @@ def truncated(values: Any, bits: int) -> Any:
 def reduced(columns: Columns) -> Columns:
     """Keep the branches of the bundled sample, with truncated mantissas."""
     return {
-        name: truncated(columns[name], BITS.get(name.split("_", 1)[1], DEFAULT_BITS))
+        name: truncated(
+            columns[STAND_INS.get(name, name)], BITS.get(name.split("_", 1)[1], DEFAULT_BITS)
+        )
         for name in SAMPLE_BRANCHES
     }
 

@@ -19,6 +19,7 @@ from analysis.common.files import write_json
 from analysis.datasets import ntuples
 from analysis.datasets.bundled import SAMPLE
 from analysis.datasets.catalogue import Catalogue
+from analysis.datasets.coverage import CLEANED
 from analysis.simulation import dimuon, layout, nanoaod, processes
 from analysis.simulation.config import DetectorConfig
 from analysis.simulation.production import (
@@ -75,8 +76,9 @@ SKIM = {
     "jet.max_abs_eta": SKIM_ETA,
     "jet.btag_threshold": SKIM_TAG,
     "regions.min_jets": SKIM_JETS,
+    CLEANED: SKIM_JETS - 1,
 }
-"""The same as the catalogue's limits to cuts."""
+"""The same as the catalogue's limits to cuts. A lepton that an analysis selects is a jet of its own."""
 JET_PT = 20.0
 """Jets below it in every variation are left out."""
 

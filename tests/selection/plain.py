@@ -40,6 +40,8 @@ class Event(NamedTuple):
     jets: list[Row]
     met: Row
     flat: Row
+    others: list[Row]
+    """Leptons that are not good."""
 
     @property
     def tagged(self) -> list[Row]:
@@ -61,9 +63,13 @@ def selected(
     muon: Callable[[Row], float] = unscaled,
     met: Callable[[Row], float] = unscaled,
     mass_scales: bool = True,
+    also: Iterable[str] = (),
 ) -> Iterator[Event]:
-    """Read the events with exactly one good lepton; functions give the pT of the objects."""
-    branches = [f"jet_{name}" for name in JET_FIELDS] + list(FLAT)
+    """Read the events with exactly one good lepton; functions give the pT of the objects.
+
+    `also` names branches that are read besides.
+    """
+    branches = [f"jet_{name}" for name in JET_FIELDS] + [*FLAT, *also]
     branches += [f"electron_{name}" for name in LEPTON_FIELDS if name != "pfreliso04DBCorr"]
     branches += [f"muon_{name}" for name in LEPTON_FIELDS]
     with uproot.open(f"{path}:events") as tree:
@@ -74,6 +80,7 @@ def selected(
                 for row in _rows(event, channel)
             ]
             good = [(channel, row) for channel, row in leptons if _is_good(row)]
+            others = [row for _, row in leptons if not _is_good(row)]
             if len(good) != 1:
                 continue
             jets = []
@@ -83,7 +90,7 @@ def selected(
                     scale = pt / row["corrpt"] if mass_scales else 1.0
                     jets.append(row | {"pt": pt, "mass": row["corrmass"] * scale})
             row = {"pt": event["met_pt"], "phi": event["met_phi"]}
-            yield Event(*good[0], jets, row | {"pt": single(met(row))}, event)
+            yield Event(*good[0], jets, row | {"pt": single(met(row))}, event, others)
 
 
 def single(value: float) -> float:
