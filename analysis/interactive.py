@@ -19,9 +19,8 @@ from analysis.postprocess.normalisation import Normalised, Scaling
 from analysis.processor import TtbarAnalysis
 
 if TYPE_CHECKING:
-    from analysis.inference.config import InferenceConfig
+    from analysis.inference.config import InferenceConfig, Observed
     from analysis.inference.measurement import Measurement
-    from analysis.inference.workspace import Observed
 
 
 def run(
@@ -67,13 +66,13 @@ def fit(
     source: Normalised | Path | str,
     model: InferenceConfig | None = None,
     *,
-    observed: Observed = "data",
+    observed: Observed | None = None,
     with_ranking: bool = True,
     allow_incomplete: bool = False,
 ) -> Measurement:
-    """Fit the cross section to scaled histograms, a results folder, a ROOT file or a workspace.
+    """Fit the cross section to scaled histograms, a results folder, a file of histograms or a workspace.
 
-    Raises WorkspaceError for templates that make no model, FitError for a fit without a result.
+    `model`, and what is `observed`, are those of the run's preset unless given. Raises WorkspaceError for templates that make no model, FitError for a fit without a result.
     """
     found = Path(source) if isinstance(source, str) else source
     made = stages.model_of(found, model, observed, allow_incomplete=allow_incomplete)

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from analysis.config import AnalysisConfig
     from analysis.datasets.catalogue import Catalogue
     from analysis.execution.runner import Result
-    from analysis.inference.config import InferenceConfig
+    from analysis.inference.config import InferenceConfig, Observed
     from analysis.inference.measurement import Measurement
     from analysis.inference.toys import Toys
-    from analysis.inference.workspace import Built, Observed
+    from analysis.inference.workspace import Built
     from analysis.plotting.captions import FitCaption
     from analysis.postprocess.abcd.multijet import RegionEstimate
     from analysis.postprocess.top_peak import TopPeakResult
@@ -215,15 +215,19 @@ class Model(NamedTuple):
 
 
 def own_model(source: Normalised | Path) -> InferenceConfig:
-    """Find the model that the analysis of a run brings, the default one for a file of templates.
+    """Find the model that the analysis of a run brings, the default one for a file.
 
-    Raises ConfigError for one that is not valid.
+    Histograms as the Analysis Grand Challenge writes them have its model. Raises ConfigError for one that
+    is not valid.
     """
     from analysis.inference.config import InferenceConfig
+    from analysis.postprocess import agc_json
+    from analysis.presets.agc import MODEL
 
     if isinstance(source, Path):
         if source.suffix in (".json", ".root"):
-            return InferenceConfig()
+            is_of_agc = source.suffix == ".json" and agc_json.is_one(source)
+            return InferenceConfig.of_run(MODEL if is_of_agc else {})
         return InferenceConfig.of_run(described(Ledger.load(source).analysis).model)
     return InferenceConfig.of_run(source.description.model)
 
@@ -231,23 +235,28 @@ def own_model(source: Normalised | Path) -> InferenceConfig:
 def model_of(
     source: Normalised | Path,
     config: InferenceConfig | None = None,
-    observed: Observed = "data",
+    observed: Observed | None = None,
     *,
     allow_incomplete: bool = False,
 ) -> Model:
-    """Build the model of scaled histograms, a results folder, a ROOT file or a workspace.
+    """Build the model of scaled histograms, a results folder, a file of histograms or a workspace.
 
-    Without `config` it is that of the analysis. Raises WorkspaceError for templates that make none and, unless it is allowed, for a run that lacks
+    Without `config` it is that of the analysis; `observed` takes the place of what the model says. Raises
+    WorkspaceError for templates that make none and, unless it is allowed, for a run that lacks
     datasets or events.
     """
     from analysis.inference import templates, workspace
     from analysis.plotting.captions import FitCaption
+    from analysis.postprocess import agc_json
 
     config = config or own_model(source)
-    if isinstance(source, Path) and source.suffix == ".json":
+    observed = observed or config.observed
+    kind = source.suffix if isinstance(source, Path) else ""
+    if isinstance(source, Path) and kind == ".json" and not agc_json.is_one(source):
         return _model_of_workspace(source, config)
-    if isinstance(source, Path) and source.suffix == ".root":
-        made, made_of = templates.from_root(source, config), ""
+    if isinstance(source, Path) and kind in (".json", ".root"):
+        read = templates.from_json if kind == ".json" else templates.from_root
+        made, made_of = read(source, config), ""
         own = config.own_binnings(made.regions)
         luminosity: Mapping[str, float] = {}
         caption = FitCaption.of_file(source.name, config.binning, observed, own)
@@ -319,16 +328,16 @@ def fit(
     source: Path,
     output: Path | None = None,
     config: InferenceConfig | None = None,
-    observed: Observed = "data",
+    observed: Observed | None = None,
     *,
     force: bool = False,
     with_ranking: bool = True,
     allow_incomplete: bool = False,
     toys: Toys | None = None,
 ) -> tuple[Measurement, list[Path]]:
-    """Fit a results folder, ROOT file or workspace; write the measurement and draw it.
+    """Fit a results folder, file of histograms or workspace; write the measurement and draw it.
 
-    Return the measurement and the files of figures. The results go to `output`, by default the results
+    Where no `config` is given it is that of `usual_model`. Return the measurement and the files of figures. The results go to `output`, by default the results
     folder. Raises WorkspaceError for templates that make no model, FitError for a fit without a result.
     """
     from analysis.common.files import writable_folder, write_json
@@ -408,12 +417,17 @@ def _no_multijet(normalised: Normalised, model: InferenceConfig) -> str:  # noqa
 
 
 def _no_fit(normalised: Normalised, model: InferenceConfig) -> str:
+    from analysis.inference.config import ALTERNATIVES
+
     missing = [name for name in model.regions if name not in normalised.regions]
     if missing:
         return f"the run has no region {missing[0]!r}, which the model has"
-    if DATA not in normalised.labels:
-        return "the run has no data"
     variations = normalised.normalisation.variations
+    if model.observed == "data" and DATA not in normalised.labels:
+        return "the run has no data"
+    if model.observed == "pseudodata":
+        for name in set(ALTERNATIVES) - set(variations.get(model.signal, [])):
+            return f"the run has no {model.signal} {name}, which pseudo-data are made of"
     absent = [name for name in model.processes if NOMINAL not in variations.get(name, [])]
     if absent:
         return f"the run has no nominal {absent[0]}, which the model needs"

@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default=options.DEFAULT_OUTPUT,
         metavar="SOURCE",
-        help="results folder, .root file of templates, .json workspace (default: %(default)s)",
+        help="results folder, .root or .json file of histograms (the Analysis Grand Challenge's format), "
+        ".json workspace (default: %(default)s)",
     )
     parser.add_argument(
         "--observed",
         choices=("data", "pseudodata", "asimov"),
-        default="data",
-        help="what templates are fitted to (default: %(default)s)",
+        help="what templates are fitted to (default: data; pseudodata for the presets agc-v1 and agc-v2)",
     )
     add_model(parser)
     parser.add_argument(
@@ -73,7 +73,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="TOML file of what the model of the fit has besides, or otherwise",
+        help="TOML file of what the model of the fit has besides, or otherwise; or a preset, whose model it "
+        "is (default: that of the run's preset)",
     )
 
 
@@ -84,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     source = arguments.source
     if not arguments.print_model:
         fit_source(source)
-    no_run = arguments.print_model and not (source / LEDGER).exists()
+    there = source.is_file() or (source / LEDGER).exists()
+    no_run = arguments.print_model and not there
     own = InferenceConfig() if no_run else stages.own_model(source)
     config = model_config(arguments.model, own)
     if arguments.luminosity_fraction is not None:
@@ -123,11 +125,17 @@ def run(arguments: argparse.Namespace) -> None:
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 
-def model_config(file: Path | None, own: InferenceConfig) -> InferenceConfig:
-    """Read the model of the fit: the analysis's `own`, with what the file says in place of it."""
-    from analysis.common.strict import read_toml
+def model_config(given: Path | None, own: InferenceConfig) -> InferenceConfig:
+    """Read the model of the fit: that of a preset, or the analysis's `own` with what a file changes.
 
-    return own if file is None else read_toml(file, type(own), own)
+    Raises ConfigError for a file that cannot be read.
+    """
+    from analysis.common.strict import read_toml
+    from analysis.presets import PRESETS
+
+    if (preset := PRESETS.get(str(given))) is not None:
+        return type(own).of_run(preset.model)
+    return own if given is None else read_toml(given, type(own), own)
 
 
 def _fraction(text: str) -> float | str:

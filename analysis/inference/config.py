@@ -21,6 +21,11 @@ from analysis.common.names import source
 from analysis.common.strict import Strict, faults
 from analysis.config import Binning, Fraction
 
+Observed = Literal["data", "pseudodata", "asimov"]
+
+ALTERNATIVES = ("ME_var", "PS_var")
+"""Samples of the signal whose mean pseudo-data are, as in the Grand Challenge."""
+
 TTBAR = "ttbar"
 TTBAR_PB = 831.76
 """NNLO+NNLL (Top++ 2.0, m_t = 172.5 GeV): what tt̄ of a file was scaled to that does not say it."""
@@ -102,6 +107,10 @@ class InferenceConfig(Strict):
     """What every region must have; others are taken where there are any."""
     regions: tuple[str, ...] = ("4j1b", "4j2b")
     """What is fitted: no event may be in two of them."""
+    observed: Observed = "data"
+    """What the templates are fitted to, unless the command says it."""
+    pseudodata_backgrounds: tuple[str, ...] | None = None
+    """What pseudo-data have besides the signal; every background unless given."""
     channels: Literal["together", "apart"] = "together"
     """Add up the channels of a run, or fit each region once in every channel: `4j1b_muon`, ..."""
     signal_cross_section_pb: PositiveFloat | None = None

@@ -1,4 +1,4 @@
-"""Templates: the histograms of a run, or of a ROOT file, in the bins of the model.
+"""Templates: the histograms of a run, or of a file, in the bins of the model.
 
 Rules for what histograms may hold: a negative bin is set to zero and said; a process without any
 events in a region is left out there and said; a variation that is not there, or is empty where
@@ -10,21 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import uproot
-from hist import Hist
+from hist import Hist, axis, storage
 from numpy.typing import NDArray
 
 from analysis.common.errors import WorkspaceError, did_you_mean
 from analysis.config import Binning
+from analysis.datasets.nanoaod import CROSS_SECTIONS
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.histograms import NOTE, SCALED_TO
 from analysis.inference.config import InferenceConfig
 from analysis.inference.names import Key, named
-from analysis.postprocess import windows
+from analysis.postprocess import agc_json, windows
 from analysis.postprocess.normalisation import INCOMPLETE, Normalised, region_of_channel
 
 Array = NDArray[np.float64]
@@ -53,6 +55,8 @@ class Templates(NamedTuple):
     """What was mended or left out, one line each."""
     cross_section_pb: float
     """What the signal was scaled to."""
+    pseudodata: Mapping[str, Array] = MappingProxyType({})
+    """Region -> pseudo-data of a file that has its own."""
 
     def nominal(self, region: str, process: str) -> Template | None:
         return self.by_key.get((region, process, NOMINAL))
@@ -135,6 +139,75 @@ def from_root(path: Path, config: InferenceConfig) -> Templates:
         raise WorkspaceError(msg)
     made = _templates(histograms, config, config.regions, scaled_to, str(path))
     return made._replace(notes=said + notes + made.notes)
+
+
+def from_json(path: Path, config: InferenceConfig) -> Templates:
+    """Read templates from a JSON file of histograms, as the Analysis Grand Challenge writes them.
+
+    Processes are found as in a ROOT file. Variances that the file does not have are contents × weight, as
+    of events of one weight; what the signal was scaled to is then the Grand Challenge's. Raises
+    WorkspaceError as `from_results`, and for nominal contents that are no multiples of a weight;
+    OutputError for another file.
+    """
+    contents = agc_json.load(path)
+    given = {
+        region: contents.pop(name)
+        for region in config.regions
+        if (name := f"{region}_{agc_json.PSEUDODATA}") in contents
+    }
+    keys, notes = named(contents, config)
+    found = {key: contents[name] for name, key in keys.items()}
+    weights = _weights(found)
+    lacking = [
+        name
+        for name, (_, process, variation) in keys.items()
+        if contents[name].variances is None and (process, variation) not in weights
+        if variation == NOMINAL
+    ]
+    if lacking:
+        msg = (
+            f"{path}: {lacking[0]} has no variances, and its contents are no multiples of one weight, "
+            "from which they would follow: 'run.py export' writes them"
+        )
+        raise WorkspaceError(msg)
+    stated = [
+        content.cross_section_pb
+        for (_, process, variation), content in found.items()
+        if (process, variation) == (config.signal, NOMINAL)
+    ]
+    known = next(filter(None, stated), None)
+    if known is None and config.signal_cross_section_pb is None:
+        known = CROSS_SECTIONS.get(config.signal)
+    histograms = {
+        key: _histogram(content, weights.get(key[1:], weights.get((key[1], NOMINAL), 1.0)))
+        for key, content in found.items()
+    }
+    scaled_to = None if known is None else {config.signal: known}
+    made = _templates(histograms, config, config.regions, scaled_to, str(path))
+    pseudodata = {
+        region: rebinned(
+            f"pseudo-data of {region}", _histogram(content), config.binning_of(region)
+        ).values
+        for region, content in given.items()
+    }
+    return made._replace(notes=notes + made.notes, pseudodata=pseudodata)
+
+
+def _weights(contents: Mapping[Key, agc_json.Content]) -> dict[tuple[str, str], float]:
+    """Process and variation -> the weight of its events, where they have one in all regions."""
+    samples: dict[tuple[str, str], list[Array]] = {}
+    for (_, process, variation), content in contents.items():
+        samples.setdefault((process, variation), []).append(content.contents)
+    found = {sample: agc_json.unit(np.concatenate(parts)) for sample, parts in samples.items()}
+    return {sample: weight for sample, weight in found.items() if weight is not None}
+
+
+def _histogram(content: agc_json.Content, weight: float = 1.0) -> Hist:
+    histogram = Hist(axis.Variable(content.edges), storage=storage.Weight())
+    view = histogram.view(flow=True)
+    view["value"] = content.contents
+    view["variance"] = weight * content.contents if content.variances is None else content.variances
+    return histogram
 
 
 def _require_apart(overlaps: Mapping[str, Mapping[str, int]], regions: Sequence[str]) -> None:

@@ -19,13 +19,18 @@ from analysis.common.files import read_text
 from analysis.common.strict import parse_json
 from analysis.datasets.sample import NOMINAL
 from analysis.inference import two_point
-from analysis.inference.config import ACCEPTANCE, InferenceConfig, Variation
+from analysis.inference.config import (
+    ACCEPTANCE,
+    ALTERNATIVES,
+    InferenceConfig,
+    Observed,
+    Variation,
+)
 from analysis.inference.structure import require_structure
 from analysis.inference.templates import Template, Templates
 from analysis.inference.validator import NO_DIFFERENCE
 
 Array = NDArray[np.float64]
-Observed = Literal["data", "pseudodata", "asimov"]
 Spec = dict[str, Any]
 Place = tuple[str, str]
 """Region and process."""
@@ -69,12 +74,13 @@ class Built(NamedTuple):
     notes: list[str]
 
 
-def build(templates: Templates, config: InferenceConfig, observed: Observed = "data") -> Built:
-    """A workspace of all regions.
+def build(templates: Templates, config: InferenceConfig, observed: Observed | None = None) -> Built:
+    """A workspace of all regions, fitted to what `observed`, or else the configuration, says.
 
     Raises WorkspaceError where templates that it needs are missing, and for another word than those of
     `Observed`.
     """
+    observed = observed or config.observed
     if observed not in get_args(Observed):
         msg = f"observed {observed!r}: {did_you_mean(observed, get_args(Observed))}"
         raise WorkspaceError(msg)
@@ -385,20 +391,24 @@ def _observed(
 ) -> Array:
     if observed == "data":
         return templates.data(region)
+    is_pseudo = observed == "pseudodata"
+    if is_pseudo and region in templates.pseudodata:
+        return templates.pseudodata[region]
+    wanted = config.pseudodata_backgrounds if is_pseudo else None
     total = np.zeros(config.binning_of(region).bins)
     for process in templates.processes:
         nominal = templates.nominal(region, process)
-        if nominal is None:
+        if nominal is None or (wanted is not None and process not in (config.signal, *wanted)):
             continue
-        is_pseudo = observed == "pseudodata" and process == config.signal
-        total += _pseudo_signal(templates, region, process) if is_pseudo else nominal.values
+        alternative = is_pseudo and process == config.signal
+        total += _pseudo_signal(templates, region, process) if alternative else nominal.values
     return total
 
 
 def _pseudo_signal(templates: Templates, region: str, process: str) -> Array:
     """Mean of the matrix element and parton shower alternatives, as in the Grand Challenge."""
     found = []
-    for variation in ("ME_var", "PS_var"):
+    for variation in ALTERNATIVES:
         template = templates.by_key.get((region, process, variation))
         if template is None:
             msg = f"pseudo-data need the variation {variation!r} of {process} in {region}"

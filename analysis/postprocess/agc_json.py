@@ -20,8 +20,15 @@ from analysis.common.strict import parse_json
 from analysis.datasets.sample import NOMINAL
 from analysis.postprocess.normalisation import Normalised
 
+PSEUDODATA = "pseudodata"
 MIGRATED = 2
 """Events by which a bin may differ if those near it make up for it."""
+_MOST = 10_000
+"""Most events of the least filled bin for which its weight is found."""
+_WHOLE = 1e-4
+"""Part of an event by which a count may differ from a whole number."""
+_APART = 100
+"""Most by which the weights of two samples of a process are taken to differ."""
 CLOSE = 1e-5
 """Relative difference of contents that are equal; the Grand Challenge adds in single precision."""
 
@@ -34,6 +41,10 @@ class Content(NamedTuple):
     edges: Values
     contents: Values
     """From underflow to overflow."""
+    variances: Values | None = None
+    """None where the file has none, as the Grand Challenge's."""
+    cross_section_pb: float | None = None
+    """What the process was scaled to, where the file says it."""
 
 
 def histograms(normalised: Normalised) -> dict[str, Content]:
@@ -42,26 +53,46 @@ def histograms(normalised: Normalised) -> dict[str, Content]:
     Pseudo-data are the mean of the samples with another matrix element and parton shower, and W+jets.
     """
     found = {}
+    scaled_to = normalised.normalisation.cross_sections_pb
     for region, observable in normalised.regions.items():
         for process, variations in normalised.normalisation.variations.items():
             for variation in variations:
                 name = f"{region}_{process}_{variation}".removesuffix(f"_{NOMINAL}")
                 chosen = observable[{"process": process, "variation": variation}]
-                found[name] = Content(chosen.axes[0].edges, chosen.values(flow=True))
+                found[name] = Content(
+                    chosen.axes[0].edges,
+                    chosen.values(flow=True),
+                    chosen.variances(flow=True),
+                    scaled_to[process] if variation == NOMINAL else None,
+                )
         parts = [found.get(f"{region}_{n}") for n in ("ttbar_ME_var", "ttbar_PS_var", "wjets")]
         if None not in parts:
             matrix_element, parton_shower, wjets = (part.contents for part in parts if part)
             contents = (matrix_element + parton_shower) / 2 + wjets
-            found[f"{region}_pseudodata"] = Content(parts[0].edges, contents)  # type: ignore[union-attr]
+            found[f"{region}_{PSEUDODATA}"] = Content(parts[0].edges, contents)  # type: ignore[union-attr]
     return found
 
 
-def dump(contents: Mapping[str, Content]) -> dict[str, dict[str, list[float]]]:
+def dump(contents: Mapping[str, Content]) -> dict[str, dict[str, Any]]:
     """Give the histograms as JSON values."""
     return {
-        name: {"edges": content.edges.tolist(), "contents": content.contents.tolist()}
+        name: {
+            key: value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in content._asdict().items()
+            if value is not None
+        }
         for name, content in sorted(contents.items())
     }
+
+
+def is_one(path: Path) -> bool:
+    """Whether a JSON file is of this format, as far as its first histogram tells."""
+    try:
+        values = parse_json(read_text(path))
+        values = values.get("histograms", values)
+        return "contents" in next(iter(values.values()))
+    except (OSError, ValueError, AttributeError, TypeError, StopIteration):
+        return False
 
 
 def load(path: Path) -> dict[str, Content]:
@@ -69,10 +100,7 @@ def load(path: Path) -> dict[str, Content]:
     try:
         values = parse_json(read_text(path))
         values = values.get("histograms", values)
-        found = {
-            name: Content(np.array(h["edges"], float), np.array(h["contents"], float))
-            for name, h in values.items()
-        }
+        found = {name: _content(**histogram) for name, histogram in values.items()}
     except OSError as error:
         msg = f"{path}: {error.strerror or error}"
         raise OutputError(msg) from error
@@ -82,13 +110,21 @@ def load(path: Path) -> dict[str, Content]:
         )
         raise OutputError(msg) from error
     for name, content in found.items():
-        if len(content.contents) != len(content.edges) + 1:
-            msg = (
-                f"{path}: {name} has {len(content.contents)} contents for {len(content.edges)} edges, "
-                "expected underflow and overflow too"
-            )
-            raise OutputError(msg)
+        for values in (content.contents, content.variances):
+            if values is not None and len(values) != len(content.edges) + 1:
+                msg = (
+                    f"{path}: {name} has {len(values)} contents for {len(content.edges)} edges, "
+                    "expected underflow and overflow too"
+                )
+                raise OutputError(msg)
     return found
+
+
+def _content(
+    edges: Any, contents: Any, variances: Any = None, cross_section_pb: float | None = None
+) -> Content:
+    known = None if variances is None else np.array(variances, float)
+    return Content(np.array(edges, float), np.array(contents, float), known, cross_section_pb)
 
 
 class Difference(NamedTuple):
@@ -125,16 +161,19 @@ def compare(found: Mapping[str, Content], reference: Mapping[str, Content]) -> l
 def _unit(name: str, reference: Mapping[str, Content]) -> float:
     """Weight of an event of a variation by weights: that of the nominal histogram, whose name begins it."""
     begins = [other for other in reference if name.startswith(f"{other}_")]
-    return _weight(reference[max([*begins, name], key=lambda n: (n != name, len(n)))].contents)[0]
+    contents = reference[max([*begins, name], key=lambda n: (n != name, len(n)))].contents
+    return unit(contents) or float(np.abs(contents[contents != 0]).min())
 
 
-def _difference(name: str, found: Content, reference: Content, unit: float) -> Difference:
+def _difference(name: str, found: Content, reference: Content, nominal: float) -> Difference:
     same = found.edges.shape == reference.edges.shape
     if not same or not np.allclose(found.edges, reference.edges):
         msg = f"{name}: {len(found.edges)} edges that are not those of the reference"
         raise OutputError(msg)
-    weight, whole = _weight(reference.contents)
-    weight, most = (weight, MIGRATED) if whole else (unit, 2 * MIGRATED)
+    own = unit(reference.contents)
+    if own is not None and own < nominal / _APART:
+        own = None  # Of weights that differ, and happen to have a common measure.
+    weight, most = (nominal, 2 * MIGRATED) if own is None else (own, MIGRATED)
     apart = (found.contents - reference.contents) / weight
     close = np.isclose(found.contents, reference.contents, rtol=CLOSE, atol=CLOSE * weight)
     total = float(np.sum(reference.contents))
@@ -147,22 +186,20 @@ def _difference(name: str, found: Content, reference: Content, unit: float) -> D
         int(np.sum(~close)),
         float(np.abs(apart[~close]).max(initial=0.0)),
         integral,
-        round(total / weight) if whole else None,
+        None if own is None else round(total / weight),
         agrees,
     )
 
 
-def _weight(contents: Values) -> tuple[float, bool]:
-    """The weight of which the contents are multiples, and whether there is one."""
-    filled = contents[contents > 0]
+def unit(contents: Values) -> float | None:
+    """Find the weight of which the contents are multiples; None where there is none, 1 for no events."""
+    filled = np.abs(contents[contents != 0])
     if not len(filled):
-        return 1.0, True
-    for parts in range(1, 51):
-        weight = float(filled.min()) / parts
-        counts = filled / weight
-        if np.allclose(counts, np.round(counts), atol=1e-6, rtol=1e-9):
-            return weight, True
-    return float(filled.min()), False
+        return 1.0
+    smallest = float(filled.min())
+    counts = np.outer(np.arange(1, _MOST + 1), filled / smallest)
+    whole = np.all(np.abs(counts - np.round(counts)) < _WHOLE, axis=1)
+    return smallest / (int(np.argmax(whole)) + 1) if whole.any() else None
 
 
 def _runs(apart: Values, close: NDArray[np.bool_]) -> Iterator[Values]:

@@ -94,6 +94,22 @@ def weights(config: AnalysisConfig) -> list[Weight]:
     return [*lesson.btag_weights(config, _btag), *lesson.scale_weights(config)]
 
 
+MODEL: dict[str, Any] = {
+    "processes": ["ttbar", "single_top_s_chan", "single_top_t_chan", "single_top_tW", "wjets"],
+    "observed": "pseudodata",
+    "pseudodata_backgrounds": ["wjets"],
+    "two_sided": "asymmetric",
+    "significance": 1.0,
+    "pruning": 0.0,
+    "left_out": [
+        "b-tag scale factors", "cross section t-channel", "cross section tW", "cross section W+jets",
+        "cross section QCD",
+    ],
+}  # fmt: skip
+"""The model of the fit (its cabinetry_config.yml): every shape of its samples is a prediction, no rate of a
+background is uncertain, and jet energies have one direction, which is mirrored."""
+
+
 def _preset(name: str, summary: str, config: AnalysisConfig) -> Preset:
     return Preset(
         name=name,
@@ -106,6 +122,7 @@ def _preset(name: str, summary: str, config: AnalysisConfig) -> Preset:
         corrections=lambda _: (),
         controls=lambda _: (),
         format="nanoaod",
+        model=MODEL,
     )
 
 
