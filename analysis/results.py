@@ -197,8 +197,7 @@ def load_stored(
     path = folder / name
     try:
         values = json.loads(path.read_bytes())
-        if isinstance(values, dict):
-            values.pop(MADE_OF, None)
+        made_of = values.pop(MADE_OF, None) if isinstance(values, dict) else None
         stored = TypeAdapter(model).validate_python(values)
     except OSError as error:
         msg = f"{folder} has no {what or name}: run '{command}' on it first"
@@ -206,7 +205,7 @@ def load_stored(
     except ValueError as error:
         msg = f"{path}: not of this version: run '{command}' again"
         raise OutputError(msg) from error
-    require_of_run(folder, name, command)
+    require_of_run(folder, name, command, made_of)
     return stored
 
 

@@ -191,7 +191,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from analysis.datasets.inventory import build, read_table, unknowns
+    from analysis.datasets.inventory import build, doubts, read_table, unknowns
 
     numbers: dict[str, dict[str, Any]] = {}
     if arguments.table is not None:
@@ -218,7 +218,7 @@ def _build(arguments: argparse.Namespace) -> None:
                 "%s: sum of generator weights %.12g, before any selection (Runs.genEventSumw)",
                 name, dataset.sum_of_weights,
             )  # fmt: skip
-    for line in unknowns(catalogue):
+    for line in (*unknowns(catalogue), *doubts(catalogue)):
         logger.warning("%s", line)
     logger.info(
         "%s: %d datasets, %d files, %d events",

@@ -14,8 +14,8 @@ NORMALISATION = "normalisation.json"
 """What a normalisation writes last."""
 FIT = "measurement.json"
 """What a fit writes last."""
-MADE_OF = "made_of"
-"""Key of a result: the digest of the histograms that it was made of."""
+MADE_OF = "made of"
+"""Key of a result: the digest of the histograms that it was made of. No region may be called so."""
 WORKSPACE = "workspace.json"
 """What a fit leaves of its model."""
 
@@ -43,7 +43,7 @@ def workspace_file(source: Path) -> Path:
         if not (source / WORKSPACE).exists():
             msg = f"{source} has no {WORKSPACE}: run 'fit' on it first"
             raise OutputError(msg)
-        require_of_run(source, FIT, "fit")
+        require_of_run(source, FIT, "fit", value_of(source / FIT, MADE_OF))
         return source / WORKSPACE
     return required_file(source, _folders_with(WORKSPACE, source.parent))
 
@@ -61,17 +61,17 @@ def required_file(path: Path, others: list[str] | None = None) -> Path:
     raise OutputError(msg)
 
 
-def require_of_run(folder: Path, name: str, command: str) -> None:
-    """Raise OutputError if the file of a results folder was made of other histograms than those that
+def require_of_run(folder: Path, name: str, command: str, made_of: str | None) -> None:
+    """Raise OutputError if the file of a results folder was `made_of` other histograms than those that
     the folder's normalisation scaled, as where the files of two runs were copied together.
     """
-    made_of, scaled = _value(folder / name, MADE_OF), _value(folder / NORMALISATION, "scaled")
+    scaled = value_of(folder / NORMALISATION, "scaled")
     if made_of and scaled and made_of != scaled:
         msg = f"{folder / name} was made of another run's histograms: run '{command}' again"
         raise OutputError(msg)
 
 
-def _value(path: Path, key: str) -> Any:
+def value_of(path: Path, key: str) -> Any:
     """Read the value of a key of a JSON object; None where there is none."""
     try:
         content = json.loads(path.read_bytes())

@@ -250,6 +250,29 @@ def unknowns(catalogue: Catalogue) -> Iterable[str]:
             yield f"{name}: sum of weights not known: taken from the events in the files"
 
 
+def doubts(catalogue: Catalogue) -> Iterator[str]:
+    """Say in one line each what may be meant otherwise: numbered files as parts of one dataset, and datasets
+    of one sample, which are added up.
+    """
+    alike: dict[Any, list[str]] = {}
+    for name, dataset in catalogue.datasets.items():
+        numbered = re.compile(rf"(?:.*/)?(?<!{re.escape(name)}/){re.escape(name)}_(\d+)\.root")
+        numbers = sorted(int(m[1]) for m in map(numbered.fullmatch, dataset.files) if m)
+        if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            yield (
+                f"{name}: {name}_{numbers[0]}.root, {name}_{numbers[-1]}.root, ... are taken for parts of "
+                "one dataset: put each into a folder of its own if they are not"
+            )
+        if dataset.cross_section is not None:
+            alike.setdefault((*catalogue.samples[name], dataset.cross_section), []).append(name)
+    for (process, *_, cross_section), names in alike.items():
+        if len(names) > 1:
+            yield (
+                f"{process}: {', '.join(names)} have {cross_section:g} pb each, which are added up: files of "
+                "one sample and its extension are one dataset"
+            )
+
+
 def _files_by_dataset(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         msg = f"{folder} is no folder"
@@ -394,5 +417,8 @@ def _require_meaning(numbers: Mapping[str, Mapping[str, Any]], found: Mapping[st
         parts = by_process[name]
         samples = {simulated[part]["variation"] for part in parts}
         if len(samples) < len(parts) or ("sum_of_weights" in fields and len(parts) > 1):
-            msg = f"{name!r} has several datasets, give the numbers of each: {', '.join(parts)}"
+            msg = (
+                f"{name!r} has several datasets, give the numbers of each (cross sections are added up): "
+                f"{', '.join(parts)}"
+            )
             raise CatalogueError(msg)

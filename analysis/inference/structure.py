@@ -5,6 +5,7 @@ pyhf's own schema knows nothing of lengths, and says "is not valid under any of 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -96,11 +97,17 @@ class _Parameter(_Part):
     sigmas: list[float] = []
 
     @model_validator(mode="after")
-    def _ordered(self) -> _Parameter:
+    def _sound(self) -> _Parameter:
         for low, high in self.bounds:
             if not low < high:
                 msg = f"bounds {low:g}, {high:g} of {self.name}: expected the lower one first"
                 raise ValueError(msg)
+        for what in ("inits", "auxdata", "sigmas"):
+            for value in getattr(self, what):
+                if not math.isfinite(value) or (what == "sigmas" and value <= 0):
+                    expected = "a number above zero" if what == "sigmas" else "a number"
+                    msg = f"{what} {value:g} of {self.name}: expected {expected}"
+                    raise ValueError(msg)
         return self
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.common.errors import WorkspaceError, nearest
+from analysis.common.errors import WorkspaceError, did_you_mean, nearest
 from analysis.common.strict import Strict
 from analysis.inference.structure import require_structure
 
@@ -24,6 +24,8 @@ DEAD = 1e-3
 """A normalisation below this part of nominal is none."""
 NO_DIFFERENCE = 1e-12
 """Relative difference below which two templates are the same."""
+_STRENGTH = "normfactor"
+"""Type of the modifier that scales a sample freely."""
 FULL = 1.0
 """Relative effect of a variation that is suspicious."""
 
@@ -242,28 +244,45 @@ def _missing(
 
 
 def _measurement_findings(spec: Spec) -> Iterator[Finding]:
-    """What a measurement says and nothing comes of: parameters that no modifier has, other measurements."""
+    """A parameter of interest that cannot be fitted; and what is said in vain: parameters that no modifier
+    has, observations of no channel, other measurements.
+    """
     first, *others = spec["measurements"]
-    modifiers = dict.fromkeys(
-        modifier["name"]
+    poi = first["config"]["poi"]
+    modifiers = {
+        modifier["name"]: modifier["type"]
         for channel in spec["channels"]
         for sample in channel["samples"]
         for modifier in sample["modifiers"]
-    )
+    }
+    if (kind := modifiers.get(poi, _STRENGTH)) != _STRENGTH:
+        message = f"the parameter of interest is a {kind}, expected a {_STRENGTH}"
+        yield _finding("error", "strength", message, poi)
     for parameter in first["config"].get("parameters", []):
-        if (name := parameter["name"]) not in modifiers:
+        name = parameter["name"]
+        if name == poi and parameter.get("fixed"):
+            yield _finding("error", "strength", "the parameter of interest is fixed", poi)
+        elif name not in (poi, *modifiers):
             close = nearest(name, modifiers)
             hint = f": did you mean {close[0]!r}?" if close else ""
             message = f"set in the measurement, but no modifier is called so{hint}"
-            yield _warning("unused-parameter", message, name)
+            yield _finding("warning", "unused-parameter", message, name)
+    channels = [channel["name"] for channel in spec["channels"]]
+    for name in (o["name"] for o in spec["observations"] if o["name"] not in channels):
+        message = f"observation of no channel: {did_you_mean(name, channels)}"
+        yield _finding("warning", "unused-observation", message, name)
     if others:
         names = ", ".join(other["name"] for other in others)
-        yield _warning("measurements", f"measurement {first['name']} is fitted, not {names}")
+        yield _finding(
+            "warning", "measurements", f"measurement {first['name']} is used, not {names}"
+        )
 
 
-def _warning(rule: str, message: str, modifier: str = "") -> Finding:
+def _finding(
+    severity: Literal["error", "warning"], rule: str, message: str, modifier: str = ""
+) -> Finding:
     """A finding about no channel."""
-    return Finding(severity="warning", rule=rule, channel="", modifier=modifier, message=message)
+    return Finding(severity=severity, rule=rule, channel="", modifier=modifier, message=message)
 
 
 def _same(one: Array, other: Array) -> bool:

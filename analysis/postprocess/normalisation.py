@@ -422,7 +422,10 @@ def _require_meaning(
             raise NormalisationError(msg)
         parts = [part for part, record in simulation.items() if record.process == name]
         if not of_parts and len({simulation[part].variation for part in parts}) < len(parts):
-            msg = f"{name!r} has several datasets, give the {what} of each: {', '.join(parts)}"
+            msg = (
+                f"{name!r} has several datasets, which are added up, give the {what} of each: "
+                f"{', '.join(parts)}"
+            )
             raise NormalisationError(msg)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.text import Text
 
+from analysis.common.folders import MADE_OF
 from analysis.common.names import (
     RESERVED,
     figure_text,
@@ -41,7 +42,7 @@ def test_a_name(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../x", "a/b", "a b", "-a", "_a", "w|z", "[red]w", "Z/g*", "a\n", "é", "a;1",
-     "A" * 101, *RESERVED, "Prediction"],
+     "A" * 101, *RESERVED, "Prediction", MADE_OF],
 )  # fmt: skip
 def test_no_name(name: str) -> None:
     assert str(name_fault(name)).startswith("a name ")

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.common.errors import CatalogueError
 from analysis.datasets.catalogue import Catalogue
-from analysis.datasets.inventory import build, check, read_table, unknowns
+from analysis.datasets.inventory import build, check, doubts, read_table, unknowns
 from analysis.execution.runner import run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import make_skim
@@ -86,6 +86,25 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     assert list(unknowns(catalogue)) == [
         "ttbar__nominal: cross section not known: it will count events",
         "wjets__nominal: sum of weights not known: taken from the events in the files",
+    ]
+
+
+def test_what_may_be_meant_otherwise_is_said(tmp_path: Path) -> None:
+    for name in ("signal__m_500", "signal__m_1000", "qcd__nominal_0", "qcd__nominal_1"):
+        write(tmp_path / f"{name}.root", GOOD)
+    for name in ("ttbar__nominal__1", "ttbar__nominal__ext"):
+        write(tmp_path / name / f"{name}_7.root", GOOD)
+        write(tmp_path / name / f"{name}_9.root", GOOD)
+    numbers = {f"ttbar__nominal__{part}": {"cross_section": 832} for part in ("1", "ext")}
+    assert list(doubts(build(tmp_path, tmp_path / "c.json", numbers))) == [
+        (
+            "signal__m: signal__m_500.root, signal__m_1000.root, ... are taken for parts of one dataset: put "
+            "each into a folder of its own if they are not"
+        ),
+        (
+            "ttbar: ttbar__nominal__1, ttbar__nominal__ext have 832 pb each, which are added up: files of one "
+            "sample and its extension are one dataset"
+        ),
     ]
 
 

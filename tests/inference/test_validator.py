@@ -117,7 +117,44 @@ def test_what_a_measurement_says_in_vain_is_named() -> None:
         "warning: Luminositty: set in the measurement, but no modifier is called so: did you mean "
         "'Luminosity'? [unused-parameter]"
     )
-    assert str(others) == "warning: measurement m is fitted, not other [measurements]"
+    assert str(others) == "warning: measurement m is used, not other [measurements]"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"poi": "Luminosity"},
+            "Luminosity: the parameter of interest is a normsys, expected a normf",
+        ),
+        (
+            {"parameters": [{"name": "ttbar_norm", "inits": [1.0], "fixed": True}]},
+            "ttbar_norm: the parameter of interest is fixed",
+        ),
+    ],
+)
+def test_a_strength_that_cannot_be_fitted_is_an_error(config: Spec, said: str) -> None:
+    spec = shapes()
+    spec["measurements"][0]["config"].update(config)
+    with pytest.raises(WorkspaceError, match=f"not sound: {said}"):
+        require_valid(validate(spec))
+
+
+def test_an_observation_of_no_channel_is_named() -> None:
+    spec = shapes()
+    spec["observations"].append({"name": "a", "data": [1.0]})
+    (found,) = validate(spec)
+    assert found.message == "observation of no channel: did you mean 'A'?"
+
+
+def test_a_model_of_backgrounds_alone_is_sound() -> None:
+    """As experiments publish it: the strength is that of a signal that is to be added."""
+    spec = shapes()
+    spec["measurements"][0]["config"] = {
+        "poi": "mu_SIG",
+        "parameters": [{"name": "mu_SIG", "bounds": [[0.0, 5.0]]}],
+    }
+    assert validate(spec) == []
 
 
 def test_a_missing_process_is_an_error_where_it_is_asked_for() -> None:
@@ -166,6 +203,18 @@ MALFORMED: dict[str, tuple[Callable[[Spec], Any], str]] = {
     "unknown type": (
         lambda spec: modifier(spec, "normsys").update(type="normsyst"),
         "modifiers.Luminosity: input tag 'normsyst' found using 'type' does not match any of",
+    ),
+    "sigma of zero": (
+        lambda spec: spec["measurements"][0]["config"].update(
+            parameters=[{"name": "lumi", "inits": [1.0], "auxdata": [1.0], "sigmas": [0.0]}]
+        ),
+        "sigmas 0 of lumi: expected a number above zero",
+    ),
+    "begin that is none": (
+        lambda spec: spec["measurements"][0]["config"].update(
+            parameters=[{"name": "k", "inits": [math.nan]}]
+        ),
+        "inits nan of k: expected a number",
     ),
     "no measurement": (lambda spec: spec["measurements"].clear(), "measurements: list should have"),
     "no channel": (lambda spec: spec["channels"].clear(), "channels: list should have"),

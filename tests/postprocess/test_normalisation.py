@@ -242,7 +242,7 @@ def test_what_is_not_known_is_said() -> None:
         (
             ledger(mc=record(1, 1), mc2=record(1, 1)),
             Scaling(cross_sections_pb={"ttbar": 1}),
-            r"'ttbar' has several datasets, give the cross section of each: mc, mc2",
+            r"'ttbar' has several datasets, which are added up, give the cross section of each: mc, mc2",
         ),
         (
             ledger(mc=record(1, 1)),
