@@ -212,6 +212,8 @@ class Model(NamedTuple):
     """Digest of the run's scaled histograms; empty for those of a file."""
     luminosity_ipb: Mapping[str, float] = MappingProxyType({})
     """Of what was observed, by lepton channel; empty where nobody knows it."""
+    overflow: bool = False
+    """Whether the first and the last bin have what lies beyond them, too."""
 
 
 def own_model(source: Normalised | Path) -> InferenceConfig:
@@ -281,6 +283,7 @@ def model_of(
         config.processes,
         made_of,
         luminosity,
+        config.overflow,
     )
 
 
@@ -291,15 +294,16 @@ def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
     built = workspace.Built(workspace.load(source), [])
     before = tables.beside(source, built.spec)
     if before is None:
-        caption, luminosity = FitCaption.of_file(source.name), {}
+        caption, luminosity, overflow = FitCaption.of_file(source.name), {}, False
         reference = config.reference_pb(None, source.name)
     else:
         caption = FitCaption.of_file(source.name, before.binning, binnings=before.binnings)
-        luminosity = before.luminosity_ipb
+        luminosity, overflow = before.luminosity_ipb, before.overflow
         reference = config.signal_cross_section_pb or before.cross_section.reference
     return Model(
-        built, caption, reference, str(source), "workspace", None, luminosity_ipb=luminosity
-    )
+        built, caption, reference, str(source), "workspace", None, luminosity_ipb=luminosity,
+        overflow=overflow,
+    )  # fmt: skip
 
 
 def measure(
@@ -317,6 +321,7 @@ def measure(
         processes=model.processes,
         binning=model.caption.binning,
         binnings=model.caption.binnings,
+        overflow=model.overflow,
         luminosity_ipb=model.luminosity_ipb,
         force=force,
         with_ranking=with_ranking,

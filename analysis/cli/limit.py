@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
             "the edges of the signal's bins are not compared: %s has none, and no fit is beside it "
             "that knows them", file,
         )  # fmt: skip
-    own = {} if fitted is None else fitted.binnings
-    signal = read_signal(arguments.signal, spec, binning, own)
+    own, overflow = ({}, False) if fitted is None else (fitted.binnings, fitted.overflow)
+    signal = read_signal(arguments.signal, spec, binning, own, overflow=overflow)
     rate = options.signal_rate(arguments, {} if fitted is None else fitted.luminosity_ipb)
     limit = upper_limit(
         spec, signal, rate, arguments.level, force=arguments.force, toys=options.toys(arguments)

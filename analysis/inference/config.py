@@ -120,6 +120,8 @@ class InferenceConfig(Strict):
     """GeV; its edges must be edges of the histograms."""
     binnings: dict[str, Binning] = Field(default_factory=dict)
     """Region -> its bins, where they are not those of `binning`."""
+    overflow: bool = False
+    """Whether the first and the last bin have what lies beyond them, too."""
     variations: dict[str, Variation] = _VARIATIONS
     """Nuisance parameter -> what it varies."""
     one_sided: Literal["mirror", "flat"] = "mirror"

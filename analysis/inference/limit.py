@@ -110,10 +110,13 @@ def read_signal(
     spec: Mapping[str, Any],
     binning: Binning | None = None,
     binnings: Mapping[str, Binning] | None = None,
+    *,
+    overflow: bool = False,
 ) -> dict[str, Template]:
     """Weighted events of a signal: the histograms of a ROOT file that are named as channels.
 
-    Where the `binning` of the model is known, in its bins, or those of a channel's own. Raises WorkspaceError
+    Where the `binning` of the model is known, in its bins, or those of a channel's own, the first and last
+    with what lies beyond them for `overflow`. Raises WorkspaceError
     for a file that cannot be read or has no such histogram, and for one without errors or the edges of the
     model's bins.
     """
@@ -137,7 +140,9 @@ def read_signal(
         called = f"signal {path}, {name}"
         bins = None if binning is None else (binnings or {}).get(name, binning)
         signal[name] = (
-            contents(called, histogram) if bins is None else rebinned(called, histogram, bins)
+            contents(called, histogram)
+            if bins is None
+            else rebinned(called, histogram, bins, overflow=overflow)
         )
     return signal
 

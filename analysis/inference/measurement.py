@@ -81,6 +81,8 @@ class Measurement(Strict):
     """Of every channel, in GeV; None where nobody knows it."""
     binnings: dict[str, Binning] = Field(default_factory=dict)
     """Channel -> its bins, where they are not those of `binning`."""
+    overflow: bool = False
+    """Whether the first and the last bin have what lies beyond them, too."""
     luminosity_ipb: dict[str, float] = Field(default_factory=dict)
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     goodness_by_toys: ToyGoodness | None = None
@@ -125,6 +127,7 @@ def measure(
     processes: Sequence[str] | None = None,
     binning: Binning | None = None,
     binnings: Mapping[str, Binning] | None = None,
+    overflow: bool = False,
     luminosity_ipb: Mapping[str, float] | None = None,
     force: bool = False,
     with_ranking: bool = True,
@@ -157,6 +160,7 @@ def measure(
         remarks=[*_remarks(best.result), *_at_their_ends(best), *_not_known(impacts)],
         binning=binning,
         binnings=dict(binnings or {}),
+        overflow=overflow,
         luminosity_ipb=dict(luminosity_ipb or {}),
         goodness_by_toys=None
         if toys is None

@@ -263,7 +263,9 @@ def _templates(
     for key, histogram in histograms.items():
         is_data = key[1] == DATA
         name = f"histogram {_name(key)}"
-        template = rebinned(name, histogram, binnings[key[0]], errors=not is_data)
+        template = rebinned(
+            name, histogram, binnings[key[0]], errors=not is_data, overflow=config.overflow
+        )
         factor = 1.0 if is_data else fraction
         scaled = Template(factor * template.values, factor**2 * template.variances)
         by_key[key] = _mended(key, scaled, notes)
@@ -292,8 +294,16 @@ def contents(name: str, histogram: Hist, *, errors: bool = True) -> Template:
     return Template(values, variances)
 
 
-def rebinned(name: str, histogram: Hist, binning: Binning, *, errors: bool = True) -> Template:
-    """Add up a histogram, which messages call `name`, in the bins of the model.
+def rebinned(
+    name: str,
+    histogram: Hist,
+    binning: Binning,
+    *,
+    errors: bool = True,
+    overflow: bool = False,
+) -> Template:
+    """Add up a histogram, which messages call `name`, in the bins of the model, with what lies beyond them
+    in the first and last ones for `overflow`.
 
     Raises WorkspaceError if an edge of the model is none of the histogram, and as `contents`.
     """
@@ -309,8 +319,22 @@ def rebinned(name: str, histogram: Hist, binning: Binning, *, errors: bool = Tru
             f"{binning.low:g} to {binning.high:g} GeV"
         )
         raise WorkspaceError(msg)
+    if overflow:
+        content = contents(name, _with_ends(histogram), errors=errors)
+        return Template(*(np.add.reduceat(a, [0, *places[1:-1]]) for a in content))
     content = contents(name, histogram, errors=errors)
     return Template(*(np.add.reduceat(a[: places[-1]], places[:-1]) for a in content))
+
+
+def _with_ends(histogram: Hist) -> Hist:
+    """Add what is beyond the ends of the axis to the first and the last bin."""
+    found = histogram.copy()
+    traits, view = found.axes[0].traits, found.view(flow=True)
+    if traits.underflow:
+        view[1:2] += view[:1]
+    if traits.overflow:
+        view[-2:-1] += view[-1:]
+    return found
 
 
 def _mended(key: Key, template: Template, notes: list[str]) -> Template:

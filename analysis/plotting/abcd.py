@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from analysis.common.names import figure_text
 from analysis.datasets.processes import DATA
 from analysis.histograms import MULTIJET
-from analysis.plotting.captions import figure_label, jets_label, run_caption
+from analysis.plotting.captions import figure_label, jets_label, region_title, run_caption
 from analysis.plotting.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -75,9 +75,8 @@ def plane_figure(results: Normalised, plane: Hist, region: str) -> Figure:
     axes.set_xlabel("Relative isolation of the muon")
     axes.set_ylabel(r"$m_T$ [GeV]")
     info = results.description
-    words = (
-        info.channels[CHANNEL].label, jets_label(results.ledger), info.regions[region].label
-    )  # fmt: skip
+    where = region_title(jets_label(results.ledger), info.regions[region].label)
+    words = info.channels[CHANNEL].label, where
     title = ", ".join(map(figure_label, words))
     axes.text(0.97, 0.97, title, transform=axes.transAxes, ha="right", va="top", fontsize=15)
     annotate(axes, run_caption(results, [CHANNEL]))

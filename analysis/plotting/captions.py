@@ -132,6 +132,11 @@ def jets_label(ledger: Ledger) -> str:
     return rf"$\geq$ {ledger.config['regions']['min_jets']} jets"
 
 
+def region_title(jets: str, label: str) -> str:
+    """Put the number of jets that a run asks for before the label of a region, unless it has its own."""
+    return label if not jets or "jet" in label else f"{jets}, {label}"
+
+
 @cache
 def figure_label(label: str) -> str:
     """Write a label for Matplotlib: with its mathematics if that is valid, else as it is written."""

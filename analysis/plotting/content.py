@@ -20,7 +20,7 @@ from analysis.common.names import figure_text
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.histograms import CONTROL
-from analysis.plotting.captions import FitCaption, figure_label, jets_label
+from analysis.plotting.captions import FitCaption, figure_label, jets_label, region_title
 from analysis.plotting.style import colours
 from analysis.postprocess.normalisation import Normalised
 
@@ -185,7 +185,7 @@ def region_stack(results: Normalised, region: str) -> Stack:
         for name in results.labels
         if name != DATA
     }
-    title = f"{jets_label(results.ledger)}, {info.label}"
+    title = region_title(jets_label(results.ledger), info.label)
     return _stack(results, region, contents, info.axis_label, title, varied=varied)
 
 
@@ -289,7 +289,7 @@ def fitted_axis(channel: str, bins: int, caption: FitCaption) -> tuple[Array, st
     binning = caption.binnings.get(channel, caption.binning)
     title = figure_text(channel)
     if words is not None:
-        title = ", ".join(filter(None, (caption.jets, figure_label(words.label))))
+        title = region_title(caption.jets, figure_label(words.label))
     if binning is None or bins != binning.bins:
         return np.linspace(0.5, bins + 0.5, bins + 1), "Bin", title
     label = "Observable [GeV]" if words is None else figure_label(words.axis_label)

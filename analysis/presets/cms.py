@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.config import AnalysisConfig, Binning, JetScaleSources, TagShares
 from analysis.presets import lesson
+from analysis.presets.cms_fit import MODEL
 from analysis.selection.kernels import Bools
 from analysis.selection.preset import Preset
 from analysis.selection.regions import Region
@@ -220,4 +221,5 @@ CMS = Preset(
     weights=weights,
     corrections=corrections,
     controls=lesson.controls,
+    model=MODEL,
 )

@@ -99,3 +99,17 @@ def test_an_acceptance_of_its_own_is_not_of_the_cross_section(catalogue: Catalog
     one, _, other, together = (t.by_key["4j1b", "ttbar", "scaleup"].values for t in found)
     np.testing.assert_allclose(other, one)
     np.testing.assert_allclose(together, 2 * one)
+
+
+def test_the_last_bins_may_have_what_lies_beyond_them(normalised: Normalised) -> None:
+    usual, whole = templates(normalised), templates(normalised, overflow=True)
+    for region, histogram in normalised.regions.items():
+        (one, other), filled = (
+            (t.by_key[region, "ttbar", "nominal"] for t in (usual, whole)),
+            histogram[{"process": "ttbar", "variation": "nominal"}],
+        )
+        np.testing.assert_allclose(other.values[1:-1], one.values[1:-1])
+        everything = filled.sum(flow=True)
+        assert other.values.sum() == pytest.approx(everything.value)
+        assert other.variances.sum() == pytest.approx(everything.variance)
+        assert other.values[-1] > one.values[-1]

@@ -9,7 +9,7 @@ from scipy.stats import chi2
 from analysis.common.errors import OutputError
 from analysis.common.names import direction, source
 from analysis.inference.fit import Yields
-from analysis.plotting.captions import Caption, FitCaption, figure_label
+from analysis.plotting.captions import Caption, FitCaption, figure_label, region_title
 from analysis.plotting.content import (
     Points,
     control_stacks,
@@ -163,3 +163,9 @@ def test_what_is_not_there_is_answered_with_what_is(normalised: Normalised) -> N
         region_stack(normalised, "4j2B")
     with pytest.raises(OutputError, match="no control histogram 'control/met_': did you mean"):
         control_stacks(normalised, "control/met_")
+
+
+def test_a_region_whose_label_has_jets_is_not_given_others() -> None:
+    assert region_title(r"$\geq$ 4 jets", "1 b tag") == r"$\geq$ 4 jets, 1 b tag"
+    assert region_title(r"$\geq$ 3 jets", "e, 3 jets, 1 b tag") == "e, 3 jets, 1 b tag"
+    assert region_title("", "1 b tag") == "1 b tag"
