@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.config import AnalysisConfig, Binning
+    from analysis.config import AnalysisConfig, Binning, Correction
     from analysis.datasets.bundled import REAL_DATA, SAMPLE
     from analysis.datasets.catalogue import Catalogue
     from analysis.execution.settings import Execution, Limits
@@ -32,6 +32,7 @@ _MODULES = {
     "Catalogue": "datasets.catalogue",
     "Channel": "selection.channels",
     "Control": "selection.control_plots",
+    "Correction": "config",
     "Execution": "execution.settings",
     "InferenceConfig": "inference.config",
     "Limits": "execution.settings",
@@ -51,8 +52,8 @@ _MODULES = {
 """Public name -> the module that has it."""
 
 __all__ = [  # noqa: RUF022 - as in `_MODULES`, which a test compares
-    "AnalysisConfig", "Binning", "CHANNELS", "Catalogue", "Channel", "Control", "Execution", "InferenceConfig",
-    "Limits", "REAL_DATA", "REGIONS", "Region", "SAMPLE", "SHIFTS", "Scaling", "Shift", "TtbarAnalysis",
+    "AnalysisConfig", "Binning", "CHANNELS", "Catalogue", "Channel", "Control", "Correction", "Execution",
+    "InferenceConfig", "Limits", "REAL_DATA", "REGIONS", "Region", "SAMPLE", "SHIFTS", "Scaling", "Shift", "TtbarAnalysis",
     "Weight", "fit", "normalise", "run",
 ]  # fmt: skip
 

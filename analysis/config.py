@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -216,6 +216,41 @@ class MultijetPlane(Strict):
     """GeV. Signal above, control below."""
 
 
+class Directed(Strict):
+    """What is another in each direction of a correction."""
+
+    nominal: str
+    up: str
+    down: str
+
+
+class Table(Strict):
+    """A table of a file in the JSON format of correctionlib, and what its inputs are."""
+
+    file: str
+    """Path of a `.json` or `.json.gz`; in a configuration file, from the folder of that."""
+    correction: str | Directed
+    """Name in the file."""
+    inputs: dict[str, str | float | Directed] = Field(default_factory=dict)
+    """Input -> a column (`jet.pt`, `abs(muon.eta)`), a quantity of the event (`n_jets`, `top_pt`), a number;
+    for an input of texts the text."""
+
+
+class Correction(Table):
+    """A nominal weight of simulated events from a table; with directions, also its variation.
+
+    Where an input is of jets, the weight is the product over the good jets; where one is of leptons, it is
+    that of the one lepton.
+    """
+
+    processes: tuple[str, ...] = ()
+    """Empty: every simulated process."""
+    hadron_flavours: tuple[int, ...] = ()
+    """Jets that are corrected (`jet.hflav`): 5 for b, 4 for c, 0 for light ones; empty for all."""
+    tag_efficiency: Table | None = None
+    """With it the table is of scale factors of the b tag: a jet without tag has (1 - SF ε) / (1 - ε)."""
+
+
 class Configuration(Strict):
     """What a processor is configured with."""
 
@@ -249,6 +284,8 @@ class AnalysisConfig(Configuration):
     generator_weights: bool = True
     """Whether events are weighted with the generator's weight where the catalogue says that they have one."""
     variations: Variations = Variations()
+    corrections: dict[str, Correction] = Field(default_factory=dict)
+    """Name -> correction, besides those of the analysis."""
     observable: Binning = Binning(bins=25, low=50, high=550)
     """GeV; the axis of both regions' observables."""
     control: ControlBinnings = ControlBinnings()
@@ -285,7 +322,23 @@ def load_config(
     Raises ConfigError, with every fault of the file and its place.
     """
     base = base or AnalysisConfig()
-    return base if path is None else read_toml(path, AnalysisConfig, base)
+    if path is None:
+        return base
+    read = read_toml(path, AnalysisConfig, base)
+    folder = Path(path).absolute().parent
+    found = {name: _from(folder, correction) for name, correction in read.corrections.items()}
+    return read.model_copy(update={"corrections": found}) if found else read
+
+
+_AnyTable = TypeVar("_AnyTable", bound=Table)
+
+
+def _from(folder: Path, table: _AnyTable) -> _AnyTable:
+    """Name the files of a table by their whole path; they are given from a folder."""
+    changed: dict[str, Any] = {"file": str(folder / table.file)}
+    if isinstance(table, Correction) and table.tag_efficiency is not None:
+        changed["tag_efficiency"] = _from(folder, table.tag_efficiency)
+    return table.model_copy(update=changed)
 
 
 def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:

@@ -29,7 +29,7 @@ from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
 from analysis.presets.lesson import LESSON
-from analysis.selection import channels, isolation_plane, objects
+from analysis.selection import channels, corrections, isolation_plane, objects
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control, enough_jets
 from analysis.selection.description import ChannelInfo, Description, VariationInfo
@@ -126,6 +126,9 @@ class TtbarAnalysis(CatalogueProcessor):
             given = self._given[part]
             values = getattr(self._preset, part)(self.config) if given is None else given
             resolved[part] = (*values, *self._added[part])
+            if part == "corrections":
+                found = self.config.corrections.items()
+                resolved[part] += tuple(corrections.weight(name, told) for name, told in found)
             _require_parts(part, resolved[part])
         self.channels: tuple[Channel, ...] = resolved["channels"]
         self.regions: tuple[Region, ...] = resolved["regions"]
@@ -238,7 +241,11 @@ class TtbarAnalysis(CatalogueProcessor):
         if self._has_multijet(sample):
             loose = self._loose(events, sample, unshifted)
             output["multijet"] = isolation_plane.histograms(
-                self.config, self._in_plane, sample.process, loose, weight
+                self.config,
+                self._in_plane,
+                sample.process,
+                loose,
+                self._nominal_weight(loose, sample),
             )
         return {events.metadata.get("dataset", sample.process): output}
 
@@ -357,12 +364,19 @@ class TtbarAnalysis(CatalogueProcessor):
         skim = catalogue.skim
         if skim is None or not skim.parts:
             return
-        for words, part in self.selecting().items():
+        selecting = self.selecting()
+        if dropped := [w for w in skim.parts if w.startswith(Weight.kind) and w not in selecting]:
+            msg = (
+                f"the skim was made with {dropped[0]}, and weights its first steps so: make one with this "
+                f"analysis, or process {skim.source}"
+            )
+            raise ConfigError(msg)
+        for words, part in selecting.items():
             if (made := skim.parts.get(words)) != definition(part).digest:
                 how = "without" if made is None else "with another"
                 msg = (
-                    f"the skim was made {how} {words} and may lack its events: make one with this "
-                    f"analysis, or process {skim.source}"
+                    f"the skim was made {how} {words} and may lack its events or weights: make one "
+                    f"with this analysis, or process {skim.source}"
                 )
                 raise ConfigError(msg)
         for name, dataset in catalogue.datasets.items():
@@ -376,11 +390,14 @@ class TtbarAnalysis(CatalogueProcessor):
                 raise ConfigError(msg)
 
     def selecting(self) -> dict[str, Any]:
-        """Return what says which events are used and what is read of them, by words for it."""
+        """Return what says which events are used, what is read of them, and what the cutflow of the
+        others is weighted with, by words for it.
+        """
         return {
             **{r.owner: (r.where, r.uses) for r in self.regions},
             **{c.owner: (c.lepton, c.triggers, c.stream, c.where, c.uses) for c in self.channels},
             **{s.owner: s for s in self.shifts},
+            **{w.owner: (w.nominal, w.uses, w.processes) for w in self._all_weights if w.nominal},
             # Events with enough jets are in every skim.
             **{c.owner: (c.where, c.uses) for c in self.controls if c.where is not enough_jets},
         }

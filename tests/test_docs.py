@@ -120,6 +120,12 @@ def test_regions_of_ones_own_are_filled(catalogue: Catalogue) -> None:
     assert masses[{"variation": "nominal"}].sum(flow=True).value > 0
 
 
+def test_the_correction_of_the_page_is_that_of_the_example() -> None:
+    told = tomllib.loads(marked("correction"))["corrections"]["muon_id_iso"]
+    example = tomllib.loads((DOCS / "examples" / "corrections.toml").read_text(encoding="utf-8"))
+    assert told == {**example["corrections"]["muon_id_iso"], "processes": ["ttbar"]}
+
+
 def test_the_model_of_the_page_is_valid() -> None:
     model = InferenceConfig.model_validate(tomllib.loads(marked("model")))
     assert set(model.variations) - set(InferenceConfig().variations) == {"no jet corrections"}

@@ -44,7 +44,9 @@ TIGHTER_BEFORE = {
 """The same for what a pre-selection may ask of an event: with all leptons of each event kept, tighter
 cuts on them are no harm."""
 
-_NO_SELECTION = ("observable.", "top_peak.", "control.", "multijet.", "variations.")
+_NO_SELECTION = (
+    "observable.", "top_peak.", "control.", "multijet.", "variations.", "corrections."
+)  # fmt: skip
 _SELECTION_ALL_THE_SAME = ("variations.btag_scale_factors",)
 """A weight; but the cutflow of what is no longer there is weighted with it."""
 

@@ -23,6 +23,8 @@ _INTEGERS = {
     "charge",
     "veto",
     "hflav",
+    "pdgId",
+    "statusFlags",
     "jetidx",
     "genpartidx",
     "decaymode",

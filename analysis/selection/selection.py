@@ -221,11 +221,16 @@ class SelectedJets(Spelled):
         mask: Bools = self._jets.good(shift) & np.repeat(self._wanted[shift], counts)
         return mask
 
+    def event(self, shift: int = 0) -> Ints:
+        """Find the place of the event of each jet of `flat`."""
+        counts = self._jets.objects.counts
+        places: Ints = np.repeat(np.arange(len(counts)), counts)[self._good(shift)]
+        return places
+
     def summed(self, values: NDArray[Any], shift: int = 0) -> Quantity:
         """Add up a number of each jet of `flat` by event; shape (events,)."""
-        counts = self._jets.objects.counts
-        event = np.repeat(np.arange(len(counts)), counts)[self._good(shift)]
-        sums = np.bincount(event, weights=values, minlength=len(counts))
+        n_events = len(self._jets.objects.counts)
+        sums = np.bincount(self.event(shift), weights=values, minlength=n_events)
         return sums.astype(np.float64)
 
     def values(self, field: str, shift: int = 0) -> ak.Array:
