@@ -79,12 +79,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from analysis import stages
-    from analysis.inference.config import InferenceConfig
-
     source = arguments.source
     if not arguments.print_model:
         fit_source(source)
+
+    from analysis import stages
+    from analysis.inference.config import InferenceConfig
+
     there = source.is_file() or (source / LEDGER).exists()
     no_run = arguments.print_model and not there
     own = InferenceConfig() if no_run else stages.own_model(source)
