@@ -251,6 +251,21 @@ class Correction(Table):
     """With it the table is of scale factors of the b tag: a jet without tag has (1 - SF ε) / (1 - ε)."""
 
 
+class CollisionData(Strict):
+    """Collision data with run and luminosity section (NanoAOD); files are relative to that of TOML."""
+
+    golden_json: str | None = None
+    """Certified luminosity sections, `{"RUN": [[first, last], ...]}`: events of others are dropped."""
+    luminosity_csv: str | None = None
+    """Luminosity by section, as brilcalc writes it (`--byls --output-style csv`): that of the sections that
+    were read takes the place of the catalogue's."""
+
+    def below(self, folder: Path) -> Self:
+        """Give the files as whole paths, those that are relative below a folder."""
+        given = self.model_dump(exclude_none=True)
+        return self.model_copy(update={name: str(folder / path) for name, path in given.items()})
+
+
 class Configuration(Strict):
     """What a processor is configured with."""
 
@@ -281,6 +296,7 @@ class AnalysisConfig(Configuration):
     further_leptons: FurtherLeptons = FurtherLeptons()
     regions: Regions = Regions()
     trigger: Trigger = Trigger()
+    data: CollisionData = CollisionData()
     generator_weights: bool = True
     """Whether events are weighted with the generator's weight where the catalogue says that they have one."""
     variations: Variations = Variations()
@@ -327,7 +343,7 @@ def load_config(
     read = read_toml(path, AnalysisConfig, base)
     folder = Path(path).absolute().parent
     found = {name: _from(folder, correction) for name, correction in read.corrections.items()}
-    return read.model_copy(update={"corrections": found}) if found else read
+    return read.model_copy(update={"corrections": found, "data": read.data.below(folder)})
 
 
 _AnyTable = TypeVar("_AnyTable", bound=Table)

@@ -29,7 +29,7 @@ from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
 from analysis.presets.lesson import LESSON
-from analysis.selection import channels, corrections, isolation_plane, objects
+from analysis.selection import channels, corrections, isolation_plane, luminosity, objects
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control, enough_jets
 from analysis.selection.description import ChannelInfo, Description, VariationInfo
@@ -121,6 +121,8 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def _resolve(self) -> None:
         """Find the parts under the configuration."""
+        files = self.config.data.model_dump(exclude_none=True)
+        self._certified = luminosity.Certified(self.config.data) if files else None
         resolved = {}
         for part in PARTS:
             given = self._given[part]
@@ -231,6 +233,10 @@ class TtbarAnalysis(CatalogueProcessor):
             "overlaps": _overlaps(nominal),
             "not_a_number": not_a_number,
         }
+        if sample.event_numbers:
+            certified = self._certified_events(events, sample)
+            used = (unshifted.wanted & unshifted.enough_jets)[0]
+            output["data"] = luminosity.counted(events, sample.channel, certified, used)
         if sample.is_nominal:  # no variation axis: alternative samples would add up with nominal
             names = self._channel_names
             for control in self.controls:
@@ -335,6 +341,7 @@ class TtbarAnalysis(CatalogueProcessor):
         require_covered(catalogue.skim, self.config)
         self._require_in_skim(catalogue)
         self._require_processes(list(catalogue.labels))
+        self._require_sections(catalogue)
         catalogue.require_counts(weighted=self.config.generator_weights)
         filled = {}
         for dataset in catalogue.datasets.values():
@@ -342,6 +349,24 @@ class TtbarAnalysis(CatalogueProcessor):
             varied: list[Shift | Weight] = [*self._shifts_of(sample), *self._weights_of(sample)]
             filled[dataset.process] = [name for part in varied for name in part.variations]
         catalogue.require_distinct([region.name for region in self.regions], filled)
+
+    def _require_sections(self, catalogue: Catalogue) -> None:
+        """Raise ConfigError for data without the sections that the configuration's files are of."""
+        if self._certified is None:
+            return
+        for name, dataset in catalogue.datasets.items():
+            if not (dataset.is_simulation or dataset.event_numbers):
+                msg = (
+                    f"[data] of the configuration: the events of {name} have no run and luminosity section "
+                    "(a catalogue says event_numbers where they have)"
+                )
+                raise ConfigError(msg)
+        if self._certified.luminosities() is not None and catalogue.skim is not None:
+            msg = (
+                "data.luminosity_csv: a skim lacks the sections without a selected event: give the "
+                f"luminosity, or process {catalogue.skim.source}"
+            )
+            raise ConfigError(msg)
 
     def _require_processes(self, known: list[str]) -> None:
         """Raise ConfigError, with the nearest name, for a process that is not `known`."""
@@ -403,8 +428,13 @@ class TtbarAnalysis(CatalogueProcessor):
         }
 
     def parts(self) -> Mapping[str, Any]:
-        """Return the configuration and every kind of parts."""
-        return {"configuration": self.config, **{part: getattr(self, part) for part in PARTS}}
+        """Return the configuration, what its files have, and every kind of parts."""
+        files = "" if self._certified is None else self._certified.digest
+        return {
+            "configuration": self.config,
+            "its files": files,
+            **{part: getattr(self, part) for part in PARTS},
+        }
 
     def columns(self, metadata: Mapping[str, Any]) -> frozenset[str]:
         """Name the columns of the event model that `process` reads for a dataset with these metadata."""
@@ -427,8 +457,11 @@ class TtbarAnalysis(CatalogueProcessor):
             key: accumulate([found.get(key, {}) for found in output.values()]) or {}
             for key in ("overlaps", "not_a_number")
         }
+        data = {name: found["data"] for name, found in output.items() if "data" in found}
+        streams = {channel.name: channel.stream for channel in self.channels}
         return Description(
             name=self.name,
+            data=luminosity.summary(data, self._certified, streams),
             regions={region.name: region.info for region in self.regions},
             channels={
                 channel.name: ChannelInfo(
@@ -495,6 +528,8 @@ class TtbarAnalysis(CatalogueProcessor):
         found = objects.lepton_columns(self.config) | objects.jet_columns(self.config.jet)
         if self._has_generator_weights(sample):
             found |= {GENERATOR_WEIGHT}
+        if sample.event_numbers:
+            found |= luminosity.COLUMNS
         if channels.needs_trigger(sample, self.config.trigger):
             found |= frozenset().union(*(channel.columns for channel in self.channels))
         return found
@@ -553,19 +588,26 @@ class TtbarAnalysis(CatalogueProcessor):
     def _channel_masks(
         self, events: ak.Array, sample: SampleInfo, columns: Columns, leptons: Leptons
     ) -> tuple[list[Bools], list[Bools]]:
-        one_lepton = [channel.one_lepton(leptons, columns) for channel in self.channels]
+        certified = self._certified_events(events, sample)
+        one_lepton = [channel.one_lepton(leptons, columns) & certified for channel in self.channels]
         triggered = [
             channel.triggered(mask, events, sample, self.config.trigger)
             for channel, mask in zip(self.channels, one_lepton, strict=True)
         ]
         return one_lepton, triggered
 
+    def _certified_events(self, events: ak.Array, sample: SampleInfo) -> Bools:
+        """Mask the events of certified luminosity sections: all of simulation."""
+        if self._certified is None or not sample.event_numbers:
+            return np.ones(len(events), np.bool_)
+        return self._certified.mask(luminosity.sections_of(events))
+
     def _loose(self, events: ak.Array, sample: SampleInfo, unshifted: Selection) -> Selection:
         """The selection of muons that need not be isolated, with their trigger; unshifted."""
         (channel,) = self._plane_channel
         leptons = unshifted.leptons.without_isolation()
         columns = unshifted.columns
-        one_lepton = channel.one_lepton(leptons, columns)
+        one_lepton = channel.one_lepton(leptons, columns) & self._certified_events(events, sample)
         wanted = channel.triggered(one_lepton, events, sample, isolation_plane.TRIGGER)
         return unshifted.of_leptons(leptons, wanted[np.newaxis])
 

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    parser.add_argument(
+        "results", type=Path, metavar="RESULTS", help="results folder, or such a file"
+    )
     parser.add_argument(
         "reference",
         type=Path,
@@ -35,12 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="variations that are not compared (default: pt_res_up, a random draw of the AGC)",
     )
     parser.add_argument("--all", action="store_true", help="show the histograms that agree, too")
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="folder for a figure of each region (default: that of the results folder)",
+    )
     options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from analysis.common.tables import show
     from analysis.postprocess import agc_json
+    from analysis.results import FIGURES
 
     left_out = tuple(f"_{name}" for name in arguments.without)
     found, reference = (
@@ -62,7 +71,20 @@ def run(arguments: argparse.Namespace) -> int:
         sum(d.bins == 0 for d in differences), len(differences),
         sum(bool(d.bins) and d.agrees for d in differences),
     )  # fmt: skip
+    folder = arguments.figures
+    if folder is None and arguments.results.is_dir():
+        folder = arguments.results / FIGURES
+    if folder is not None:
+        from analysis.plotting.comparison import Sides, make_figures
+
+        sides = Sides(found, reference, _name(arguments.results), _name(arguments.reference))
+        files = make_figures(differences, sides, folder)
+        logger.info("%d figures in %s", len({path.stem for path in files}), folder)
     return 1 if wrong else 0
+
+
+def _name(path: Path) -> str:
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def _read(path: Path) -> dict[str, Content]:

@@ -86,6 +86,8 @@ class Dataset(Strict):
     """Whether `sum_of_weights` is a plain number of events or the sum of generator weights."""
     generator_weights: bool = False
     """Whether events have a generator weight (NanoAOD), which histograms and sums are to be of."""
+    event_numbers: bool = False
+    """Collision data: whether events have run, luminosity section and event number (NanoAOD)."""
     skim: SkimmedDataset | None = None
     path: str = ""
     """Folder of the files, below the catalogue's base."""
@@ -406,6 +408,7 @@ def metadata(dataset: Dataset) -> dict[str, Any]:
         dataset.is_simulation,
         dataset.channel,
         dataset.generator_weights,
+        dataset.event_numbers,
     )._asdict()
 
 
@@ -436,6 +439,8 @@ def _data_or_simulation(dataset: Dataset) -> Iterator[str]:
 def _simulation_faults(dataset: Dataset) -> Iterator[str]:
     if dataset.channel is not None:
         yield "channel: only collision data have one"
+    if dataset.event_numbers:
+        yield "event_numbers: only those of collision data are read"
     generated, kept = dataset.sum_of_weights, max(dataset.events, dataset.events_in_source)
     if generated is None:
         if not kept and dataset.cross_section is not None:

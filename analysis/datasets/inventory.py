@@ -361,11 +361,13 @@ def _nano_dataset(
     """As `_dataset`, with what NanoAOD says of its generator weights."""
     found = _read_each(files, folder, lambda path: nanoaod.inspect(path, tree), problems)
     record: dict[str, Any] = _named(name) | {"files": {n: f.events for n, f in found.items()}}
-    if record["kind"] != "collision" and found:
+    is_data = record["kind"] == "collision"
+    if found:
         try:
-            record |= nanoaod.normalisation(found)
+            record |= nanoaod.fields(found, is_data=is_data)
         except CatalogueError as error:
             problems.append(f"{name}: {error}")
+    if not is_data:
         record |= {**numbers.get(record["process"], {}), **numbers.get(name, {})}
     return record
 

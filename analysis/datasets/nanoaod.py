@@ -22,6 +22,7 @@ TREE = NANOAOD_TREE
 WEIGHT = "genWeight"
 _SUMS = ("genEventSumw", "genEventSumw_")
 """Branch of `Runs` with the sum of generator weights; NanoAOD v6 has the other name."""
+EVENT_NUMBERS = frozenset({"run", "luminosityBlock", "event"})
 _OBJECTS = ("Electron_pt", "Muon_pt", "Jet_pt")
 _OF_VERSIONS = (
     WEIGHT, "Jet_btagCSVV2", "Jet_btagDeepFlavB", "Jet_jetId", "Electron_cutBased", "Muon_tightId",
@@ -34,7 +35,7 @@ class NanoFile(NamedTuple):
 
     events: int
     branches: frozenset[str]
-    """Those that not every version has."""
+    """Those that not every version has, and numbers of events."""
     sum_of_weights: float | None
     """Sum of generator weights before any selection; None without the tree `Runs`."""
 
@@ -63,22 +64,26 @@ def inspect(url: str, tree: str) -> NanoFile:
             if named:
                 total = float(runs[named[0]].array(library="np").sum())
         return NanoFile(
-            int(events.num_entries), frozenset(branches.intersection(_OF_VERSIONS)), total
+            int(events.num_entries), frozenset(branches & {*_OF_VERSIONS, *EVENT_NUMBERS}), total
         )
 
 
-def normalisation(files: Mapping[str, NanoFile]) -> dict[str, Any]:
-    """Fields of a dataset of simulation: its generator weights, and their sum where all files have one.
+def fields(files: Mapping[str, NanoFile], *, is_data: bool) -> dict[str, Any]:
+    """Fields of a dataset: of data whether events have numbers; of simulation its generator weights, and
+    their sum where all files have one.
 
     Raises CatalogueError where a file is of another version than the first.
     """
     first, *others = files
+    there = files[first].branches
     for name in others:
-        if apart := files[first].branches ^ files[name].branches:
-            which = first if (branch := min(apart)) in files[first].branches else name
+        if apart := there ^ files[name].branches:
+            which = first if (branch := min(apart)) in there else name
             msg = f"{name}: another version of NanoAOD than {first}: {which} alone has {branch}"
             raise CatalogueError(msg)
-    if WEIGHT not in files[first].branches:
+    if is_data:
+        return {"event_numbers": True} if there >= EVENT_NUMBERS else {}
+    if WEIGHT not in there:
         return {}
     sums = [file.sum_of_weights for file in files.values()]
     known = {"sum_of_weights": sum(sums)} if None not in sums else {}  # type: ignore[arg-type]

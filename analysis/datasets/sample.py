@@ -32,6 +32,8 @@ class SampleInfo(NamedTuple):
     """Collision data: the only channel that this stream provides; None for both."""
     generator_weights: bool = False
     """Whether events have a generator weight."""
+    event_numbers: bool = False
+    """Collision data: whether events have run, luminosity section and event number."""
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
@@ -70,6 +72,7 @@ class SampleInfo(NamedTuple):
             metadata.get("is_simulation", process != DATA),
             channel,
             metadata.get("generator_weights", False),
+            metadata.get("event_numbers", False),
         )
 
     @property

@@ -7,7 +7,7 @@ events that all have one weight is whole numbers × that weight, so that events 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,16 +131,24 @@ class Difference(NamedTuple):
     """How a histogram differs from that of the reference."""
 
     name: str
-    bins: int
-    """Bins that differ."""
-    largest: float
-    """Largest difference of a bin, in events of the nominal weight."""
+    apart: Values
+    """Difference of each bin, in events of the nominal weight: zero where rounding is all."""
     integral: float
     """Relative difference of all events."""
     events: int | None
     """Events of the reference; None where their weights differ."""
     agrees: bool
     """Whether the differences are events on the other side of an edge."""
+
+    @property
+    def bins(self) -> int:
+        """Number of bins that differ."""
+        return int(np.count_nonzero(self.apart))
+
+    @property
+    def largest(self) -> float:
+        """Largest difference of a bin, in events."""
+        return float(np.abs(self.apart).max())
 
 
 def compare(found: Mapping[str, Content], reference: Mapping[str, Content]) -> list[Difference]:
@@ -183,12 +191,22 @@ def _difference(name: str, found: Content, reference: Content, nominal: float) -
     )
     return Difference(
         name,
-        int(np.sum(~close)),
-        float(np.abs(apart[~close]).max(initial=0.0)),
+        np.where(close, 0.0, apart),
         integral,
         None if own is None else round(total / weight),
         agrees,
     )
+
+
+def nominal_names(names: Iterable[str]) -> list[str]:
+    """Take the histograms that are no variation of another one, pseudo-data left out."""
+    every = sorted(names)
+    return [
+        name
+        for name in every
+        if not name.endswith(f"_{PSEUDODATA}")
+        and not any(name.startswith(f"{other}_") for other in every)
+    ]
 
 
 def unit(contents: Values) -> float | None:

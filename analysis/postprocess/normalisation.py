@@ -259,17 +259,22 @@ def normalisation(
     """Compute the factors for a run.
 
     Raises IncompleteError for a run that is not complete, unless `scaling` allows it, and
-    NormalisationError where a number is needed and not known.
+    NormalisationError where a number is needed and not known, and for data that cannot be used.
     """
     scaling = scaling or Scaling()
     if not scaling.allow_incomplete:
         ledger.require_complete()
+    data = described(ledger.analysis).data
+    if data.faults:
+        raise NormalisationError("\n".join(data.faults))
     rates = _rates(ledger, scaling)
+    luminosity = data.luminosity if scaling.luminosity_ipb is None else {}
     full = ledger.luminosity if scaling.luminosity_ipb is None else scaling.luminosity_ipb
-    if full is None and any(rate.cross_section is not None for rate in rates.values()):
+    if not luminosity and full is not None:
+        luminosity = processed_luminosity(ledger, full)
+    if not luminosity and any(rate.cross_section is not None for rate in rates.values()):
         msg = "the catalogue has no luminosity to scale the simulation to: give one"
         raise NormalisationError(msg)
-    luminosity = {} if full is None else processed_luminosity(ledger, full)
     channels = list(described(ledger.analysis).channels)
     return Normalisation(
         missing=ledger.missing,

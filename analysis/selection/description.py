@@ -41,6 +41,19 @@ class VariationInfo(Strict):
     """Variations of one figure: `jet` for shifts of jets."""
 
 
+class DataInfo(Strict):
+    """Collision data of files with run, luminosity section and event number."""
+
+    certified_events: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """Dataset -> events in certified sections."""
+    sections: dict[str, dict[str, list[tuple[int, int]]]] = Field(default_factory=dict)
+    """Dataset -> run -> ranges of the certified sections that were read."""
+    luminosity: dict[str, float] = Field(default_factory=dict)
+    """Channel -> 1/pb recorded in these sections; empty without a table of luminosities."""
+    faults: list[str] = Field(default_factory=list)
+    """Why the data cannot be used, one line each."""
+
+
 class Description(Strict):
     """Names and labels of an analysis, and what was counted while it filled."""
 
@@ -54,6 +67,7 @@ class Description(Strict):
     """Shifts and weights; alternative samples are datasets."""
     model: dict[str, Any] = Field(default_factory=dict)
     """The model of the fit as in a TOML file: what it has besides the default one, or otherwise."""
+    data: DataInfo = DataInfo()
     overlaps: dict[str, dict[str, NonNegativeInt]] = Field(default_factory=dict)
     """Region -> other region -> events that are in both, unshifted and unweighted."""
     not_a_number: dict[str, NonNegativeInt] = Field(default_factory=dict)
