@@ -78,6 +78,11 @@ def direction(variation: str) -> str:
     return next((word for word in ("up", "down") if variation.endswith(word)), "")
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is text, not bytes that are no UTF-8."""
+    return name.encode(errors="ignore").decode() == name
+
+
 def visible(text: str) -> str:
     """Write a text in one line: a space for line ends and tabs, `\\x1b` for a control character."""
     if text.isascii() and text.isprintable():

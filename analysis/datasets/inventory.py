@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from analysis.common.errors import CatalogueError, did_you_mean
 from analysis.common.files import read_text
+from analysis.common.names import is_text
 from analysis.common.strict import faults
 from analysis.datasets import nanoaod, remote
 from analysis.datasets.catalogue import (
@@ -378,8 +379,12 @@ def _read_each(
     """Read every file; return name below the folder -> what was read, and add faults to `problems`."""
     found = {}
     for path in files:
+        name = path.relative_to(folder).as_posix()
+        if not is_text(name):
+            problems.append(f"{path}: a name that is not UTF-8 cannot be listed: rename it")
+            continue
         try:
-            found[path.relative_to(folder).as_posix()] = read(str(path))
+            found[name] = read(str(path))
         except Exception as error:  # noqa: BLE001 - reported, whatever it is
             problems.append(f"{path}: {describe(error)}")
     return found

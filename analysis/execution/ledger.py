@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -204,16 +205,19 @@ class Ledger(Strict):
         """
         path = run_folder(folder) / LEDGER
         try:
-            text = path.read_text(encoding="utf-8")
+            values = json.loads(
+                path.read_bytes()
+            )  # pydantic's own parser refuses names that are not UTF-8
+            return cls.model_validate(values, extra="ignore")
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror or error}"
             raise OutputError(msg) from error
-        try:
-            values = cls.model_validate_json(text, extra="ignore")
         except ValidationError as error:
             msg = f"{path}: not of this version ({faults(error, cls)[0]}): run 'process' again"
             raise OutputError(msg) from error
-        return values
+        except ValueError as error:
+            msg = f"{path}: not JSON ({error}): run 'process' again"
+            raise OutputError(msg) from error
 
 
 def dataset_record(

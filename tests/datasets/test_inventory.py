@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from analysis.common.errors import CatalogueError
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.inventory import build, check, doubts, read_table, unknowns
+from analysis.execution.ledger import Ledger
 from analysis.execution.runner import run
 from analysis.processor import TtbarAnalysis
 from analysis.skim import make_skim
@@ -278,6 +280,19 @@ def test_two_samples_of_the_same_events(tmp_path: Path) -> None:
     first = write(tmp_path / "ttbar__nominal" / "a.root", GOOD)
     shutil.copy(first, tmp_path / "wjets__nominal.root")
     assert len(build(tmp_path, tmp_path / "c.json", {}).files) == 2
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """The folder may have one; what a catalogue lists may not."""
+    folder = tmp_path / os.fsdecode(b"r\xe9sultats")
+    file = write(folder / "ntuples" / "ttbar__nominal" / "a.root", WHOLE)
+    build(folder / "ntuples", folder / "c.json", {}).write(folder / "c.json")
+    result = run(TtbarAnalysis(), Catalogue.load(folder / "c.json"))
+    result.ledger.write(folder)
+    assert Ledger.load(folder).datasets == result.ledger.datasets
+    file.rename(file.with_name(os.fsdecode(b"\xe9.root")))
+    with pytest.raises(CatalogueError, match="a name that is not UTF-8 cannot be listed"):
+        build(folder / "ntuples", folder / "c.json", {})
 
 
 @pytest.mark.parametrize("name", ["scope::a.root", "scope:a.root"])
