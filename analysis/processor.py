@@ -220,12 +220,13 @@ class TtbarAnalysis(CatalogueProcessor):
         sample = SampleInfo.from_metadata(events.metadata)
         blocks = list(self._select(events, sample))
         unshifted = blocks[0].selection.unshifted()
-        weight = self._nominal_weight(unshifted, sample)
+        factors = self._factors(unshifted, sample)
+        weight = _product(factors, len(events))
         contained = self._contained(blocks)
         nominal = {name: masks[0][0] for name, masks in contained.items()}
         not_a_number: dict[str, int] = {}
         output: Output = {
-            **self._observables(blocks, contained, sample, weight, not_a_number),
+            **self._observables(blocks, contained, sample, factors, not_a_number),
             "control": {},
             "multijet": {},
             "cutflow": self._cutflow(blocks[0], nominal, weight),
@@ -611,17 +612,19 @@ class TtbarAnalysis(CatalogueProcessor):
         wanted = channel.triggered(one_lepton, events, sample, isolation_plane.TRIGGER)
         return unshifted.of_leptons(leptons, wanted[np.newaxis])
 
-    def _nominal_weight(
-        self, unshifted: Selection, sample: SampleInfo, without: Weight | None = None
-    ) -> Weights:
-        """Weight of each event before any variation; shape (events,)."""
-        weight = np.ones(unshifted.shape[1])
+    def _factors(self, unshifted: Selection, sample: SampleInfo) -> dict[str, Weights]:
+        """Factors of the nominal weight by the name of their part; shape (events,)."""
+        factors = {}
         if self._has_generator_weights(sample):
-            weight = unshifted.columns[GENERATOR_WEIGHT].copy()
+            factors[GENERATOR_WEIGHT] = unshifted.columns[GENERATOR_WEIGHT]
         for part in self._weights_of(sample):
-            if part is not without and part.nominal is not None:
-                weight = weight * part.factor(part.nominal, unshifted)
-        return weight
+            if part.nominal is not None:
+                factors[part.name] = part.factor(part.nominal, unshifted)
+        return factors
+
+    def _nominal_weight(self, unshifted: Selection, sample: SampleInfo) -> Weights:
+        """Weight of each event before any variation; shape (events,)."""
+        return _product(self._factors(unshifted, sample), unshifted.shape[1])
 
     def _contained(self, blocks: Sequence[Selected]) -> dict[str, list[Bools]]:
         """Region -> mask of its events in each block; shape (shifts, events)."""
@@ -635,7 +638,7 @@ class TtbarAnalysis(CatalogueProcessor):
         blocks: Sequence[Selected],
         contained: Mapping[str, list[Bools]],
         sample: SampleInfo,
-        weight: Weights,
+        factors: Mapping[str, Weights],
         not_a_number: dict[str, int],
     ) -> Output:
         """Each region under all shifts with the nominal weights, and without a shift with those of
@@ -644,8 +647,9 @@ class TtbarAnalysis(CatalogueProcessor):
         nominal = [masks[0][0] for masks in contained.values()]
         in_any = np.logical_or.reduce(nominal)[np.newaxis]
         varied = self._varied_weights(
-            blocks[0].selection.unshifted().within(in_any), sample, weight
+            blocks[0].selection.unshifted().within(in_any), sample, factors
         )
+        weight = _product(factors, in_any.shape[1])
         names = [name for block in blocks for name in block.variations] + list(varied)
         weights = np.array(list(varied.values())).reshape(len(varied), len(weight))
 
@@ -675,16 +679,15 @@ class TtbarAnalysis(CatalogueProcessor):
         }
 
     def _varied_weights(
-        self, selection: Selection, sample: SampleInfo, weight: Weights
+        self, selection: Selection, sample: SampleInfo, factors: Mapping[str, Weights]
     ) -> dict[str, Weights]:
         """Variation -> weight of each event under it; shape (events,)."""
         varied = {}
         for part in self._weights_of(sample) if sample.is_varied else []:
-            others = weight
-            if part.nominal is not None:
-                others = self._nominal_weight(selection, sample, without=part)
+            others = {name: factor for name, factor in factors.items() if name != part.name}
+            product = _product(others, selection.shape[1])
             for name, function in part.variations.items():
-                varied[name] = others * part.factor(function, selection)
+                varied[name] = product * part.factor(function, selection)
         return varied
 
     def _cutflow(
@@ -795,6 +798,14 @@ def _overlaps(in_region: Mapping[str, Bools]) -> dict[str, dict[str, int]]:
 def _count_nans(counted: dict[str, int], name: str, nans: int) -> None:
     if nans:
         counted[name] = counted.get(name, 0) + nans
+
+
+def _product(factors: Mapping[str, Weights], n_events: int) -> Weights:
+    """Multiply the factors of each event; shape (events,)."""
+    weight = np.ones(n_events)
+    for factor in factors.values():
+        weight = weight * factor
+    return weight
 
 
 def _count(mask: Bools, weight: Weights) -> dict[str, float]:

@@ -35,6 +35,7 @@ from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution, Limits
 from analysis.execution.workers import usage
+from analysis.presets.cms import CMS
 from analysis.processor import TtbarAnalysis
 from benchmarks import speed_inputs, system
 from benchmarks.yardstick import Yardstick
@@ -52,10 +53,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "nominal": {**LEAN, "variations": {"btag_jets": 0, "jet_energy": False}},
 }
 """all: the default; lean: without control histograms and multijet plane; shifts: of that, without the
-b-tag weights; nominal: without variations."""
+b-tag weights; nominal: without variations. `chain cms` is the preset of that name."""
 
 ONE_CORE = ("read all", "chain all", "read lean", "chain lean", "yardstick", "chain shifts",
-            "chain nominal")  # fmt: skip
+            "chain nominal", "chain cms")  # fmt: skip
 WARM_UP_EVENTS = 2000
 
 
@@ -63,6 +64,8 @@ def processor(case: str) -> TtbarAnalysis | Yardstick:
     kind, _, config = case.partition(" ")
     if kind == "yardstick":
         return Yardstick()
+    if config == "cms":
+        return TtbarAnalysis(preset=CMS)
     return TtbarAnalysis(AnalysisConfig.model_validate(CONFIGS.get(config, {})))
 
 

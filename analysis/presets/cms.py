@@ -8,7 +8,7 @@ apart.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.config import AnalysisConfig, Binning, JetScaleSources, TagShares
 from analysis.presets import lesson
 from analysis.presets.cms_fit import MODEL
-from analysis.selection.kernels import Bools
+from analysis.selection.kernels import Bools, scaled_by_part
 from analysis.selection.preset import Preset
 from analysis.selection.regions import Region
 from analysis.selection.selection import Quantity, Selection
@@ -40,7 +40,8 @@ CONFIG = AnalysisConfig.model_validate(
 MANY_JETS = 4
 """Categories have fewer jets than this, or as many and more."""
 
-_Source = Literal["absolute", "pile_up", "relative"]
+SOURCES = ("absolute", "pile_up", "relative")
+"""Sources of the energy scale, as `kernels.scaled_by_part` counts them."""
 _HEAVY = (4, 5)
 """Hadron flavours of c and b jets."""
 
@@ -101,21 +102,13 @@ REGIONS = (
 """Categories: no event is in two. `4j2b` has the configuration's axis, on which the top peak is fitted."""
 
 
-def share(source: _Source, jets: Objects, sources: JetScaleSources) -> NDArray[Any]:
-    """Part of the total uncertainty of each jet's energy scale that is of one source; shape (jets,)."""
-    pile_up = 1 / (1 + (np.asarray(jets.pt, np.float64) / sources.pile_up_pt) ** 2)
-    relative = np.where(np.abs(jets.eta) < sources.central_abs_eta, 0.0, sources.forward)
-    squared = {
-        "absolute": (1 - relative) * (1 - pile_up),
-        "pile_up": (1 - relative) * pile_up,
-        "relative": relative,
-    }
-    return np.asarray(np.sqrt(squared[source]))
-
-
-def _scaled(jets: Objects, source: _Source, column: str, sources: JetScaleSources) -> NDArray[Any]:
-    pt = np.asarray(jets.pt, np.float64)
-    return np.asarray(pt + share(source, jets, sources) * (getattr(jets, column) - pt))
+def _scaled(jets: Objects, source: int, column: str, sources: JetScaleSources) -> NDArray[Any]:
+    """Shift the jets by the part of their energy scale's total uncertainty that is of one source."""
+    shifted: NDArray[Any] = scaled_by_part(
+        jets.pt, getattr(jets, column), jets.eta,
+        sources.pile_up_pt, sources.central_abs_eta, sources.forward, source,
+    )  # fmt: skip
+    return shifted
 
 
 def shifts(config: AnalysisConfig) -> list[Shift]:
@@ -123,15 +116,14 @@ def shifts(config: AnalysisConfig) -> list[Shift]:
     if not config.variations.jet_energy:
         return []
     given = config.variations.jet_scale_sources
-    sources: tuple[_Source, ...] = ("absolute", "pile_up", "relative")
     scales = [
         Shift(
             f"jes_{source}",
-            up=partial(_scaled, source=source, column="corrptUp", sources=given),
-            down=partial(_scaled, source=source, column="corrptDown", sources=given),
+            up=partial(_scaled, source=number, column="corrptUp", sources=given),
+            down=partial(_scaled, source=number, column="corrptDown", sources=given),
             uses=frozenset({"jet.corrptUp", "jet.corrptDown"}),
         )
-        for source in sources
+        for number, source in enumerate(SOURCES)
     ]
     return [*scales, Shift("pt_res", up="corrptSmearUp", down="corrptSmearDown")]
 
@@ -187,7 +179,19 @@ def _tag_weight(
     a factor of each tagged jet, and of each other one (1 - SF ε) / (1 - ε)), and a rest, which is shared as
     these are; without such jets it is of the heavy ones.
     """
+    explained = selection.jets.once(
+        ("b tags", sign, shares), lambda: _explained(selection, sign, shares)
+    )
+    own, other = explained if heavy else explained[::-1]
     total = np.log(selection.column(column) / selection.column("btag.Weight"))
+    either = np.abs(own) + np.abs(other)
+    part = np.full_like(own, float(heavy))
+    np.divide(np.abs(own), either, out=part, where=either > 0)
+    return np.asarray(np.exp(own + part * (total - own - other)))
+
+
+def _explained(selection: Selection, sign: int, shares: TagShares) -> tuple[Quantity, Quantity]:
+    """Logarithm of the change of an event's weight by its heavy, and by its light jets; shape (events,)."""
     flavour, tagged = (selection.jets.flat(field) for field in ("hflav", "btagged"))
     is_b, is_c = flavour == _HEAVY[1], flavour == _HEAVY[0]
     factor = 1 + sign * np.select(
@@ -197,12 +201,8 @@ def _tag_weight(
         [is_b, is_c], [shares.efficiency_b, shares.efficiency_c], shares.efficiency_light
     )
     each = np.log(np.where(tagged, factor, (1 - factor * efficiency) / (1 - efficiency)))
-    of_kind = (is_b | is_c) == heavy
-    own, other = (selection.jets.summed(each * kind) for kind in (of_kind, ~of_kind))
-    explained = np.abs(own) + np.abs(other)
-    part = np.full_like(own, float(heavy))
-    np.divide(np.abs(own), explained, out=part, where=explained > 0)
-    return np.asarray(np.exp(own + part * (total - own - other)))
+    kind = is_b | is_c
+    return selection.jets.summed(each * kind), selection.jets.summed(each * ~kind)
 
 
 def _with_heavy_jet(selection: Selection, factor: float) -> Quantity:

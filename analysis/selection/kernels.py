@@ -62,15 +62,15 @@ def _jet_sums(offsets, wanted, pts, acceptable, btagged, min_pt):  # type: ignor
     for event in range(shape[1]):
         if not wanted[event]:
             continue
-        for shift in range(shape[0]):
-            jets, tags, total = 0, 0, 0.0
-            for jet in range(offsets[event], offsets[event + 1]):
+        for jet in range(offsets[event], offsets[event + 1]):
+            if not acceptable[jet]:
+                continue
+            for shift in range(shape[0]):
                 pt = np.float64(pts[shift, jet])
-                good = acceptable[jet] & (pt > min_pt)
-                jets += good
-                tags += good & btagged[jet]
-                total += pt if good else 0.0
-            n_jets[shift, event], n_btags[shift, event], ht[shift, event] = jets, tags, total
+                if pt > min_pt:
+                    n_jets[shift, event] += 1
+                    n_btags[shift, event] += btagged[jet]
+                    ht[shift, event] += pt
     return n_jets, n_btags, ht
 
 
@@ -99,6 +99,42 @@ def leading_pt(offsets, wanted, pts, acceptable, min_pt, n_leading):  # type: ig
 
 
 @_compiled
+def scaled_by_part(pt, varied, eta, pile_up_pt, central_abs_eta, forward, source):  # type: ignore[no-untyped-def]
+    """Shift each jet's pT by the part of its change to `varied` that one of three sources has.
+
+    `source` 0 is absolute, 1 pile-up, 2 relative; the squares of the parts are 1 together. Relative has
+    `forward` beyond `central_abs_eta`; of the rest pile-up has 1 / (1 + (pT / `pile_up_pt`)²).
+    """
+    shifted = np.empty_like(pt)
+    for jet in range(len(pt)):
+        relative = forward if np.abs(eta[jet]) >= central_abs_eta else 0.0
+        squared = relative
+        if source < 2:
+            pile_up = 1 / (1 + (pt[jet] / pile_up_pt) ** 2)
+            squared = (1 - relative) * (pile_up if source == 1 else 1 - pile_up)
+        shifted[jet] = pt[jet] + np.sqrt(squared) * (varied[jet] - pt[jet])
+    return shifted
+
+
+@_compiled
+def apart(offsets, acceptable, eta, phi, lepton_eta, lepton_phi, delta_r):  # type: ignore[no-untyped-def]
+    """Mask the `acceptable` jets that are no nearer than `delta_r` to the lepton of their event.
+
+    The lepton's eta and phi have the shape (events,).
+    """
+    kept = acceptable.copy()
+    for event in range(len(offsets) - 1):
+        for jet in range(offsets[event], offsets[event + 1]):
+            if acceptable[jet]:
+                delta_eta = np.float64(eta[jet]) - lepton_eta[event]
+                delta_phi = np.abs(np.float64(phi[jet]) - lepton_phi[event])
+                if delta_phi > np.pi:
+                    delta_phi = 2 * np.pi - delta_phi
+                kept[jet] = delta_eta**2 + delta_phi**2 >= delta_r**2
+    return kept
+
+
+@_compiled
 def lepton_b_masses(  # type: ignore[no-untyped-def]
     offsets, wanted, pts, mass_scales, eta, phi, mass, acceptable, btagged, min_pt, lepton
 ):
@@ -107,31 +143,34 @@ def lepton_b_masses(  # type: ignore[no-untyped-def]
     `lepton` has pt, eta, phi and mass, shape (4, events). Masses of jets as in `top_candidate_masses`.
     From (E + E')² - (p + p')², with η and φ of both: m² + m'² + 2 (E E' - p p').
     """
-    result = np.full(wanted.shape, np.nan)
-    for shift in range(wanted.shape[0]):
-        for event in range(wanted.shape[1]):
-            if not wanted[shift, event]:
+    least = np.full(wanted.shape, np.inf)
+    for event in range(wanted.shape[1]):
+        some = False
+        for shift in range(wanted.shape[0]):
+            some |= wanted[shift, event]
+        if not some:
+            continue
+        pt_l, eta_l = lepton[0, event], lepton[1, event]
+        phi_l, m_l = lepton[2, event], lepton[3, event]
+        sinh_l = np.sinh(eta_l)
+        energy_l = np.sqrt(pt_l**2 * (1 + sinh_l**2) + m_l**2)
+        for jet in range(offsets[event], offsets[event + 1]):
+            if not (btagged[jet] and acceptable[jet]):
                 continue
-            pt_l, eta_l = lepton[0, event], lepton[1, event]
-            phi_l, m_l = lepton[2, event], lepton[3, event]
-            energy_l = np.sqrt((pt_l * np.cosh(eta_l)) ** 2 + m_l**2)
-            least = np.inf
-            for jet in range(offsets[event], offsets[event + 1]):
+            sinh = np.sinh(np.float64(eta[jet]))
+            direction = np.cos(np.float64(phi[jet]) - phi_l) + sinh * sinh_l
+            unshifted = np.float64(pts[0, jet])
+            for shift in range(wanted.shape[0]):
                 pt = np.float64(pts[shift, jet])
-                if not (btagged[jet] and acceptable[jet] and pt > min_pt):
+                if not (wanted[shift, event] and pt > min_pt):
                     continue
-                m, eta_j = np.float64(mass[jet]), np.float64(eta[jet])
+                m = np.float64(mass[jet])
                 if mass_scales[shift]:
-                    unshifted = np.float64(pts[0, jet])
                     m = m * (pt / unshifted) if unshifted > 0 else np.float64(0.0)
-                energy = np.sqrt((pt * np.cosh(eta_j)) ** 2 + m**2)
-                cosine = np.cos(np.float64(phi[jet]) - phi_l)
-                product = pt * pt_l * (cosine + np.sinh(eta_j) * np.sinh(eta_l))
-                squared = m**2 + m_l**2 + 2 * (energy * energy_l - product)
-                least = min(least, squared)
-            if least < np.inf:
-                result[shift, event] = np.sqrt(max(0.0, least))
-    return result
+                energy = np.sqrt(pt**2 * (1 + sinh**2) + m**2)
+                squared = m**2 + m_l**2 + 2 * (energy * energy_l - pt * pt_l * direction)
+                least[shift, event] = min(least[shift, event], max(0.0, squared))
+    return np.where(least < np.inf, np.sqrt(least), np.nan)
 
 
 @_compiled

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.config import AnalysisConfig, FurtherLeptons, JetCuts, LeptonCuts, MuonCuts
 from analysis.datasets.sample import FLAVOURS
-from analysis.selection.kernels import Bools, Floats, Ints, JetSums, jet_sums
+from analysis.selection.kernels import Bools, Floats, Ints, JetSums, apart, jet_sums
 
 _LEPTON_FIELDS = ("pt", "eta", "isTight", "sip3d")
 
@@ -220,15 +220,15 @@ def select_jets(
     objects: Flat, cuts: JetCuts, leptons: Leptons, pts: Floats, mass_scales: Bools
 ) -> Jets:
     """Select jets under several shifts; cleaned, if the cuts ask for it, of the one lepton."""
-    eta, phi = objects["eta"], objects["phi"]
+    eta = objects["eta"]
     acceptable = np.abs(eta) < np.float64(cuts.max_abs_eta)
     if cuts.identification != "none":
         acceptable &= objects[_IDENTIFICATION[cuts.identification]] != 0
     if cuts.min_lepton_delta_r > 0:
         every = np.arange(len(objects.counts))
-        delta_eta = eta - np.repeat(leptons.only("eta", every), objects.counts)
-        delta_phi = phi - np.repeat(leptons.only("phi", every), objects.counts)
-        delta_phi = (delta_phi + np.pi) % (2 * np.pi) - np.pi
-        acceptable &= np.hypot(delta_eta, delta_phi) >= cuts.min_lepton_delta_r
+        lepton = (leptons.only(field, every) for field in ("eta", "phi"))
+        acceptable = apart(
+            objects.offsets, acceptable, eta, objects["phi"], *lepton, cuts.min_lepton_delta_r
+        )
     btagged = objects["btag"] >= np.float64(cuts.btag_threshold)
     return Jets(objects, pts, mass_scales, acceptable, btagged, cuts.min_pt)

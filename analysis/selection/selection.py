@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import awkward as ak
 import numpy as np
@@ -139,22 +139,31 @@ class Met:
         return values
 
 
+_Arrays = TypeVar("_Arrays", bound=NDArray[Any] | tuple[NDArray[Any], ...])
+
+
 class SelectedJets(Spelled):
     """The good jets of the events of a selection, under each of its shifts."""
 
     def __init__(
-        self, columns: Columns, jets: Jets, wanted: Bools, computed: dict[Any, Quantity]
+        self, columns: Columns, jets: Jets, wanted: Bools, computed: dict[Any, Any]
     ) -> None:
         self._columns = columns
         self._jets = jets
         self._wanted = wanted
         self._computed = computed
 
-    def _once(self, key: Any, compute: Callable[[], Quantity]) -> Quantity:
-        """Compute a quantity at its first use; other functions get the same, and cannot change it."""
+    def once(self, key: Any, compute: Callable[[], _Arrays]) -> _Arrays:
+        """Compute an array, or a tuple of them, at the first use of its key.
+
+        Other functions of the same selection get the same, and cannot change it.
+        """
         if key not in self._computed:
-            self._computed[key] = read_only(compute())
-        return self._computed[key]
+            found: Any = compute()
+            several = isinstance(found, tuple)
+            self._computed[key] = tuple(map(read_only, found)) if several else read_only(found)
+        arrays: _Arrays = self._computed[key]
+        return arrays
 
     def leading_pt(self, n: int) -> Quantity:
         """Find pT in GeV of the `n` hardest good jets, descending; shape (n, shifts, events).
@@ -162,7 +171,7 @@ class SelectedJets(Spelled):
         It is zero where an event has fewer good jets.
         """
         jets, wanted = self._jets, self._wanted
-        return self._once(
+        return self.once(
             n,
             lambda: leading_pt(jets.offsets, wanted, jets.pts, jets.acceptable, jets.min_pt, n),
         )
@@ -174,7 +183,7 @@ class SelectedJets(Spelled):
         """
         jets, wanted = self._jets, self._wanted
         objects = jets.objects
-        return self._once(
+        return self.once(
             "top_mass",
             lambda: top_candidate_masses(
                 jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
@@ -189,7 +198,7 @@ class SelectedJets(Spelled):
         """
         jets, wanted = self._jets, self._wanted
         objects = jets.objects
-        return self._once(
+        return self.once(
             "lepton_b_mass",
             lambda: lepton_b_masses(
                 jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
@@ -215,17 +224,22 @@ class SelectedJets(Spelled):
             values = jets.objects[field]
         return values[self._good(shift)]
 
-    def _good(self, shift: int) -> Bools:
-        """Mask of the good jets of the wanted events; shape (jets,)."""
-        counts = self._jets.objects.counts
-        mask: Bools = self._jets.good(shift) & np.repeat(self._wanted[shift], counts)
-        return mask
+    def _good(self, shift: int) -> Ints:
+        """Places of the good jets of the wanted events."""
+
+        def compute() -> Ints:
+            counts = self._jets.objects.counts
+            return np.flatnonzero(self._jets.good(shift) & np.repeat(self._wanted[shift], counts))
+
+        return self.once(("good", shift), compute)
 
     def event(self, shift: int = 0) -> Ints:
         """Find the place of the event of each jet of `flat`."""
-        counts = self._jets.objects.counts
-        places: Ints = np.repeat(np.arange(len(counts)), counts)[self._good(shift)]
-        return places
+        offsets = self._jets.offsets
+        return self.once(
+            ("event", shift),
+            lambda: np.searchsorted(offsets, self._good(shift), side="right") - 1,
+        )
 
     def summed(self, values: NDArray[Any], shift: int = 0) -> Quantity:
         """Add up a number of each jet of `flat` by event; shape (events,)."""
@@ -238,8 +252,8 @@ class SelectedJets(Spelled):
 
         An awkward array of lists; they are empty in events that the selection does not want.
         """
-        before = np.concatenate([[0], np.cumsum(self._good(shift))])[self._jets.offsets]
-        return ak.unflatten(self.flat(field, shift), np.diff(before))
+        counts = np.bincount(self.event(shift), minlength=len(self._jets.objects.counts))
+        return ak.unflatten(self.flat(field, shift), counts)
 
     def awkward(self, shift: int = 0) -> ak.Array:
         """Give the good jets under a shift as awkward four-vectors with the declared fields.
@@ -304,7 +318,7 @@ class Selection(Spelled):
         *,
         met_pt: Quantity | None = None,
         sums: JetSums | None = None,
-        computed: dict[Any, Quantity] | None = None,
+        computed: dict[Any, Any] | None = None,
     ) -> None:
         self.config = config
         self.sample = sample

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.common.errors import ConfigError
-from analysis.config import JetScaleSources
 from analysis.datasets.bundled import SAMPLE
 from analysis.datasets.catalogue import Catalogue
-from analysis.presets.cms import CMS, CONFIG, share
+from analysis.presets.cms import CMS, CONFIG, SOURCES, shifts
 from analysis.processor import TtbarAnalysis
 from tests import event_loop
 from tests.ntuples import make_events, write
@@ -26,7 +24,6 @@ ALSO = (
     "electron_veto", "muon_isLoose", "trig_Ele22_eta2p1_WPLoose_Gsf", "trig_IsoTkMu20",
     "btag_WeightUp", "btag_WeightDn",
 )  # fmt: skip
-SOURCES = ("absolute", "pile_up", "relative")
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +119,16 @@ def histogram(output: dict[str, Any], region: str) -> Any:
 
 
 def test_sources_are_the_whole_uncertainty_of_each_jet() -> None:
-    jets: Any = SimpleNamespace(pt=np.array([30.0, 45, 300, 60]), eta=np.array([0, -1, 1.2, -2.0]))
-    squares = {s: share(s, jets, JetScaleSources()) ** 2 for s in SOURCES}  # type: ignore[arg-type]
-    np.testing.assert_allclose(sum(squares.values()), 1)
-    assert squares["pile_up"][1] == pytest.approx(0.5)
-    assert squares["relative"].tolist() == pytest.approx([0, 0, 0, 0.5])
+    pt, eta = (np.array(values, np.float32) for values in ([30, 45, 300, 60], [0, -1, 1.2, -2]))
+    jets = {"pt": pt, "eta": eta, "corrptUp": 2 * pt}
+    squares = {
+        shift.name: (shift.pt(shift.up, jets, {"jet.eta"}) / pt - 1) ** 2
+        for shift in shifts(CONFIG)
+        if callable(shift.up)
+    }
+    np.testing.assert_allclose(sum(squares.values()), 1, rtol=1e-5)
+    assert squares["jes_pile_up"][1] == pytest.approx(0.5, rel=1e-5)
+    assert squares["jes_relative"].tolist() == pytest.approx([0, 0, 0, 0.5], rel=1e-5)
 
 
 @pytest.mark.full
