@@ -249,7 +249,7 @@ class TtbarAnalysis(CatalogueProcessor):
             loose = self._loose(events, sample, unshifted)
             output["multijet"] = isolation_plane.histograms(
                 self.config,
-                self._in_plane,
+                self.regions,
                 sample.process,
                 loose,
                 self._nominal_weight(loose, sample),
@@ -286,7 +286,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 used = used | control.contains(unshifted)
         if self._has_multijet(sample):
             loose = self._loose(events, sample, unshifted)
-            for region in self._in_plane:
+            for region in self.regions:
                 used = used | region.contains(loose)[0]
         early = {
             channel: {
@@ -511,17 +511,12 @@ class TtbarAnalysis(CatalogueProcessor):
         named = [c for c in self.channels if c.name == isolation_plane.CHANNEL]
         return tuple(c for c in named if c.leptons == ("muon",) and c.where is None)
 
-    @property
-    def _in_plane(self) -> list[Region]:
-        """Regions on the common axis: the shape of the background has no other."""
-        return [region for region in self.regions if region.binning is None]
-
     def _has_generator_weights(self, sample: SampleInfo) -> bool:
         return self.config.generator_weights and sample.generator_weights
 
     def _has_multijet(self, sample: SampleInfo) -> bool:
         """As the control histograms, the plane has no variation axis."""
-        enabled = self.config.multijet.enabled and bool(self._plane_channel and self._in_plane)
+        enabled = self.config.multijet.enabled and bool(self._plane_channel)
         return enabled and sample.is_nominal
 
     def _base_columns(self, sample: SampleInfo) -> frozenset[str]:
@@ -671,7 +666,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 self._channel_names,
             )
 
-        common = self._in_plane
+        common = [region for region in self.regions if region.binning is None]
         own = [[region] for region in self.regions if region.binning is not None]
         return {
             "observable": fill(common, book(common)),

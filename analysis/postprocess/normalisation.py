@@ -24,10 +24,18 @@ from analysis.datasets import units
 from analysis.datasets.processes import DATA, PROCESS_LABELS
 from analysis.datasets.sample import NOMINAL
 from analysis.execution.ledger import DatasetRecord, Ledger
-from analysis.histograms import CONTROL, MULTIJET, OBSERVABLE, Histograms, by_region, of_kind
+from analysis.histograms import (
+    CONTROL,
+    MULTIJET,
+    OBSERVABLE,
+    OWN,
+    Histograms,
+    by_region,
+    of_kind,
+)
 from analysis.postprocess.abcd import multijet
 from analysis.selection.description import Description, RegionInfo, described
-from analysis.selection.isolation_plane import CONTROL_SHAPE, PLANE
+from analysis.selection.isolation_plane import PLANE
 
 INCOMPLETE = "incomplete: "
 """Beginning of a note on what a run lacks."""
@@ -476,9 +484,13 @@ def _with_multijet(simulated: Normalised) -> Normalised:
     """Put the multijet events of the muon channel, estimated from the data, in place of simulated ones."""
     scaled, found, ledger = simulated
     plane = plane_of(simulated)
-    observable = multijet.with_estimate(
-        scaled[OBSERVABLE], plane, _of_multijet(simulated, CONTROL_SHAPE), simulated.config
-    )
+    observables = {
+        name: multijet.with_estimate(
+            observable, plane, _of_multijet(simulated, name), simulated.config
+        )
+        for name, observable in scaled.items()
+        if (name == OBSERVABLE or name.startswith(OWN)) and len(observable.axes["region"])
+    }
     qcd = {multijet.MULTIJET: found.variations.get(multijet.MULTIJET, [NOMINAL])}
     found = found.model_copy(
         update={
@@ -486,7 +498,7 @@ def _with_multijet(simulated: Normalised) -> Normalised:
             "estimate": multijet.note(plane, simulated.config),
         }
     )
-    return Normalised(scaled | {OBSERVABLE: observable}, found, labelled(ledger, found))
+    return Normalised(scaled | observables, found, labelled(ledger, found))
 
 
 def labelled(ledger: Ledger, found: Normalisation) -> Ledger:

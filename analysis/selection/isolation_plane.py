@@ -39,14 +39,24 @@ def histograms(
     weight: Weights,
 ) -> dict[str, Hist]:
     """Fill, by region and process: `plane`, (isolation, m_T), and the `observable` of the muons that are
-    not isolated, at any m_T, which has the shape of the background.
+    not isolated, at any m_T, which has the shape of the background; `observable/{region}` of regions with a
+    binning of their own.
 
     `selection` has the muons that need not be isolated, and unshifted jets.
     """
     names = [region.name for region in regions]
     cuts = config.multijet
     plane = book_plane(cuts.isolation, cuts.transverse_mass, names, CHANNEL, process)
-    shape = book_observable(config.observable, names, process, [NOMINAL], [CHANNEL])
+    common = [region.name for region in regions if region.binning is None]
+    own = {region.name: region.binning for region in regions if region.binning is not None}
+    shapes = {
+        f"{CONTROL_SHAPE}/{name}": book_observable(binning, [name], process, [NOMINAL], [CHANNEL])
+        for name, binning in own.items()
+    }
+    if common:
+        shapes[CONTROL_SHAPE] = book_observable(
+            config.observable, common, process, [NOMINAL], [CHANNEL]
+        )
     muons = selection.leptons.muons
     columns = selection.columns.allowing(COLUMNS)
     for region in regions:
@@ -54,7 +64,7 @@ def histograms(
         index = np.flatnonzero(contained[0])
         # Not negative by its definition; an event below the axis would be lost from every region.
         isolation = np.maximum(muons.of_first("pfreliso04DBCorr", index), 0.0)
-        common = {"region": region.name, "channel": CHANNEL, "process": process}
+        where = {"region": region.name, "channel": CHANNEL, "process": process}
         plane.fill(
             isolation=isolation,
             transverse_mass=transverse_mass(
@@ -64,15 +74,16 @@ def histograms(
                 columns["met.phi"][index],
             ),
             weight=weight[index],
-            **common,
+            **where,
         )
         control = index[isolation >= cuts.min_control_isolation]
         in_control = np.zeros_like(contained)
         in_control[:, control] = True
-        shape.fill(
+        name = f"{CONTROL_SHAPE}/{region.name}" if region.name in own else CONTROL_SHAPE
+        shapes[name].fill(
             observable=region.values(selection, in_control),
             variation=NOMINAL,
             weight=weight[control],
-            **common,
+            **where,
         )
-    return {PLANE: plane, CONTROL_SHAPE: shape}
+    return {PLANE: plane, **shapes}

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hist import Hist
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analysis import histograms
+from analysis import REGIONS, histograms, normalise
 from analysis.common.errors import IncompleteError, NormalisationError
+from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, LeftOut
 from analysis.datasets.units import cross_section_pb, luminosity_ipb
 from analysis.execution.ledger import DatasetRecord, Failure, FileRecord, Ledger
 from analysis.execution.runner import run
 from analysis.execution.settings import Limits
 from analysis.histograms import OBSERVABLE, Histograms
+from analysis.postprocess.abcd import multijet
 from analysis.postprocess.normalisation import (
     Scaling,
     apply,
@@ -334,3 +338,27 @@ def test_a_part_of_the_files_predicts_the_same_cross_section(catalogue: Catalogu
         scaled = apply(unscaled, normalisation(result.ledger, unscaled))[OBSERVABLE]
         yields.append(scaled[{"variation": "nominal"}].sum(flow=True).value)
     assert yields[1] == pytest.approx(yields[0], rel=0.1)  # 5000 and 2500 events: 3 % and 4 %
+
+
+def test_multijet_events_of_a_region_with_bins_of_its_own_have_their_shape(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: dict[tuple[str, ...], Hist] = {}
+
+    def recorded(observable: Hist, _: Hist, shape: Hist, __: AnalysisConfig) -> Hist:
+        assert observable.axes["observable"] == shape.axes["observable"]
+        shapes[tuple(shape.axes["region"])] = shape[{"variation": 0}]
+        return observable
+
+    monkeypatch.setattr(multijet, "with_estimate", recorded)
+    config = AnalysisConfig(variations={"jet_energy": False, "btag_jets": 0})
+    binning = config.observable
+    for regions in (REGIONS, (REGIONS[0], replace(REGIONS[1], binning=binning))):
+        filled = run(TtbarAnalysis(config, regions=regions), catalogue)
+        normalise(filled, Scaling(qcd="abcd"))
+    assert list(shapes) == [("4j1b", "4j2b"), ("4j1b",), ("4j2b",)]
+    both = shapes["4j1b", "4j2b"]
+    for region in ("4j1b", "4j2b"):
+        one = shapes[region,][{"region": region}]
+        assert one.sum(flow=True).value > 0
+        np.testing.assert_array_equal(one.values(), both[{"region": region}].values())
