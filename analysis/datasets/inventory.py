@@ -361,7 +361,9 @@ def _nano_dataset(
 ) -> dict[str, Any]:
     """As `_dataset`, with what NanoAOD says of its generator weights."""
     found = _read_each(files, folder, lambda path: nanoaod.inspect(path, tree), problems)
-    record: dict[str, Any] = _named(name) | {"files": {n: f.events for n, f in found.items()}}
+    names = (path.relative_to(folder).as_posix() for path in files)
+    events = {n: found[n].events if n in found else 0 for n in names}
+    record: dict[str, Any] = _named(name) | {"files": events}
     is_data = record["kind"] == "collision"
     if found:
         try:

@@ -50,13 +50,13 @@ def is_nanoaod(path: Path) -> bool:
 
 
 def inspect(url: str, tree: str) -> NanoFile:
-    """Open a file; raises whatever uproot raises, and ValueError for a tree that is no NanoAOD."""
+    """Open a file; raises whatever uproot raises, and CatalogueError for a tree that is no NanoAOD."""
     with uproot.open({url: None}, **remote.Access().options()) as file:
         events = file[tree]
         branches = set(events.keys())
         if branches.isdisjoint(_OBJECTS):
             msg = f"the tree {tree!r} is no NanoAOD: none of {', '.join(_OBJECTS)}"
-            raise ValueError(msg)
+            raise CatalogueError(msg)
         total = None
         if "Runs" in file:
             runs = file["Runs"]

@@ -383,6 +383,9 @@ def _dataset_scale(
         remark = "sum of weights not known: taken from the events in the files"
     else:
         sum_of_weights = record.sum_of_weights * record.fraction
+    if not sum_of_weights > 0:
+        msg = f"{name}: the sum of weights must be positive, got {sum_of_weights:g}"
+        raise NormalisationError(msg)
     factors = {
         channel: scale_factor(
             sum_of_weights=sum_of_weights,

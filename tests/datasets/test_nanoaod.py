@@ -82,12 +82,23 @@ def test_two_versions_in_one_dataset_are_refused(tmp_path: Path) -> None:
         build(tmp_path, tmp_path / "c.json", {})
 
 
+def test_two_versions_of_data_are_refused(tmp_path: Path) -> None:
+    events = {name: values for name, values in nano().items() if name != "genWeight"}
+    write_nanoaod(tmp_path / "data__SingleMuon" / "a.root", events)
+    other = {name: values for name, values in events.items() if name != "luminosityBlock"}
+    write_nanoaod(tmp_path / "data__SingleMuon" / "b.root", other)
+    with pytest.raises(CatalogueError, match=r"a.root alone has luminosityBlock"):
+        build(tmp_path, tmp_path / "c.json", {})
+
+
 def test_a_tree_that_is_no_nanoaod_is_refused(tmp_path: Path) -> None:
     write_random(tmp_path / "ttbar__nominal.root", 10, seed=1, tree="Events")
-    with pytest.raises(
-        CatalogueError, match="the tree 'Events' is no NanoAOD: none of Electron_pt"
-    ):
+    with pytest.raises(CatalogueError) as said:
         build(tmp_path, tmp_path / "c.json", {}, files_format="nanoaod")
+    assert str(said.value) == (
+        f"{tmp_path}/ttbar__nominal.root: the tree 'Events' is no NanoAOD: none of Electron_pt, Muon_pt, "
+        "Jet_pt"
+    )
 
 
 def test_a_sum_of_weights_of_zero_is_refused(tmp_path: Path) -> None:

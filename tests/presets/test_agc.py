@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import uproot
 
-from analysis.common.errors import CatalogueError, ConfigError, DefinitionError
+from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, NormalisationError
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution
+from analysis.histograms import flatten
+from analysis.postprocess.normalisation import Scaling, normalised
 from analysis.presets.agc import AGC_V1, AGC_V2
 from analysis.processor import TtbarAnalysis
 from analysis.selection.preset import Preset
@@ -197,6 +199,19 @@ def test_generator_weights_are_in_histograms_cutflow_and_sums(tmp_path: Path) ->
         for step, count in steps.items():
             a, b = (o["cutflow"][channel][step]["events"] for o in (plus, minus))
             assert count == {"events": a + b, "weighted": float(a - b)}
+
+
+def test_generator_weights_that_add_up_to_nothing_are_refused(tmp_path: Path) -> None:
+    nano = as_nanoaod(make_events(20, seed=1))
+    nano["genWeight"] = np.resize([1, -1], 20).astype(np.float32)
+    path = write_nanoaod(tmp_path / "a.root", nano)
+    config = AnalysisConfig.model_validate({"variations": {"jet_energy": False}})
+    catalogue = catalogue_of(path, 20, generator_weights=True, cross_section=800)
+    result = run(TtbarAnalysis(config), catalogue)
+    with pytest.raises(
+        NormalisationError, match="ttbar__nominal: the sum of weights must be positive"
+    ):
+        normalised(flatten(result.output), result.ledger, Scaling(luminosity_ipb=1))
 
 
 def test_a_sum_of_weights_of_another_kind_than_the_weights_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_events_that_are_there_twice_are_named_with_their_files(
         normalised(flatten(result.output), result.ledger, Scaling())
 
 
+def test_data_without_trigger_bits_are_failures_in_the_ledger(tmp_path: Path) -> None:
+    events = {name: v for name, v in collisions(1).items() if not name.startswith("HLT_")}
+    write_nanoaod(tmp_path / "data__SingleMuon.root", events)
+    bare = build(tmp_path, tmp_path / "c.json", {}).model_copy(update={"base": str(tmp_path)})
+    (failure,) = run(TtbarAnalysis(AnalysisConfig.model_validate(SETTINGS)), bare).ledger.failures
+    assert failure.events == EVENTS
+    assert failure.reason.startswith("branch 'HLT_Ele22_eta2p1_WPLoose_Gsf' is not in the file")
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     "execution", [Execution(), Execution(chunk_size=33), Execution("futures", 2)]
