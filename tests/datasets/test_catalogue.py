@@ -91,7 +91,7 @@ def test_a_fileset_for_a_plain_runner(tmp_path: Path) -> None:
     fileset = Catalogue.load(written(tmp_path, MINIMAL)).fileset()
     assert fileset["ttbar__nominal"]["files"] == {f"{tmp_path}/a.root": "events"}
     assert set(fileset["ttbar__nominal"]["metadata"]) == {
-        "process", "variation", "is_simulation", "channel", "generator_weights",
+        "process", "variation", "is_simulation", "channel", "generator_weights", "event_numbers",
     }  # fmt: skip
 
 
