@@ -26,6 +26,9 @@ from analysis.common.files import short_digest
 from analysis.common.strict import Strict, read_toml
 from analysis.common.tables import html
 
+NTUPLES_THRESHOLD = 0.8
+"""Discriminator that the ntuples' b-tag scale factors are of."""
+
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -314,6 +317,16 @@ class AnalysisConfig(Configuration):
             msg = (
                 f"set multijet.min_control_isolation ({self.multijet.min_control_isolation}) above "
                 f"muon.max_isolation ({self.muon.max_isolation})"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _scale_factors_of_the_threshold(self) -> Self:
+        if self.variations.btag_scale_factors and self.jet.btag_threshold != NTUPLES_THRESHOLD:
+            msg = (
+                f"variations.btag_scale_factors: those of the ntuples are of jet.btag_threshold "
+                f"{NTUPLES_THRESHOLD:g}, not {self.jet.btag_threshold:g}: give a table (corrections)"
             )
             raise ValueError(msg)
         return self

@@ -184,18 +184,22 @@ class Normalised(NamedTuple):
         return described(self.ledger.analysis)
 
     @property
+    def _by_region(self) -> dict[str, Hist]:
+        """Observable of each region, in the order of the analysis; those of the common axis are one histogram."""
+        found = by_region(self.histograms)
+        return {region: found[region] for region in self.description.regions if region in found}
+
+    @property
     def regions(self) -> dict[str, Hist]:
         """Region -> (observable, process, variation), all channels added up."""
-        return {
-            region: summed(observable) for region, observable in by_region(self.histograms).items()
-        }
+        return {region: summed(observable) for region, observable in self._by_region.items()}
 
     @property
     def regions_by_channel(self) -> dict[str, Hist]:
         """Region of a channel -> (observable, process, variation); `4j1b_muon`, ..."""
         return {
             region_of_channel(region, channel): observable[{"channel": channel}]
-            for region, observable in by_region(self.histograms).items()
+            for region, observable in self._by_region.items()
             for channel in observable.axes["channel"]
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis import stages
+from analysis.cli import main
 from analysis.common.errors import ConfigError
 from analysis.datasets.bundled import SAMPLE
 from analysis.datasets.catalogue import Catalogue
-from analysis.presets.cms import CMS, CONFIG, SOURCES, shifts
+from analysis.presets.cms import CMS, CONFIG, REGIONS, SOURCES, shifts
 from analysis.processor import TtbarAnalysis
 from tests import event_loop
 from tests.ntuples import make_events, write
@@ -196,3 +199,31 @@ def test_the_bundled_sample_has_its_events() -> None:
     uncleaned = CONFIG.model_copy(update={"jet": {}})
     with pytest.raises(ConfigError, match=r"regions.min_jets = 3 \(pre-selected at 4\)"):
         analysis.with_config(uncleaned).require_events(Catalogue.load(SAMPLE))
+
+
+def test_a_run_of_the_bundled_sample_reaches_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of the events, one channel, no figures: `test_the_whole_chain` has the rest."""
+    folder = tmp_path / "results"
+    command = ["process", "--analysis", "cms", "--max-events", "600", "--channels", "muon"]
+    assert main([*command, "--output", str(folder), "--quiet"]) == 0
+    monkeypatch.setattr("analysis.plotting.fit.make_figures", lambda *_: [])
+    measurement, _ = stages.fit(folder, with_ranking=False)
+    assert measurement.cross_section.value == pytest.approx(
+        890, abs=3 * measurement.cross_section.error
+    )
+    page = stages.report(folder).read_text(encoding="utf-8")
+    for region in REGIONS:
+        assert region.name in page
+
+
+@pytest.mark.full
+def test_the_whole_chain(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    assert main(["--analysis", "cms", "--output", str(folder), "--quiet"]) == 0
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert {region.name for region in REGIONS} < figures
+    assert {"fit_ranking", "fit_yields_3j1b_muon", "variations_4j2b_ttbar"} < figures
+    found = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
+    assert found["cross_section"]["value"] == pytest.approx(890, abs=150)
