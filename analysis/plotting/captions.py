@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
+from matplotlib.cbook import is_math_text
 from matplotlib.mathtext import MathTextParser
 
 from analysis.common.names import figure_text, visible
@@ -55,7 +56,10 @@ def _luminosity(results: Normalised, channels: Iterable[str] | None) -> str:
     known = results.normalisation.luminosity
     values = {n: f"{known[n]:.4g}" for n in channels or known if n in known}
     if len(set(values.values())) > 1:
-        values = {name: f"{value} ({described[name].label})" for name, value in values.items()}
+        values = {
+            name: f"{value} ({figure_label(described[name].label)})"
+            for name, value in values.items()
+        }
     return ", ".join(dict.fromkeys(values.values()))
 
 
@@ -142,6 +146,7 @@ def figure_label(label: str) -> str:
     """Write a label for Matplotlib: with its mathematics if that is valid, else as it is written."""
     try:
         MathTextParser("path").parse(label)
+        # A lone `$` is none, until another one comes after it in a line.
+        return visible(label) if is_math_text(label) else figure_text(label)
     except ValueError:
         return figure_text(label)
-    return visible(label)

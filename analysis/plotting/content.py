@@ -185,7 +185,7 @@ def region_stack(results: Normalised, region: str) -> Stack:
         for name in results.labels
         if name != DATA
     }
-    title = region_title(jets_label(results.ledger), info.label)
+    title = region_title(jets_label(results.ledger), figure_label(info.label))
     return _stack(results, region, contents, info.axis_label, title, varied=varied)
 
 
@@ -206,7 +206,7 @@ def control_stacks(results: Normalised, name: str) -> dict[str, Stack]:
             f"{name.removeprefix(CONTROL)}, {channel}",
             {p: content[{"channel": channel, "process": p}] for p in results.labels},
             content.axes["value"].label,
-            f"{channels[channel].label}, {jets_label(results.ledger)}",
+            f"{figure_label(channels[channel].label)}, {jets_label(results.ledger)}",
             entries="Jets" if name == f"{CONTROL}jet_pt" else "Events",
         )
         for channel in content.axes["channel"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.mathtext import MathTextParser
 from scipy.stats import chi2
 
 from analysis.common.errors import OutputError
 from analysis.common.names import direction, source
 from analysis.inference.fit import Yields
-from analysis.plotting.captions import Caption, FitCaption, figure_label, region_title
+from analysis.plotting.captions import Caption, FitCaption, figure_label, region_title, run_caption
 from analysis.plotting.content import (
     Points,
     control_stacks,
@@ -150,12 +151,36 @@ def test_a_fit_has_the_same_intervals_and_the_uncertainty_of_the_sum() -> None:
         (r"V$_{$+jets", r"V\$_{\$+jets"),
         ("50 $ and more", r"50 \$ and more"),
         (r"$\nosuch$", r"\$\nosuch\$"),
+        ("5 $", r"5 \$"),
         ("_other", "_other"),
         ("a\nb", "a b"),
     ],
 )
 def test_a_label_that_is_no_valid_formula_is_drawn_as_it_is_written(label: str, drawn: str) -> None:
     assert figure_label(label) == drawn
+
+
+@pytest.mark.parametrize("label", [r"100 % #1 $x_$", "5 $, {", "$|m|$ & 5 $"])
+def test_labels_of_regions_channels_and_axes_are_drawn_as_they_are_written(
+    normalised: Normalised, label: str
+) -> None:
+    """One alone may be right where two in a line are not: all are parsed as they are drawn."""
+    described = dict(normalised.ledger.analysis)
+    for part, words in (("regions", {"axis_label": label}), ("channels", {})):
+        described[part] = {
+            n: info | {"label": label} | words for n, info in described[part].items()
+        }
+    ledger = normalised.ledger.model_copy(update={"analysis": described})
+    apart = normalised.normalisation.model_copy(
+        update={"luminosity": {"electron": 1.0, "muon": 2.0}}
+    )
+    results = normalised._replace(ledger=ledger, normalisation=apart)
+    stacks = [region_stack(results, "4j2b"), *control_stacks(results, "control/met").values()]
+    texts = [text for stack in stacks for text in (stack.axis_label, stack.title)]
+    for text in (*texts, run_caption(results).luminosity):
+        MathTextParser("path").parse(f"{text}, {text}")
+    assert figure_label(label) in stacks[0].title
+    assert figure_label(label) in run_caption(results).luminosity
 
 
 def test_what_is_not_there_is_answered_with_what_is(normalised: Normalised) -> None:
