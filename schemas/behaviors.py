@@ -19,9 +19,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import awkward as ak
 import numpy as np
+import vector as vectors
 from coffea.nanoevents.methods import base, candidate, vector
 
-from schemas.missing import MissingBranchError, MissingFieldError, missing_branch_message
+from schemas.missing import (
+    MissingBranchError,
+    MissingFieldError,
+    UnknownFieldError,
+    missing_branch_message,
+)  # fmt: skip
 
 behavior: dict[Any, Any] = {}
 behavior.update(base.behavior)
@@ -40,6 +46,8 @@ class _Answering:
         except AttributeError as error:
             if name.startswith("_") or name in ak.fields(self):
                 raise
+            if hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # what a property itself raised
             raise self._missing(name) from error
 
     def __getitem__(self, where: Any) -> Any:
@@ -49,10 +57,14 @@ class _Answering:
 
     def _missing(self, name: str) -> AttributeError:
         fields = ak.fields(self)
-        collection = self.layout.purelist_parameter("collection_name") or "events"
+        collection, kind = map(self.layout.purelist_parameter, ("collection_name", "__record__"))
         branch = (self.layout.purelist_parameter("lacks") or {}).get(name)
         prefix = self.layout.purelist_parameter("prefix")
         if branch is None and prefix is not None:
+            source = prefix.removesuffix("_")
+            if hasattr((self.behavior or {}).get(source), name):
+                msg = f"{collection} has no {name!r}: coffea's events.{source} has it"
+                return UnknownFieldError(msg)
             branch = prefix + name
         if branch is not None:
             return MissingFieldError(missing_branch_message(branch, *_file(self.attrs)))
@@ -60,7 +72,7 @@ class _Answering:
             field for field in fields if field.lower() == name.lower()
         ]
         hint = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
-        return AttributeError(f"{collection} has no field {name!r}{hint}")
+        return UnknownFieldError(f"{collection or kind} has no field {name!r}{hint}")
 
 
 def _file(attrs: Any) -> tuple[str, list[str]]:
@@ -78,6 +90,11 @@ class _Vector(_Answering):
 
     others: ClassVar[tuple[str, ...]] = ()
     """Fields that coffea wants besides the coordinates."""
+    # What is computed of a vector is a plain one; `vector` takes `Array` off the names.
+    ProjectionClass2D = vector.TwoVectorArray
+    ProjectionClass3D = vector.ThreeVectorArray
+    ProjectionClass4D = vector.LorentzVectorArray
+    MomentumClass = vector.LorentzVectorArray
 
     @property
     def azimuthal(self) -> Any:
@@ -91,6 +108,15 @@ class _Vector(_Answering):
             # An AttributeError would mean to `vector` that this is no vector.
             raise MissingBranchError(str(self._missing(lacking))) from error
         return type(found)(*map(_double, found.elements))
+
+    def _wrap_result(self, *arguments: Any) -> Any:
+        """Return a result with the other fields; of one record `vector` (1.9) takes numbers alone."""
+        kept: Any = self
+        if isinstance(self, ak.Record):
+            for name in ak.fields(self):
+                if not np.isscalar(self[name]):
+                    kept = ak.without_field(kept, name)
+        return super(_Vector, kept)._wrap_result(*arguments)  # type: ignore[misc]
 
     def __awkward_validation__(self) -> None:
         """Let fields be missing until they are needed: then the branch is named."""
@@ -131,6 +157,7 @@ class MissingMomentum(_Vector, vector.PolarTwoVector, base.NanoCollection, base.
     """Missing transverse momentum: a vector in the transverse plane."""
 
     coordinates = ("pt", "phi")
+    MomentumClass = vector.TwoVectorArray
 
 
 @ak.mixin_class(behavior, name="lepton")
@@ -145,46 +172,72 @@ class Jet(_FourVector, vector.PtEtaPhiMLorentzVector, base.NanoCollection, base.
     """Jet: four-vector."""
 
 
-def _complete(mixin: str, name: str, parent: str) -> None:
-    """Give vectors of a mixin the reductions of the parent's, and plain vectors as results."""
-    for key, value in ak._util.copy_behaviors(parent, name, behavior).items():
-        behavior.setdefault(key, value)
-    momentum = "TwoVector" if parent == "PolarTwoVector" else "LorentzVector"
-    for kind in ("Array", "Record"):
-        made = globals()[f"{mixin}{kind}"]
-        made.ProjectionClass2D = getattr(vector, f"TwoVector{kind}")
-        made.ProjectionClass3D = getattr(vector, f"ThreeVector{kind}")
-        made.ProjectionClass4D = getattr(vector, f"LorentzVector{kind}")
-        made.MomentumClass = getattr(vector, f"{momentum}{kind}")
+for _name, _parent in (
+    ("met", "PolarTwoVector"),
+    ("lepton", "PtEtaPhiMCandidate"),
+    ("jet", "PtEtaPhiMLorentzVector"),
+):
+    for _key, _rule in ak._util.copy_behaviors(_parent, _name, behavior).items():
+        behavior.setdefault(_key, _rule)
+
+_KINDS = {2: "TwoVector", 3: "ThreeVector", 4: "LorentzVector"}
+"""Dimension -> coffea's kind of vectors with Cartesian components."""
+
+_SINGLE = (vectors.VectorObject2D, vectors.VectorObject3D, vectors.VectorObject4D)
+_FOREIGN: dict[Any, Any] = {
+    **{kind: kind for kind in _SINGLE},
+    **{kind: vectors.backends.awkward.behavior[kind] for kind in (
+        "Vector2D", "Vector3D", "Vector4D", "Momentum2D", "Momentum3D", "Momentum4D",
+    )},
+}  # fmt: skip
+"""Kinds of the package `vector`, which it adds to each other itself."""
 
 
-_complete("MissingMomentum", "met", "PolarTwoVector")
-_complete("Lepton", "lepton", "PtEtaPhiMCandidate")
-_complete("Jet", "jet", "PtEtaPhiMLorentzVector")
+def complete_vectors(rules: dict[Any, Any]) -> None:
+    """Let all vectors of a behaviour be added and subtracted, and single ones be turned and boosted."""
+    _know_records(rules)
+    _add_sums(rules)
 
-_KINDS = ("TwoVector", "ThreeVector", "LorentzVector")
+
+def _know_records(rules: dict[Any, Any]) -> None:
+    """Give what `vector` computes of one record its methods.
+
+    `vector` (1.9) calls it `LorentzVectorR`: it takes the five letters of `Array` off the class's name.
+    """
+    for name in ("PolarTwoVector", "SphericalThreeVector", *_KINDS.values()):
+        cut = f"{name}R"
+        rules[cut], rules["*", cut] = rules[name], rules["*", name]
+        for key, value in ak._util.copy_behaviors(name, cut, rules).items():
+            rules.setdefault(key, value)
 
 
-def add_sums(rules: dict[Any, Any]) -> None:
+def _add_sums(rules: dict[Any, Any]) -> None:
     """Let each two kinds of vectors of a behaviour be added and subtracted, in either order.
 
     The result is a vector of the lower dimension; a sum has the charge where both have one. coffea
     (2026.9) has sums for its own kinds only, subtracts two kinds of candidates the wrong way round in
     one of the two orders (one rule serves both), and loses the sign of a negative energy.
     """
-    kinds = tuple(getattr(vector, kind) for kind in _KINDS)
-    dimensions = {
-        name: next(i for i in (4, 3, 2) if issubclass(kind, kinds[i - 2]))
-        for name, kind in rules.items()
-        if isinstance(name, str) and isinstance(kind, type) and issubclass(kind, kinds)
+    kinds = {
+        name: kind
+        for name, kind in (_FOREIGN | rules).items()
+        if isinstance(name, str | type) and issubclass(kind, vectors.Vector)
     }
-    for one, other in itertools.product(dimensions, repeat=2):
-        dimension = min(dimensions[one], dimensions[other])
-        components, kind = tuple("xyzt"[:dimension]), _KINDS[dimension - 2]
+    for one, other in itertools.product(kinds, repeat=2):
+        if one in _FOREIGN and other in _FOREIGN:
+            continue
+        pair = kinds[one], kinds[other]
+        dimension = min(map(_dimension, pair))
+        components, kind = tuple("xyzt"[:dimension]), _KINDS[dimension]
         rules[np.subtract, one, other] = _Combination(np.subtract, components, kind, rules)
-        if all(issubclass(rules[name], candidate.Candidate) for name in (one, other)):
+        if all(issubclass(member, candidate.Candidate) for member in pair):
             components, kind = (*components, "charge"), "Candidate"
         rules[np.add, one, other] = _Combination(np.add, components, kind, rules)
+
+
+def _dimension(kind: type[Any]) -> int:
+    bases = {2: vectors.Vector2D, 3: vectors.Vector3D, 4: vectors.Vector4D}
+    return next(dimension for dimension, base in bases.items() if issubclass(kind, base))
 
 
 class _Combination(NamedTuple):
@@ -203,4 +256,4 @@ class _Combination(NamedTuple):
         )
 
 
-add_sums(behavior)
+complete_vectors(behavior)

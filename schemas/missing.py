@@ -5,12 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from awkward.errors import FieldNotFoundError
+
 
 class MissingBranchError(LookupError):
     """A branch that is needed and not in the file: named with the file and the nearest names there."""
 
 
-class MissingFieldError(MissingBranchError, AttributeError):
+class UnknownFieldError(FieldNotFoundError, AttributeError):
+    """A field that is not there: to awkward, as it is asked for in brackets, and as an attribute."""
+
+
+class MissingFieldError(MissingBranchError, UnknownFieldError):
     """A field that is not there for want of its branch."""
 
 

@@ -24,7 +24,7 @@ from schemas.forms import Form
 from schemas.missing import MissingBranchError
 
 behavior: dict[Any, Any] = {**nanoaod.behavior, **behaviors.behavior}
-behaviors.add_sums(behavior)
+behaviors.complete_vectors(behavior)
 
 SOURCES = {
     "electron": "Electron", "muon": "Muon", "photon": "Photon", "tau": "Tau", "jet": "Jet",

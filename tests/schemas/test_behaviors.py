@@ -10,10 +10,13 @@ import cloudpickle
 import numpy as np
 import pytest
 import uproot
+import vector as hep_vector
+from awkward.errors import FieldNotFoundError
 from coffea.nanoevents import NanoEventsFactory
 from coffea.nanoevents.methods import candidate, vector
 
 from schemas import AGCSchema, MissingBranchError, MuonTreeSchema
+from schemas.behaviors import Jet
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
 
@@ -100,17 +103,21 @@ def test_the_mass_of_a_fast_particle_is_no_difference_of_large_numbers(tmp_path:
     assert (1.0 * muons[:, 0] + 1.0 * muons[:, 1]).mass[0] == pytest.approx(expected, rel=1e-6)
 
 
-KINDS = (*LEPTONS, "jet", "fatjet", "vector", "candidate", "sum")
+FOREIGN = ("vector", "candidate", "momentum")
+"""Kinds that are coffea's or scikit-hep's alone, as users make them."""
+KINDS = (*LEPTONS, "jet", "fatjet", "sum", *FOREIGN)
 
 
 def _twenty(events: ak.Array, branches: dict[str, Any], kind: str) -> tuple[Any, dict[str, Any]]:
     """Twenty objects of a kind, and their components; some are made by a user."""
-    name = {"vector": "jet", "candidate": "muon", "sum": "muon"}.get(kind, kind)
+    name = {"vector": "jet", "momentum": "jet", "candidate": "muon", "sum": "muon"}.get(kind, kind)
     expected = {c: ak.flatten(v)[:20] for c, v in components(branches, name).items()}
     found = ak.flatten(events[name])[:20]
     fields = {c: found[c] for c in ("pt", "eta", "phi", "mass")}
     if kind == "vector":
         found = ak.zip(fields, with_name="PtEtaPhiMLorentzVector", behavior=vector.behavior)
+    elif kind == "momentum":
+        found = hep_vector.zip(fields)
     elif kind == "candidate":
         fields["charge"] = found["charge"]
         found = ak.zip(fields, with_name="PtEtaPhiMCandidate", behavior=candidate.behavior)
@@ -125,8 +132,8 @@ def test_each_two_kinds_are_added_and_subtracted_in_their_order(
 ) -> None:
     first, a = _twenty(events, branches, one)
     for other in KINDS:
-        if {one, other} == {"vector", "candidate"}:
-            continue  # both are coffea's alone
+        if {one, other} <= {*FOREIGN}:
+            continue
         second, b = _twenty(events, branches, other)
         total, difference = first + second, first - second
         # Of single precision, at energies up to some TeV.
@@ -136,6 +143,68 @@ def test_each_two_kinds_are_added_and_subtracted_in_their_order(
         assert ("charge" in total.fields) == all("charge" in v.fields for v in (first, second))
         # The result is as good as what it was made of.
         assert len(total + ak.flatten(events.jet)[:20]) == 20
+
+
+def test_one_vector_of_scikit_hep_is_added_to_each(
+    events: ak.Array, branches: dict[str, Any]
+) -> None:
+    beam = hep_vector.obj(px=1.0, py=2.0, pz=30.0, E=40.0)
+    x = components(branches, "jet")["x"]
+    for found, expected in (
+        (events.jet + beam, x + 1),
+        (beam + events.jet, x + 1),
+        (events.jet - beam, x - 1),
+        (beam - events.jet, 1 - x),
+    ):
+        np.testing.assert_allclose(ak.flatten(found.px), ak.flatten(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["jet", "muon", "electron"])
+def test_one_object_is_turned_and_boosted(
+    events: ak.Array, branches: dict[str, Any], name: str
+) -> None:
+    place = int(ak.argmax(ak.num(events[name]) > 1))
+    one, other = events[name][place, 0], events[name][place, 1]
+    x, y, _, _ = (components(branches, name)[c][place, 0] for c in "xyzt")
+    assert one.rotateZ(0.3).px == pytest.approx(x * np.cos(0.3) - y * np.sin(0.3))
+    pair = one + other
+    for boosted in (one.boostCM_of(pair), one.boost(-pair.boostvec)):
+        energy = (pair.mass2 + one.mass2 - other.mass2) / (2 * pair.mass)
+        assert boosted.energy == pytest.approx(energy, rel=1e-5)
+    assert (pair.boostCM_of(pair) + pair).energy == pytest.approx(pair.energy + pair.mass)
+    assert (2 * one.rotateZ(0.3)).pt == pytest.approx(2 * one.pt)
+
+
+def test_objects_with_methods_of_a_user(events: ak.Array, branches: dict[str, Any]) -> None:
+    """What fails within a property is told, not that there is no such field."""
+    own = dict(events.behavior)
+
+    @ak.mixin_class(own, name="tagged")
+    class Tagged(Jet):
+        @property
+        def hard(self) -> Any:
+            return self.pt > 60
+
+        @property
+        def misspelt(self) -> Any:
+            return self.btagg > 0.5
+
+    tagged = ak.with_name(events.jet, "tagged", behavior=own)
+    assert ak.all(tagged.hard == (branches["jet_corrpt"] > 60))
+    assert ak.all(tagged.px == events.jet.px)
+    assert not hasattr(tagged, "misspelt")
+    with pytest.raises(AttributeError, match=r"jet has no field 'btagg': did you mean 'btag'\?"):
+        _ = tagged.misspelt
+
+
+def test_a_field_that_is_not_there_is_an_error_of_awkward_and_of_python(events: ak.Array) -> None:
+    for where in (events, events.jet, events.jet[0], events.met[0]):
+        for error in (FieldNotFoundError, AttributeError):
+            with pytest.raises(error, match="no field 'nothing'"):
+                _ = where["nothing"]
+    merged = ak.concatenate([events.electron, events.muon], axis=1)
+    with pytest.raises(AttributeError, match=r"^lepton has no field 'matched_jet'"):
+        _ = merged.matched_jet
 
 
 def test_missing_momentum_is_added_in_the_transverse_plane(

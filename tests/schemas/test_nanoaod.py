@@ -139,6 +139,11 @@ def test_a_missing_branch_is_named_with_file_and_nearest(
         touch(opened(path))
 
 
+def test_what_only_the_collection_of_coffea_has_is_told(path: Path) -> None:
+    with pytest.raises(AttributeError, match=r"muon has no 'matched_gen': coffea's events.Muon"):
+        _ = opened(path).muon.matched_gen
+
+
 def test_the_discriminator_is_chosen_by_name(tmp_path: Path, poet: dict[str, Any]) -> None:
     nano = as_nanoaod(poet)
     nano["Jet_btagDeepFlavB"] = nano["Jet_btagCSVV2"] * 0.5
