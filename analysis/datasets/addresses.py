@@ -6,7 +6,8 @@ import re
 
 _PASSWORD = re.compile(r"(?<=://)([^/:@\s\"]*):[^/@\s\"]+@")
 _TOKEN = re.compile(
-    r"([?&][\w.-]*(?:auth|credential|key|passw|secret|sig|signature|token)[\w.-]*=)[^&#\s\"',]+",
+    r"([?&][\w.-]*(?:auth|bearer|credential|jwt|key|passw|pwd|sas|secret|sig|signature|token)[\w.-]*=)"
+    r"[^&#\s\"',]+",
     re.IGNORECASE,
 )
 

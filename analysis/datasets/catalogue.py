@@ -350,6 +350,8 @@ def clashes(samples: Iterable[tuple[str, str]], regions: Iterable[str] = ("",)) 
 
 def address_fault(url: str) -> str | None:
     """Say why no file can be read by this address; None if it may be."""
+    if re.match(r"\w+://[^/]*\[[^/]*::", url):
+        return "an IPv6 address with '::' cannot be read: write it in full, as [0:0:0:0:0:0:0:1]"
     if "::" in url:
         return "a name with '::' cannot be read, as it stands for a file within another: rename it"
     return None

@@ -73,12 +73,13 @@ def is_transient(error: BaseException) -> bool:
     cause = _root(error)
     if isinstance(cause, TimeoutError | ConnectionError | InterruptedError | MemoryError):
         return True
+    if isinstance(cause, ValueError):
+        # What the XRootD client says of a file whose connection is gone. Others are addresses that
+        # cannot be, and certificates that nobody here knows.
+        return "I/O operation on closed file" in str(cause)
     if type(cause).__module__.partition(".")[0] == "aiohttp":
         status = getattr(cause, "status", None)
         return not isinstance(status, int) or status >= 500 or status in (408, 429)
-    if isinstance(cause, ValueError):
-        # What the XRootD client says of a file whose connection is gone.
-        return "I/O operation on closed file" in str(cause)
     if _is_short(cause):
         return "://" in str(cause)  # an answer that was cut
     if isinstance(cause, OSError):

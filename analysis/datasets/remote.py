@@ -52,7 +52,9 @@ minutes, its error window of 1800 s makes one that came back stay dead."""
 
 _REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
 _REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
-_LOOPBACK = re.compile(r"^https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[::1\])(?:[:/]|$)")
+_LOOPBACK = re.compile(
+    r"^https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[(?:::|(?:0+:){7})0*1\])(?:[:/]|$)"
+)
 _LARGE = 1_000_000
 """Offset of the version of ROOT in files with places of 64 bits."""
 _BLOCK_BYTES = 16 * 2**20
@@ -190,14 +192,25 @@ def _require_root(header: bytes) -> None:
 
 def _require_end(header: bytes, source: KeptOpen) -> None:
     """Raise RemoteContentError for a file that is shorter than its header says."""
-    size = None
+    size, last = None, b""
     with suppress(Exception):  # not every server says it
         size = source.num_bytes
-    version, end, large = struct.unpack(">4xi4xiq", header[:24].ljust(24, b"\0"))
-    end = large if version >= _LARGE else end
+    end = _end(header)
     if size is not None and size < end:
-        msg = f"truncated: {size} of {end} bytes are there"
-        raise RemoteContentError(msg)
+        with suppress(Exception):  # some say another one
+            last = source.read(end - 1, end)
+        if len(last) != 1:
+            raise _truncated(size, end)
+
+
+def _end(header: bytes) -> int:
+    """Return the size of a ROOT file, as its header says."""
+    version, end, large = struct.unpack(">4xi4xiq", header[:24].ljust(24, b"\0"))
+    return int(large if version >= _LARGE else end)
+
+
+def _truncated(size: int, end: int) -> RemoteContentError:
+    return RemoteContentError(f"truncated: {size} of {end} bytes are there")
 
 
 def _storage_options(url: str, access: Access) -> dict[str, Any]:
@@ -209,8 +222,12 @@ def _storage_options(url: str, access: Access) -> dict[str, Any]:
 
         return {
             "timeout": ClientTimeout(sock_connect=access.timeout_s, sock_read=access.timeout_s),
-            # The proxy of the environment, which is not for this machine.
-            "client_kwargs": {"trust_env": _LOOPBACK.match(url) is None},
+            "client_kwargs": {
+                # The proxy of the environment, which is not for this machine.
+                "trust_env": _LOOPBACK.match(url) is None,
+                # Servers that compress send no parts of a file.
+                "headers": {"Accept-Encoding": "identity"},
+            },
         }
     return {}
 
@@ -307,21 +324,44 @@ def _copy_of(url: str, cache: Path) -> Path:
 def _copy(url: str, path: Path, access: Access) -> None:
     files, remote_path = fsspec.core.url_to_fs(url, **_storage_options(url, access))
     size = files.size(remote_path)
-    if size is None:
-        msg = "the server does not say the size of the file"
-        raise OSError(msg)
     try:
-        with atomic(path) as temporary, temporary.open("wb") as output:
-            for start in range(0, size, _BLOCK_BYTES):
-                stop = min(start + _BLOCK_BYTES, size)
-                content = _block(files, remote_path, start, stop, size)
-                output.write(content)
-                if start == 0:
-                    _require_root(content[:HEADER_BYTES])
-                if len(content) == size:
-                    break  # of a server that sends no parts
+        with atomic(path) as temporary:
+            if size is None:
+                _fetch(files, remote_path, temporary)
+            else:
+                _copy_blocks(files, remote_path, temporary, size)
+            _require_whole(temporary)
     except _UnreadableError as error:
         raise error.cause from error
+
+
+def _fetch(files: Any, path: str, target: Path) -> None:
+    """Copy a file at once, from a server that does not say its size."""
+    try:
+        files.get_file(path, str(target))
+    except Exception as error:
+        raise _UnreadableError(error) from error
+
+
+def _copy_blocks(files: Any, path: str, target: Path, size: int) -> None:
+    with target.open("wb") as output:
+        for start in range(0, size, _BLOCK_BYTES):
+            content = _block(files, path, start, min(start + _BLOCK_BYTES, size), size)
+            output.write(content)
+            if start == 0:
+                _require_root(content[:HEADER_BYTES])
+            if len(content) == size:
+                break  # of a server that sends no parts
+
+
+def _require_whole(path: Path) -> None:
+    """Raise RemoteContentError for a copy that is no whole ROOT file: no later run would ask anew."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    _require_root(header)
+    size = path.stat().st_size
+    if size < (end := _end(header)):
+        raise _truncated(size, end)
 
 
 class _UnreadableError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,12 @@ def status(code: int) -> Any:
     return aiohttp.ClientResponseError(request, (), status=code)
 
 
+def certificate() -> Exception:
+    host: Any = SimpleNamespace(host="h", port=443, is_ssl=True, ssl=True)
+    unknown = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    return aiohttp.ClientConnectorCertificateError(host, unknown)  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize(
     ("error", "transient"),
     [
@@ -32,6 +39,8 @@ def status(code: int) -> Any:
         (MemoryError(), True),
         (ValueError("I/O operation on closed file"), True),
         (ValueError("not a number"), False),
+        (aiohttp.InvalidURL("nonsense"), False),
+        (certificate(), False),
         (OSError("File did not open properly: [ERROR] Operation expired"), True),
         (OSError("File did not open properly: [FATAL] Connection error"), True),
         (OSError(f"File did not open properly: {BUSY}"), True),

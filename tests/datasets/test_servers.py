@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import itertools
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from analysis.datasets import remote
 from analysis.datasets.addresses import shown
+from analysis.datasets.catalogue import address_fault
 from analysis.datasets.remote import Access
 from analysis.execution import loop
 from analysis.execution.runner import Result
@@ -132,6 +134,55 @@ def test_a_server_without_ranges_is_named(serve: Serve, content: bytes, tmp_path
     assert_same_output(read(own, access={"cache": tmp_path / "cache"}), read(str(tmp_path)))
 
 
+def test_a_server_that_says_another_size_is_read(
+    serve: Serve, content: bytes, tmp_path: Path
+) -> None:
+    def answer(request: Any) -> Answer:
+        return Answer(200) if request.command == "HEAD" else part(content, request)
+
+    assert_same_output(read(serve(answer)), read(str(tmp_path)))
+
+
+def test_of_a_server_that_compresses_the_cache_has_the_file(
+    serve: Serve, content: bytes, tmp_path: Path
+) -> None:
+    """It does not say the size of the file, and sends no parts; one that can send them is asked to."""
+    asked: set[str] = set()
+
+    def answer(request: Any) -> Answer:
+        asked.add(request.headers["Accept-Encoding"])
+        return Answer(200, gzip.compress(content), {"Content-Encoding": "gzip"})
+
+    result = read(serve(answer), access={"cache": tmp_path / "cache"})
+    assert_same_output(result, read(str(tmp_path)))
+    assert asked == {"identity"}
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_half_a_file_does_not_stay_in_the_cache(
+    serve: Serve, content: bytes, tmp_path: Path, ranges: bool
+) -> None:
+    whole = threading.Event()
+
+    def answer(request: Any) -> Answer:
+        given = content if whole.is_set() else content[: len(content) // 2]
+        return part(given, request) if ranges else Answer(200, given)
+
+    own, access = serve(answer), {"cache": tmp_path / "cache"}
+    (failure, *_) = read(own, access=access).ledger.failures
+    assert failure.reason.startswith("truncated: ")
+    whole.set()
+    assert_same_output(read(own, access=access), read(str(tmp_path)))
+
+
+def test_an_address_of_ipv6_is_written_in_full() -> None:
+    fault = address_fault("http://[::1]:80/a.root")
+    assert fault is not None
+    assert "write it in full, as [0:0:0:0:0:0:0:1]" in fault
+    assert address_fault("http://[0:0:0:0:0:0:0:1]:80/a.root") is None
+    assert remote._LOOPBACK.match("http://[0:0:0:0:0:0:0:1]:80/a.root")
+
+
 def test_the_proxy_of_the_environment_is_used_except_for_this_machine(
     serve: Serve, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +279,7 @@ def test_what_is_shown_of_an_address() -> None:
         ("root://u:p@h//x; https://:pw@h/y", "root://u:***@h//x; https://:***@h/y"),
         ("https://h/a?X-Amz-Signature=1f&n=2", "https://h/a?X-Amz-Signature=***&n=2"),
         ("https://h/a?authz=abc, status=403", "https://h/a?authz=***, status=403"),
+        ("https://h/a?jwt=ab&n=2&sas=c", "https://h/a?jwt=***&n=2&sas=***"),
         ("https://h:8080/a@b/c:d?n=2", "https://h:8080/a@b/c:d?n=2"),
         ("/data/user:me@host/a.root", "/data/user:me@host/a.root"),
         ("r\udce9sultats", r"r\xe9sultats"),
