@@ -1,6 +1,6 @@
 """Pseudo-experiments with known truth: is each background estimate unbiased, its error honest?
 
-    python benchmarks/toys.py [--experiments 1000] [--seed 2015] [--only WORD]
+    python benchmarks/toys.py [--experiments 1000] [--seed 2015] [--only WORD] [--processes 2]
 
 A peak over a background, Poisson-distributed numbers. The pull is (estimate - truth) / error of the
 signal, the coverage how often the truth is within estimate ± error and within the MINOS interval: 68.3 %.
@@ -10,8 +10,10 @@ Rows marked `no` are those whose assumption does not hold: they show the bias.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +42,8 @@ SHAPES = {
 }
 """Signal shape -> its true parameters after position and width."""
 BINS = 80
+PART = 50
+"""Experiments of one task; those of its number have the same seed in each case."""
 
 
 def linear(u: Values) -> Values:
@@ -151,17 +155,23 @@ CASES = (
 )  # fmt: skip
 
 
-def study(case: Case, experiments: int, seed: int) -> list[str]:
-    """A row of the table; every experiment has the same seed for each case."""
+def repeated(case: Case, experiments: int, seed: tuple[int, int]) -> list[Estimated | None]:
+    """Estimates of pseudo-experiments, None for a fit that failed."""
     rng = default_rng(seed)
-    results, failed = [], 0
+    found: list[Estimated | None] = []
     for _ in range(experiments):
         above = case.peak(rng, rng.poisson(case.n_signal))
         below = SPAN.low + SPAN.width * case.background(rng.random(rng.poisson(case.n_background)))
         try:
-            results.append(case.estimate(np.concatenate([above, below])))
+            found.append(case.estimate(np.concatenate([above, below])))
         except FitError:
-            failed += 1
+            found.append(None)
+    return found
+
+
+def row(case: Case, found: Sequence[Estimated | None]) -> list[str]:
+    """What the table says of the estimates of a case."""
+    results = [one for one in found if one is not None]
     pulls = np.array([(value - case.n_signal) / error for value, error, _ in results])
     within = [
         value + interval[0] <= case.n_signal <= value + interval[1]
@@ -177,7 +187,7 @@ def study(case: Case, experiments: int, seed: int) -> list[str]:
         f"{width:.2f} ± {width / (2 * n) ** 0.5:.2f}",
         f"{np.mean(np.abs(pulls) < 1):.1%}",
         f"{np.mean(within):.1%}" if within else "",
-        str(failed),
+        str(len(found) - n),
     ]
 
 
@@ -186,6 +196,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=1000, metavar="N")
     parser.add_argument("--seed", type=int, default=2015)
     parser.add_argument("--only", default="", metavar="WORD", help="cases with it in their name")
+    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     header = [
         "estimate",
@@ -197,10 +208,17 @@ def main() -> None:
         "MINOS covers",
         "failed fits",
     ]
+    cases = [case for case in CASES if arguments.only in case.name]
+    parts = -(-arguments.experiments // PART)
+    tasks = [
+        (case, min(PART, arguments.experiments - PART * i), (arguments.seed, i))
+        for case in cases
+        for i in range(parts)
+    ]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        found = list(pool.map(repeated, *zip(*tasks, strict=True)))
     rows = [
-        study(case, arguments.experiments, arguments.seed)
-        for case in CASES
-        if arguments.only in case.name
+        row(case, list(chain(*found[i * parts : (i + 1) * parts]))) for i, case in enumerate(cases)
     ]
     print(markdown(header, rows))  # noqa: T201
 

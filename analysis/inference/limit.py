@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -41,10 +41,8 @@ _LEAST = 0.9
 """The same below: the part of the prediction that a negative signal may take away in a bin."""
 DIFFERENT = 0.03
 """Relative difference of the limits by asymptotic formulae and by toys that is said."""
-_BESIDE = (0.6, 1.6)
-"""Factors on the lowest and the highest asymptotic limit between which there are toys."""
-_BETWEEN = 1.2
-"""Factor from one strength of toys to the next, at most."""
+_BESIDE = (0.5, 1.0, 1.5, 2.0)
+"""Powers of 1 - level that asymptotic CLs is where there are toys: on either side of each limit."""
 _PRECISE = 1e-4
 """Relative, of a limit."""
 _ROUNDING = 1e-6
@@ -208,19 +206,23 @@ def upper_limit(
     def expected(shift: float, strength: float) -> float:
         return _expected(asimov(strength), shift)
 
-    begin = max(strength, 0.0)
     most = float(best.likelihood.bounds[1][poi])
-    first = _crossing(observed, begin, error, level, most)
+
+    def crossing(band: float | None, cls: float) -> float | None:
+        if band is None:
+            return _crossing(observed, max(strength, 0.0), error, cls, most)
+        return _crossing(partial(expected, band), 0.0, error, cls, most)
+
+    first = crossing(None, 1 - level)
     if first is None:
         msg = (
             f"CLs does not fall to {1 - level:.3g} up to a strength of {most:.4g}: the errors of the "
             "signal or of the model allow that any signal is not seen"
         )
         raise FitError(msg)
-    curves = [partial(expected, shift) for shift in BANDS]
-    bands = [_crossing(curve, 0.0, error, level, most) for curve in curves]
+    bands = [crossing(band, 1 - level) for band in BANDS]
+    by_toys = None if toys is None else _by_toys(tested, crossing, level, toys)
     known = [first, *(x for x in bands if x is not None)]
-    by_toys = None if toys is None else _by_toys(tested, known, level, toys)
     strengths = np.linspace(0.0, 1.5 * max(known), POINTS).tolist()
     return Limit(
         strength=strength,
@@ -237,7 +239,7 @@ def upper_limit(
         curve=Curve(
             strengths=strengths,
             observed=[math.exp(observed(x)) for x in strengths],
-            expected=[[math.exp(curve(x)) for x in strengths] for curve in curves],
+            expected=[[math.exp(expected(band, x)) for x in strengths] for band in BANDS],
         ),
         remarks=[
             *_of_signal(spec, signal, rate.sum_of_weights),
@@ -247,15 +249,22 @@ def upper_limit(
     )
 
 
-def _by_toys(tested: Statistic, limits: Sequence[float], level: float, toys: Toys) -> ToyLimit:
-    """Toys at strengths from below the lowest of the asymptotic `limits` to above the highest."""
-    low, high = _BESIDE[0] * min(limits), _BESIDE[1] * max(limits)
-    points = 2 + math.ceil(math.log(high / low) / math.log(_BETWEEN))
-    strengths = [0.0, *np.geomspace(low, high, points).tolist()]
+def _by_toys(
+    tested: Statistic,
+    crossing: Callable[[float | None, float], float | None],
+    level: float,
+    toys: Toys,
+) -> ToyLimit:
+    """Toys at strengths where the asymptotic CLs, observed and of each band, is near 1 - `level`."""
+    near = {
+        band: [x for power in _BESIDE if (x := crossing(band, (1 - level) ** power)) is not None]
+        for band in (None, *BANDS)
+    }
+    strengths = sorted({strength for some in near.values() for strength in some})
     best = tested.best
-    truths = {x: best.conditional(best.likelihood.poi, x).values for x in strengths}
-    observed = [tested(strength) for strength in strengths[1:]]
-    return limit_by_toys(best.likelihood, truths, observed, level, BANDS, toys)
+    truths = {x: best.conditional(best.likelihood.poi, x).values for x in (0.0, *strengths)}
+    observed = {strength: tested(strength) for strength in strengths}
+    return limit_by_toys(best.likelihood, truths, observed, near, level, toys)
 
 
 class Statistic(NamedTuple):
@@ -316,13 +325,13 @@ def _expected(asimov: float, shift: float) -> float:
 
 
 def _crossing(
-    curve: Callable[[float], float], best: float, error: float, level: float, most: float
+    curve: Callable[[float], float], best: float, error: float, cls: float, most: float
 ) -> float | None:
-    """The strength where ln CLs falls to 1 - level: bracketed from `best`, in steps from `error` on.
+    """The strength where ln CLs falls to that of `cls`: bracketed from `best`, in steps from `error` on.
 
     None if it does not up to the strength `most`.
     """
-    target = math.log(1 - level)
+    target = math.log(cls)
     inner, step = best, error
     while inner < most:
         outer = min(inner + step, most)

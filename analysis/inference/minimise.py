@@ -92,7 +92,7 @@ def minima(likelihood: Likelihood, start: Array | None = None) -> list[Found]:
     begin = likelihood.initial if start is None else start
     found = [minimum(likelihood, begin)]
     values = found[0].values
-    images = [by_minuit(likelihood, begin, likelihood.constant, 1).values]
+    images = [by_minuit(likelihood, begin, likelihood.constant, 0).values]
     heights, axes = principal_axes(likelihood, values)
     for axis in axes.T[heights < -_SADDLE]:
         images += [values + axis, values - axis]
@@ -121,7 +121,7 @@ def scoring(likelihood: Likelihood, start: Array, fixed: Mask) -> Found:
         free = np.flatnonzero(~fixed & ~at_end)
         second = second[np.ix_(free, free)]
         if count > _SCORING:
-            second = _positive(likelihood.curvature(values, free, second), second)
+            second = _positive(likelihood.curvature(values, free, second))
         step = _step(second, slope[free], 0.0)
         distance = float(0.5 * slope[free] @ step)
         if distance < 1e-4 * DISTANCE:
@@ -211,5 +211,8 @@ def _scale(second: Array) -> Array:
     return scale
 
 
-def _positive(second: Array, otherwise: Array) -> Array:
-    return second if np.all(np.linalg.eigvalsh(second) > 0) else otherwise
+def _positive(second: Array) -> Array:
+    """The second derivatives with the size of each eigenvalue: a step leads down, away from a saddle."""
+    heights, axes = np.linalg.eigh(second)
+    turned: Array = (axes * np.abs(heights)) @ axes.T
+    return turned if heights[0] < 0 else second

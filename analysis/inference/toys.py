@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt
+from scipy.optimize import brentq
+from scipy.special import logsumexp, xlogy
 from scipy.stats import norm
 
 from analysis.common.errors import FitError
@@ -25,10 +27,6 @@ _FEW = 5
 """Toys beyond a value below which they do not say how probable it is."""
 _TIE = 1e-6
 """Difference of two values of a test statistic that is rounding."""
-_BEYOND = 1.1
-"""Factor on the last of the points up to which they say where CLs is crossed."""
-_NEAR = 8.0
-"""Factor from the wanted CLs within which points say where it is crossed."""
 
 
 class Toys(NamedTuple):
@@ -43,7 +41,7 @@ class ToyLimit(Strict):
     """CLs limits by toys; statistical errors are those of the toys."""
 
     toys: int
-    """At each strength, with the signal and without."""
+    """A third of them without signal, one near the observed limit, one near those of the bands."""
     failed: NonNegativeInt
     """Toys whose fits did not converge."""
     observed: float
@@ -64,61 +62,96 @@ class ToyGoodness(Strict):
 class _Task(NamedTuple):
     likelihood: Likelihood
     truth: Array
-    strengths: tuple[float, ...]
-    """Tested for each toy."""
     toys: int
     seed: np.random.SeedSequence
+    strengths: tuple[float, ...] = ()
+    """Tested for each toy."""
+    means: Array | None = None
+    """Shape (truths, data): of the truths whose probabilities of the toys are wanted."""
+
+
+class _Tested(NamedTuple):
+    """Toys of several truths, together as of their mixture."""
+
+    statistics: Array
+    """q̃μ, shape (toys, strengths)."""
+    weights: Array
+    """Probability at each truth over that of the mixture, shape (toys, truths)."""
+    failed: int
+
+
+def means(likelihood: Likelihood, truth: Array) -> Array:
+    """Compute expected main and auxiliary data at `truth`; rates that extrapolated variations make
+    negative are none."""
+    known = likelihood.constraints
+    measured = truth[known.parameters]
+    counts = np.maximum(measured * known.rates, 0.0)
+    auxiliary = np.where(known.widths > 0, measured, counts)
+    return np.concatenate([np.maximum(likelihood.expected(truth), 0.0), auxiliary])
 
 
 def drawn(likelihood: Likelihood, truth: Array, rng: np.random.Generator) -> Likelihood:
-    """The model with data of one toy, main and auxiliary, drawn at the parameters `truth`.
+    """The model with data of one toy, main and auxiliary, drawn at the parameters `truth`."""
+    expected, widths = means(likelihood, truth), _widths(likelihood)
+    counts = rng.poisson(np.where(widths > 0, 0.0, expected))
+    return likelihood.with_data(np.where(widths > 0, rng.normal(expected, widths), counts))
 
-    Rates that extrapolated variations make negative are none.
-    """
-    known = likelihood.constraints
-    means = truth[known.parameters]
-    counts = rng.poisson(np.maximum(means * known.rates, 0.0))
-    measured = np.where(known.widths > 0, rng.normal(means, known.widths), counts)
-    main = rng.poisson(np.maximum(likelihood.expected(truth), 0.0))
-    return likelihood.with_data(np.concatenate([main, measured]))
+
+def _widths(likelihood: Likelihood) -> Array:
+    """Widths of main and auxiliary data; 0 for counts."""
+    return np.concatenate([np.zeros(likelihood.main.size), likelihood.constraints.widths])
+
+
+def _logarithms(toy: Likelihood, expected: Array) -> Array:
+    """Compute ln of the probability of the data at each truth, but for what is the same for all."""
+    data, widths = np.concatenate([toy.main, toy.auxiliary]), _widths(toy)
+    gaussian = widths > 0
+    distances = (data - expected)[:, gaussian] / widths[gaussian]
+    rates = expected[:, ~gaussian]
+    logarithms: Array = np.sum(xlogy(data[~gaussian], rates) - rates, axis=1)
+    logarithms -= np.sum(distances**2, axis=1) / 2
+    return logarithms
 
 
 def limit_by_toys(
     likelihood: Likelihood,
-    truths: dict[float, Array],
-    observed: Sequence[float],
+    truths: Mapping[float, Array],
+    observed: Mapping[float, float],
+    near: Mapping[float | None, Sequence[float]],
     level: float,
-    bands: Sequence[float],
     toys: Toys,
 ) -> ToyLimit:
     """Where CLs of toys falls to 1 - `level`, observed and expected without signal.
 
-    `truths` are all parameters at each strength as the data have them, the first at a strength of 0, and
-    `observed` the test statistic of the data at the others. Raises FitError where too few toys are as
-    extreme as the data.
+    `truths` are all parameters at each strength as the data have them, the first at a strength of 0;
+    `observed` is the test statistic of the data at the others; `near` has strengths on either side of the
+    observed limit (None) and of that of each band, in standard deviations. Every toy counts for every truth,
+    by its probability there over that of the mixture which all toys are drawn from (multiple importance
+    sampling, E. Veach and L. Guibas, 1995). Raises FitError where too few toys are as extreme as the data.
     """
-    strengths = tuple(truths)[1:]
-    background, *signals = _by_truth(likelihood, truths, toys)
-    failed = int(sum(np.sum(np.isnan(q[:, 0])) for q in (background, *signals)))
-    points: dict[float | None, list[tuple[float, float, float]]] = {}
-    for i, strength in enumerate(strengths):
-        without, having = (q[~np.isnan(q)] for q in (background[:, i], signals[i][:, 0]))
-        cuts = {band: float(np.quantile(without, norm.sf(band))) for band in bands}
-        for which, cut in ({None: observed[i]} | cuts).items():
-            point = _cls(having, without, cut)
-            if point is not None:
-                points.setdefault(which, []).append((strength, *point))
-    found = _crossing(points.get(None, []), 1 - level)
+    tested = _tested(likelihood, truths, near[None], toys)
+    places = {strength: i for i, strength in enumerate(observed)}
+
+    def limit(band: float | None) -> tuple[float, float] | None:
+        points = []
+        for strength in near[band]:
+            q, without = tested.statistics[:, places[strength]], tested.weights[:, 0]
+            cut = observed[strength] if band is None else _quantile(q, without, norm.sf(band))
+            having = tested.weights[:, places[strength] + 1]
+            beyond = q >= cut - _TIE
+            points.append(_point(strength, having * beyond, without * beyond))
+        return _crossing([point for point in points if point is not None], 1 - level)
+
+    found = limit(None)
     if found is None:
         msg = "too few toys are as extreme as the data: more are needed (--toys)"
         raise FitError(msg)
-    limit, error = found
-    crossings = (_crossing(points.get(band, []), 1 - level) for band in bands)
+    crossings = [limit(band) for band in near if band is not None]
     return ToyLimit(
         toys=toys.number,
-        failed=failed,
-        observed=limit,
-        observed_error=error,
+        failed=tested.failed,
+        observed=found[0],
+        observed_error=found[1],
         expected=[None if one is None else one[0] for one in crossings],
     )
 
@@ -126,7 +159,7 @@ def limit_by_toys(
 def goodness_by_toys(likelihood: Likelihood, values: Array, chi2: float, toys: Toys) -> ToyGoodness:
     """Fit toys that are drawn at the best fit `values`, and compare with the `chi2` of the data."""
     seed = np.random.SeedSequence(toys.seed)
-    tasks = _tasks(likelihood, values, (), toys.number, seed)
+    tasks = _tasks(likelihood, values, toys.number, seed)
     found = np.concatenate([np.zeros(0), *toys.mapped(_chi2, list(tasks))])
     known = found[~np.isnan(found)]
     if not known.size:
@@ -139,39 +172,51 @@ def goodness_by_toys(likelihood: Likelihood, values: Array, chi2: float, toys: T
     return ToyGoodness(toys=toys.number, failed=failed, p_value=p_value, p_value_error=error)
 
 
-def _by_truth(likelihood: Likelihood, truths: dict[float, Array], toys: Toys) -> list[Array]:
-    """The test statistics of toys of each truth, shape (toys, strengths): all, or its own alone."""
+def _tested(
+    likelihood: Likelihood, truths: Mapping[float, Array], near: Sequence[float], toys: Toys
+) -> _Tested:
+    """Draw toys of each truth, and test each at all strengths.
+
+    A third of them without signal, one at strengths `near` the observed limit, one at the others.
+    """
     strengths = tuple(truths)[1:]
-    tested = [strengths, *((strength,) for strength in strengths)]
-    seeds = np.random.SeedSequence(toys.seed).spawn(len(truths))
-    tasks = [
-        list(_tasks(likelihood, truth, of, toys.number, one))
-        for truth, of, one in zip(truths.values(), tested, seeds, strict=True)
+    sizes = [
+        1 if x == 0 else len(near) if x in near else len(strengths) - len(near) for x in truths
     ]
-    found = iter(toys.mapped(_statistics, [task for some in tasks for task in some]))
-    return [np.concatenate([next(found) for _ in some]) for some in tasks]
+    numbers = [math.ceil(toys.number / 3 / size) for size in sizes]
+    seeds = np.random.SeedSequence(toys.seed).spawn(len(truths))
+    expected = np.array([means(likelihood, truth) for truth in truths.values()])
+    tasks = [
+        task._replace(strengths=strengths, means=expected)
+        for truth, number, seed in zip(truths.values(), numbers, seeds, strict=True)
+        for task in _tasks(likelihood, truth, number, seed)
+    ]
+    found = [np.concatenate(parts) for parts in zip(*toys.mapped(_statistics, tasks), strict=True)]
+    fitted = ~np.isnan(found[0][:, 0])
+    statistics, logarithms = (part[fitted] for part in found)
+    mixture = logsumexp(logarithms, b=np.array(numbers) / sum(numbers), axis=1, keepdims=True)
+    return _Tested(statistics, np.exp(logarithms - mixture), int(np.sum(~fitted)))
 
 
 def _tasks(
-    likelihood: Likelihood,
-    truth: Array,
-    strengths: tuple[float, ...],
-    toys: int,
-    seed: np.random.SeedSequence,
+    likelihood: Likelihood, truth: Array, toys: int, seed: np.random.SeedSequence
 ) -> Iterator[_Task]:
     for one in seed.spawn(-(-toys // BLOCK)):
         size = min(BLOCK, toys - BLOCK * one.spawn_key[-1])
-        yield _Task(likelihood, truth, strengths, size, one)
+        yield _Task(likelihood, truth, size, one)
 
 
-def _statistics(task: _Task) -> Array:
-    """q̃μ of each toy at each strength, NaN where a fit did not converge."""
+def _statistics(task: _Task) -> tuple[Array, Array]:
+    """q̃μ of each toy at each strength, NaN where a fit did not converge; ln of its probabilities."""
     rng = np.random.default_rng(task.seed)
     poi = task.likelihood.poi
     positive = task.likelihood.bounded_below(poi, 0.0)
+    assert task.means is not None
     found = np.full((task.toys, len(task.strengths)), np.nan)
+    logarithms = np.zeros((task.toys, len(task.means)))
     for i in range(task.toys):
         toy = drawn(positive, task.truth, rng)
+        logarithms[i] = _logarithms(toy, task.means)
         try:
             best = minimum(toy, task.truth)
             for j, strength in enumerate(task.strengths):
@@ -180,7 +225,7 @@ def _statistics(task: _Task) -> Array:
                 found[i, j] = max(held().twice_nll - best.twice_nll, 0.0) if above else 0.0
         except FitError:
             found[i] = np.nan
-    return found
+    return found, logarithms
 
 
 def _chi2(task: _Task) -> Array:
@@ -196,39 +241,51 @@ def _chi2(task: _Task) -> Array:
     return found
 
 
-def _cls(having: Array, without: Array, cut: float) -> tuple[float, float] | None:
-    """ln CLs of toys with the signal and without, and its error; None where few are beyond the cut."""
-    parts = [(int(np.sum(q >= cut - _TIE)), q.size) for q in (having, without)]
-    if min(beyond for beyond, _ in parts) < _FEW:
+class _Point(NamedTuple):
+    """CLs at a strength."""
+
+    strength: float
+    height: float
+    """ln CLs."""
+    changes: Array
+    """What each toy adds to it."""
+
+
+def _quantile(q: Array, weights: Array, part: float) -> float:
+    """Find the value below which this part of all weights is."""
+    order = np.argsort(q)
+    below = np.cumsum(weights[order])
+    return float(q[order[np.searchsorted(below, part * below[-1])]])
+
+
+def _point(strength: float, having: Array, without: Array) -> _Point | None:
+    """Compute ln CLs of the weights of toys beyond a cut; None where these are few."""
+    sums = [float(np.sum(weights)) for weights in (having, without)]
+    if any(sum_**2 < _FEW * np.sum(w**2) for sum_, w in zip(sums, (having, without), strict=True)):
         return None
-    with_signal, background = (beyond / size for beyond, size in parts)
-    # One toy more or less, where all are beyond it.
-    variance = sum(max(1 - beyond / size, 1 / size) / beyond for beyond, size in parts)
-    return math.log(with_signal / background), math.sqrt(variance)
+    with_signal, background = sums
+    if not min(sums) > 0:
+        return None
+    changes = having / with_signal - without / background
+    return _Point(strength, math.log(with_signal / background), changes)
 
 
-def _crossing(
-    points: Sequence[tuple[float, float, float]], target: float
-) -> tuple[float, float] | None:
-    """Where ln CLs, a parabola of the strength through the points nearby, is that of the target.
+def _crossing(points: Sequence[_Point], target: float) -> tuple[float, float] | None:
+    """Where ln CLs, a parabola through the three points nearby, is that of the target.
 
     With its error; None where the points do not say it.
     """
-    near = [p for p in points if abs(p[1] - math.log(target)) < math.log(_NEAR)]
-    if len(near) < 3:
+    strengths = np.array([point.strength for point in points])
+    heights = np.array([point.height for point in points]) - math.log(target)
+    below = np.flatnonzero(heights < 0)
+    if not below.size or below[0] == 0 or len(points) < 3:
         return None
-    strengths, heights, errors = np.transpose(near)
-    order = 2 if len(near) > 3 else 1
-    fitted, covariance = np.polyfit(
-        strengths, heights - math.log(target), order, w=1 / errors, cov="unscaled"
-    )
-    inside = [
-        float(root.real)
-        for root in np.roots(fitted)
-        if abs(root.imag) < _TIE and strengths[0] <= root.real <= _BEYOND * strengths[-1]
-    ]
-    if not inside:
-        return None
-    powers = inside[-1] ** np.arange(order, -1, -1)
-    slope = float(np.polyval(np.polyder(fitted), inside[-1]))
-    return inside[-1], float(math.sqrt(powers @ covariance @ powers) / abs(slope))
+    first = int(below[0])
+    near = slice(max(first - 2, 0), max(first - 2, 0) + 3)
+    inverse = np.linalg.inv(np.vander(strengths[near], 3))
+    parabola = inverse @ heights[near]
+    limit = float(brentq(partial(np.polyval, parabola), *strengths[first - 1 : first + 1]))
+    shares = limit ** np.arange(2, -1, -1) @ inverse
+    changes = shares @ np.array([point.changes for point in points[near]])
+    slope = float(np.polyval(np.polyder(parabola), limit))
+    return limit, float(np.linalg.norm(changes) / abs(slope))

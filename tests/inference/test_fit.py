@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import iminuit
+import numpy as np
 import pytest
 
 from analysis.common.errors import FitError, WorkspaceError
@@ -328,6 +329,24 @@ def test_parameters_at_an_end_of_their_range_are_said() -> None:
     remarks = measure(spec, cross_section_pb=1.0, with_ranking=False).remarks
     (said,) = (remark for remark in remarks if remark.startswith("at an end of their range"))
     assert said.endswith(": ttbar_norm, Cross section, Luminosity")
+
+
+def test_a_search_leaves_a_saddle() -> None:
+    """1.3 times the background either way, 400 events over 300: near 0 the second derivative is negative."""
+    rate = {"name": "rate", "type": "normsys", "data": {"hi": 1.3, "lo": 1.3}}
+    spec = workspace(
+        {"bin": [{"name": "background", "data": [300.0], "modifiers": [rate]}]}, {"bin": [400.0]}
+    )
+    spec["measurements"][0]["config"]["poi"] = "rate"
+    likelihood = Likelihood(spec)
+    start = np.array([1e-4])
+    slope, _ = likelihood.derivatives(start)
+    found = minimise.minimum(likelihood, start)
+    second = likelihood.curvature(start, np.array([0]), np.ones((1, 1)))
+    assert second[0, 0] < 0
+    assert minimise._step(minimise._positive(second), slope, 0.0) * slope > 0
+    # 300 × 1.3^x is 4.03 short of 400, which pull by ln 1.3 as x pulls back.
+    assert found.values[0] == pytest.approx(1.058, abs=1e-3)
 
 
 def test_a_fit_that_does_not_converge_gives_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,26 +202,30 @@ class Minimum:
                 near = min(known, key=lambda other: abs(other - distance))
                 place = self.value(name) + sign * distance
                 cost, values = self._conditional(name, place, known[near][1])
-                known[distance] = cost - self.cost - 1, values
+                # The root of a parabola's rise is a straight line, which the search meets at once.
+                known[distance] = math.sqrt(max(cost - self.cost, 0.0)) - 1, values
             return known[distance][0]
 
         inside, outside = 0.0, min(step, end)
-        while excess(outside) < 0:
-            if outside == end:
-                return end
-            if outside > 1e6 * step:
-                msg = f"the data do not limit {name}: try a simpler shape or a smaller order"
-                raise FitError(msg)
-            inside, outside = outside, min(2 * outside, end)
-        return float(brentq(excess, inside, outside, xtol=_TOLERANCE * outside))
+        self._minuit.fixed[name] = True
+        try:
+            while excess(outside) < 0:
+                if outside == end:
+                    return end
+                if outside > 1e6 * step:
+                    msg = f"the data do not limit {name}: try a simpler shape or a smaller order"
+                    raise FitError(msg)
+                inside, outside = outside, min(2 * outside, end)
+            return float(brentq(excess, inside, outside, xtol=_TOLERANCE * outside))
+        finally:
+            self._minuit.fixed[name] = False
 
     def _conditional(self, name: str, value: float, start: Values) -> tuple[float, Values]:
         """Find the lowest cost with one parameter at a value, and all values there."""
-        self._minuit.fixed[name] = True
         self._minuit.strategy = 0
         cost, values, _ = self._lowest(self._with(name, value, start))
-        self._minuit.fixed[name] = False
         if cost < self.cost - SAME:
+            self._minuit.fixed[name] = False
             self._search(values)
             raise _LowerError
         return cost, values
@@ -245,20 +249,23 @@ class Minimum:
         raise FitError(msg)
 
     def _lowest(self, start: Values) -> tuple[float, Values, bool]:
-        """Find cost, values and validity where MIGRAD ends, the lowest of three ends if one is at a limit.
+        """Find cost, values and validity where MIGRAD ends, the lowest of its ends if one is at a limit.
 
         MIGRAD does not leave a limit, where its inner coordinates have no gradient: it tries again from
-        a little inside of the limits, and from the parameters' starts.
+        a little inside of the limits, and where that ends elsewhere from the parameters' starts.
         """
         first = self._migrad(start)
         inside = self._inside(first[1])
         if inside == first[1]:
             return first
+        second = self._migrad(inside)
+        if abs(second[0] - first[0]) < SAME:
+            return min(first, second)
         again = [
             value if self._minuit.fixed[name] else parameter.start
             for value, (name, parameter) in zip(start, self._parameters.items(), strict=True)
         ]
-        return min(first, self._migrad(inside), self._migrad(tuple(again)))
+        return min(first, second, self._migrad(tuple(again)))
 
     def _migrad(self, start: Values) -> tuple[float, Values, bool]:
         minuit = self._minuit

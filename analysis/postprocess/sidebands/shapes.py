@@ -16,6 +16,7 @@ import numpy as np
 from numpy.polynomial import chebyshev as chebyshev_series
 from numpy.typing import NDArray
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
+from scipy.interpolate import CubicHermiteSpline
 
 from analysis.common.errors import SidebandError, did_you_mean
 from analysis.postprocess.windows import Window
@@ -28,7 +29,10 @@ Function = Callable[[Array, Window, Array], Array]
 MAX_ORDER = 8
 
 _POINTS = 2001
-"""Points of the grids of numerical integrals."""
+"""Points of the grid on which a polynomial is integrated."""
+
+_VOIGT_POINTS = 201
+"""The same of a Voigt profile: a part in 10,000 of it, at most, is in a wrong place."""
 
 
 class Parameter(NamedTuple):
@@ -215,9 +219,10 @@ def _voigt(start: PeakStart, window: Window) -> Shape:
             return result
 
         low, high = place(np.array(window))
-        grid = np.linspace(low, high, _POINTS)
+        grid = np.linspace(low, high, _VOIGT_POINTS)
         values = density(position + scale * np.sinh(grid), window, p) * scale * np.cosh(grid)
-        result: Array = np.interp(place(x), grid, cumulative_simpson(values, x=grid, initial=0))
+        cumulative = cumulative_simpson(values, dx=grid[1] - grid[0], initial=0)
+        result: Array = CubicHermiteSpline(grid, cumulative, values)(place(x))
         return result
 
     return Shape("voigt", parameters, density, integral)

@@ -52,6 +52,19 @@ def filled(values: Any, bins: int = 50, weight: Any = None) -> Hist:
     return Hist.new.Reg(bins, *RANGE).Weight().fill(values, weight=weight)
 
 
+@pytest.mark.parametrize("width", [1e-3, 0.04])
+def test_a_voigt_profile_is_smooth_between_the_points_of_its_grid(width: float) -> None:
+    """Second differences of its integral are those of the density: straight lines between points are not."""
+    shape = signal_shape("voigt", START, RANGE)
+    step = 0.02 * width
+    x = 3.1 + width * np.linspace(-3, 3, 301)
+    integral = shape.integral(x, RANGE, np.array([3.1, width, width / 2]))
+    density = special.voigt_profile(x - 3.1, width, width / 2)
+    assert np.diff(integral) / step == pytest.approx((density[1:] + density[:-1]) / 2, rel=1e-3)
+    bends = (density[2:] - density[:-2]) / 2
+    assert np.diff(integral, 2) / step == pytest.approx(bends, abs=0.01 * np.max(np.abs(bends)))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", [*SIGNALS, *BACKGROUNDS])
 def test_integral_is_that_of_the_density(name: str) -> None:
