@@ -271,9 +271,15 @@ def normalisation(
     """Compute the factors for a run.
 
     Raises IncompleteError for a run that is not complete, unless `scaling` allows it, and
-    NormalisationError where a number is needed and not known, and for data that cannot be used.
+    NormalisationError where a number is needed and not known, for data that cannot be used, and for histograms of
+    other datasets than the ledger's.
     """
     scaling = scaling or Scaling()
+    filled = of_kind(histograms, OBSERVABLE).get(OBSERVABLE, {})
+    read = {name for name, record in ledger.datasets.items() if record.events_processed}
+    if other := sorted((filled.keys() - ledger.datasets.keys()) | (read - filled.keys())):
+        msg = f"the histograms are not of the ledger's run: {', '.join(other)} only in one of them"
+        raise NormalisationError(msg)
     if not scaling.allow_incomplete:
         ledger.require_complete()
     data = described(ledger.analysis).data

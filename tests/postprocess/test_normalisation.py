@@ -104,6 +104,12 @@ def booked(*names: str) -> Histograms:
     }
 
 
+def test_histograms_of_another_run_are_refused() -> None:
+    for names in (("mc",), ("mc", "other", "more")):
+        with pytest.raises(NormalisationError, match=r"not of the ledger's run: (more|other)"):
+            normalisation(ledger(mc=record(1, 1), other=record(1, 1)), booked(*names))
+
+
 def test_luminosity_of_each_stream_is_its_processed_part() -> None:
     run_of = ledger(mu=data("muon", 30, 100), el=data("electron", 5, 50), mc=record(10, 10))
     assert processed_luminosity(run_of, 200) == {"electron": 20, "muon": 60}
