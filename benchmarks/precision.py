@@ -150,6 +150,7 @@ def with_more_events(spec: Mapping[str, Any]) -> dict[str, Any]:
 def uncertainties(expected: Mapping[str, Expected]) -> str:
     """Each parameter's impact on σ in pb with its constraint, the parts, and the total."""
     rows: dict[str, dict[str, str]] = {}
+    sums: dict[str, dict[str, str]] = {}
     for name, found in expected.items():
         best = found.best
         for impact in ranking(best):
@@ -157,16 +158,19 @@ def uncertainties(expected: Mapping[str, Expected]) -> str:
             shown = f"{found.part_pb(impact.size):.1f} ({constraint:.2f})"
             rows.setdefault(impact.name, {})[name] = shown
         for group, part in breakdown(best).items():
-            rows.setdefault(f"all: {group}", {})[name] = f"{found.part_pb(part):.1f}"
+            sums.setdefault(f"all: {group}", {})[name] = f"{found.part_pb(part):.1f}"
         more = fit(with_more_events(found.model.built.spec))
         for what, one in (("", best), (f", {MORE:g} × the simulation", more)):
             total, luminosity = one.result.error, breakdown(one).get("luminosity", 0.0)
             without = (total**2 - luminosity**2) ** 0.5
             for which, part in (("total", total), ("total without luminosity", without)):
                 shown = f"{found.part_pb(part):.1f} = {part / one.result.value:.1%}"
-                rows.setdefault(f"{which}{what}", {})[name] = shown
+                sums.setdefault(f"{which}{what}", {})[name] = shown
     header = ["parameter", *(f"{name}, pb (constraint)" for name in expected)]
-    table: list[Row] = [[row, *(parts.get(n, "") for n in expected)] for row, parts in rows.items()]
+    table: list[Row] = [
+        [row, *(parts.get(n, "") for n in expected)]
+        for row, parts in [*rows.items(), *sums.items()]
+    ]
     return markdown(header, table)
 
 
