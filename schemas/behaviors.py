@@ -7,7 +7,7 @@ methods are there: `nearest`, `sum`, `add_systematic`, ...
 
 A schema says of each collection which of its fields the file lacks, and for want of which branch: the
 parameter `lacks`, field -> branch; where any field is a branch, `prefix` is how their names begin. What
-needs such a field is answered with the name of the branch.
+needs such a field is answered with the name of the branch. `aliases` are other names of fields.
 """
 
 from __future__ import annotations
@@ -48,12 +48,21 @@ class _Answering:
                 raise
             if hasattr(type(self), name):
                 return object.__getattribute__(self, name)  # what a property itself raised
+            if (alias := self._alias(name)) is not None:
+                return self[alias]
             raise self._missing(name) from error
 
     def __getitem__(self, where: Any) -> Any:
         if isinstance(where, str) and where not in ak.fields(self):
+            if (alias := self._alias(where)) is not None:
+                return self[alias]
             raise self._missing(where)
         return super().__getitem__(where)  # type: ignore[misc]
+
+    def _alias(self, name: str) -> str | None:
+        """The field that is also called so, if it is there."""
+        alias = (self.layout.purelist_parameter("aliases") or {}).get(name)
+        return alias if alias in ak.fields(self) else None
 
     def _missing(self, name: str) -> AttributeError:
         fields = ak.fields(self)
@@ -81,8 +90,11 @@ def _file(attrs: Any) -> tuple[str, list[str]]:
     if factory is None:
         return "the file", []
     parameters = factory._schema.form["parameters"]
-    path = parameters["metadata"].get("filename") or factory.file_handle.file_path
-    return str(path), parameters["branches"]
+    told = parameters["metadata"]
+    if "treename" not in told:
+        return str(factory.file_handle.file_path), parameters["branches"]
+    # In a run the form may have the collections that are read alone.
+    return str(told["filename"]), factory.file_handle[told["treename"]].keys()
 
 
 class _Vector(_Answering):

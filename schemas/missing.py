@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Iterable
 
 from awkward.errors import FieldNotFoundError
@@ -21,10 +22,15 @@ class MissingFieldError(MissingBranchError, UnknownFieldError):
 
 
 def missing_branch_message(branch: str, path: str, available: Iterable[str]) -> str:
-    """Name the branch, the file, and the nearest of the `available` branches that are no counters."""
+    """Name the branch, the file, and the nearest of the `available` branches that are no counters.
+
+    One that is there is of a collection of which the processor has declared no column.
+    """
     present = set(available)
     if not present:
         return f"branch {branch!r} is not in {path}"
+    if fnmatch.filter(present, branch):
+        return f"branch {branch!r} is in {path}, but of no collection with a declared column"
     names = sorted(name for name in present if name[:1] != "n" or name[1:] not in present)
     close = difflib.get_close_matches(branch, names, n=3, cutoff=0.5)
     nearest = f"nearest there: {', '.join(close)}" if close else f"the tree has {len(names)} others"

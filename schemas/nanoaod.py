@@ -33,6 +33,11 @@ SOURCES = {
 }  # fmt: skip
 """Collection -> the first part of its branches' names."""
 
+ALIASES = {"HLT": "trig"}
+"""Collections of coffea -> those of the event model that have the same fields: hundreds of bits, whose forms
+are made once.
+"""
+
 MIXINS = {"met": "met", "jet": "jet", "fatjet": "jet"} | dict.fromkeys(
     ("electron", "muon", "photon", "tau"), "lepton"
 )
@@ -145,6 +150,7 @@ class NanoSchema(NanoAODSchema):
         self._form["parameters"] |= {
             "__record__": "events",
             "branches": names,
+            "aliases": ALIASES,
             "lacks": {
                 name: f"{source}_pt" if name in MIXINS else f"{source}_*"
                 for name, source in SOURCES.items()
@@ -211,9 +217,17 @@ class NanoSchema(NanoAODSchema):
     ) -> tuple[list[str], list[Form]]:
         """Forms of coffea's collections and, over those of the same name, of the event model's."""
         branches = dict(zip(names, contents, strict=True))
-        found = dict(zip(*super()._build_collections(names, contents), strict=True))
-        found |= {name: self._collection(name, branches) for name in SOURCES}
-        found = {name: form for name, form in found.items() if form is not None}
+        fields: dict[str, dict[str, Form]] = {}
+        for branch, form in branches.items():
+            source, _, field = branch.partition("_")
+            fields.setdefault(source, {})[field] = form
+        alike = [name for name in names if name.partition("_")[0] not in ALIASES]
+        built = super()._build_collections(alike, [branches[name] for name in alike])
+        found = dict(zip(*built, strict=True))
+        for name, source in SOURCES.items():
+            made = self._collection(name, fields.get(source, {}), branches)
+            if made is not None:
+                found[name] = made
         for lepton in ("electron", "muon"):
             index = f"{SOURCES[lepton]}_jetIdx"
             if lepton in found and index in branches and "jet" in found:
@@ -223,13 +237,14 @@ class NanoSchema(NanoAODSchema):
                 found[lepton]["content"]["parameters"]["lacks"]["matched_jet"] = lacking
         return list(found), list(found.values())
 
-    def _collection(self, name: str, branches: dict[str, Form]) -> Form | None:
-        """Form of a collection of the event model; None where the file has nothing of it."""
+    def _collection(
+        self, name: str, found: dict[str, Form], branches: dict[str, Form]
+    ) -> Form | None:
+        """Form of a collection of the event model, of the fields that were found; None where the file has
+        nothing of it.
+        """
         prefix = f"{SOURCES[name]}_"
-        fields = {
-            b.removeprefix(prefix): form for b, form in branches.items() if b.startswith(prefix)
-        }
-        fields |= {
+        fields = found | {
             column.removeprefix(f"{name}."): branches[branch]
             for column, branch in PLAIN.items()
             if column.startswith(f"{name}.") and branch in branches

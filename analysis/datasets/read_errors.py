@@ -9,6 +9,7 @@ import zlib
 from email.utils import parsedate_to_datetime
 
 import uproot
+from isal.igzip_lib import IsalError
 
 from analysis.common.errors import AnalysisError, DefinitionError
 from analysis.datasets.addresses import shown
@@ -26,6 +27,13 @@ _NETWORK = {
     errno.EREMOTEIO, errno.ESTALE,
 }  # fmt: skip
 
+
+_DAMAGED: tuple[type[Exception], ...] = (
+    uproot.deserialization.DeserializationError,
+    zlib.error,
+    IsalError,  # type: ignore[assignment] # typed as one of its own instances
+)
+"""Exceptions for bytes that are not what a file says they are."""
 
 _WITHOUT_WORDS = {
     "FSTimeoutError": "no answer of the server in time (--timeout)",
@@ -58,7 +66,7 @@ def describe(error: BaseException) -> str:
         return f"truncated: {text}"
     if (from_server := _XROOTD.search(text)) is not None:
         return f"XRootD server: {from_server[1]}"
-    if isinstance(cause, uproot.deserialization.DeserializationError | zlib.error):
+    if isinstance(cause, _DAMAGED):
         return f"damaged: {text}"
     if isinstance(cause, AnalysisError | LookupError | AttributeError):
         return text

@@ -22,6 +22,7 @@ from analysis.datasets import remote
 from analysis.datasets.addresses import shown
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
 from analysis.datasets.checksums import damaged
+from analysis.datasets.open_files import OfCollections
 from analysis.execution import ledger as ledgers
 from analysis.execution.account import Account, Output
 from analysis.execution.checked import CheckedProcessor, counts
@@ -143,6 +144,7 @@ def run(
             wrapped,
             execution,
             execution.access.options(refused, _expected(planned, catalogue)),
+            _form_options(branches),
             layout,
             restored,
             store,
@@ -209,6 +211,7 @@ def _execute(
     processor: CheckedProcessor,
     execution: Execution,
     uproot_options: dict[str, Any],
+    iteritems_options: dict[str, Any],
     schema: type[Any],
     restored: Restored,
     store: Checkpoints | None,
@@ -232,6 +235,7 @@ def _execute(
                     [items[number] for number in missing],
                     processor,
                     uproot_options=uproot_options,
+                    iteritems_options=iteritems_options,
                 )
             finally:
                 if store is not None:
@@ -296,6 +300,14 @@ def _branches(
         }
     except MissingBranchError as error:
         raise ConfigError(str(error)) from error
+
+
+def _form_options(branches: Mapping[str, frozenset[str] | None]) -> dict[str, Any]:
+    """Return options for the form of the events: of the collections that are read, if they are known."""
+    known = [read for read in branches.values() if read is not None]
+    if len(known) < len(branches):
+        return {}
+    return {"filter_name": OfCollections(frozenset[str]().union(*known)), "recursive": False}
 
 
 def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:

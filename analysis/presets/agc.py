@@ -9,9 +9,9 @@ is other each time; here the draw of a jet is the same in every run.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,16 +82,16 @@ SHIFTS = (
 )
 
 
-def _btag(selection: Selection, jet: int, slope: float) -> Quantity:
+def _btag(selection: Selection, jet: int, jets: int, slope: float) -> Quantity:
     """1 + slope × pT of a good jet, counted in the order of the file (slope in 1/GeV)."""
-    momenta = ak.pad_none(selection.jets.values("pt"), jet + 1)[:, jet]
-    factor: Quantity = 1.0 + slope * np.asarray(ak.fill_none(momenta, 0.0))
+    factor: Quantity = 1.0 + slope * selection.jets.stored_pt(jets)[jet]
     return factor
 
 
 def weights(config: AnalysisConfig) -> list[Weight]:
     """Vary the b tag of the first jets, and the yields that depend on the choice of scales."""
-    return [*lesson.btag_weights(config, _btag), *lesson.scale_weights(config)]
+    btag = partial(_btag, jets=config.variations.btag_jets)
+    return [*lesson.btag_weights(config, btag), *lesson.scale_weights(config)]
 
 
 MODEL: dict[str, Any] = {

@@ -174,6 +174,26 @@ def lepton_b_masses(  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def stored_pt(offsets, wanted, pts, acceptable, min_pt, n_first):  # type: ignore[no-untyped-def]
+    """pT in GeV of the `n_first` good jets that are stored first, shape (n_first, shifts, events).
+
+    Zero where an event has fewer good jets or is not `wanted`.
+    """
+    first = np.zeros((n_first, *wanted.shape), np.float64)
+    for shift in range(wanted.shape[0]):
+        for event in range(wanted.shape[1]):
+            if not wanted[shift, event]:
+                continue
+            found = 0
+            for jet in range(offsets[event], offsets[event + 1]):
+                value = np.float64(pts[shift, jet])
+                if found < n_first and acceptable[jet] and value > min_pt:
+                    first[found, shift, event] = value
+                    found += 1
+    return first
+
+
+@_compiled
 def top_candidate_masses(  # type: ignore[no-untyped-def]
     offsets, wanted, pts, mass_scales, eta, phi, mass, acceptable, btagged, min_pt
 ):

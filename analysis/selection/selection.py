@@ -26,6 +26,7 @@ from analysis.selection.kernels import (
     JetSums,
     leading_pt,
     lepton_b_masses,
+    stored_pt,
     top_candidate_masses,
 )
 from analysis.selection.objects import Jets, Leptons, select_jets
@@ -174,6 +175,17 @@ class SelectedJets(Spelled):
         return self.once(
             n,
             lambda: leading_pt(jets.offsets, wanted, jets.pts, jets.acceptable, jets.min_pt, n),
+        )
+
+    def stored_pt(self, n: int) -> Quantity:
+        """Find pT in GeV of the `n` good jets that are first in the file; shape (n, shifts, events).
+
+        It is zero where an event has fewer good jets.
+        """
+        jets, wanted = self._jets, self._wanted
+        return self.once(
+            ("stored", n),
+            lambda: stored_pt(jets.offsets, wanted, jets.pts, jets.acceptable, jets.min_pt, n),
         )
 
     def top_mass(self) -> Quantity:

@@ -55,6 +55,39 @@ def test_the_tree_is_read_once_until_another_file_is_opened(paths: tuple[Path, P
         assert len(KeptOpen._sources) == 1
 
 
+def test_zlib_is_decompressed_by_isal_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = uproot.compression._decompress_ZLIB
+    monkeypatch.setattr(library, "library", "zlib")
+    values = np.random.default_rng(1).exponential(40, 20_000).astype(np.float32)
+    for level in (1, 9):
+        path = tmp_path / f"{level}.root"
+        with uproot.recreate(path, compression=uproot.ZLIB(level)) as file:
+            file.mktree("events", {"x": np.float32}).extend({"x": values})
+        with opened(path) as file:
+            assert library.library == "isal"
+            branch = file["events"]["x"]
+            assert 0 < branch.compressed_bytes < branch.uncompressed_bytes
+            assert branch.array(library="np").tobytes() == values.tobytes()
+    assert uproot.ZLIB(1).library == "zlib"  # of files that are written
+
+
+def test_the_types_of_branches_are_found_when_they_are_asked_for(
+    paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    found = type(uproot.open(paths[0])["events"]).typenames
+    monkeypatch.setattr(
+        uproot.behaviors.TTree.TTree, "typenames", lambda self: asked.append(1) or found(self)
+    )
+    with opened(paths[0]) as file:
+        types = file["events"].typenames()
+        assert not asked
+        assert dict(types) == {"x": "int32_t"}
+        assert len(file["events"].typenames()) == len(asked) == 1
+
+
 def test_a_file_written_anew_is_read_anew(paths: tuple[Path, Path]) -> None:
     for events in (1000, 7):
         write(paths[0], events)

@@ -14,10 +14,12 @@ from coffea.processor import ProcessorABC, accumulate
 
 from analysis.common.errors import OutputError
 from analysis.datasets.catalogue import Catalogue
+from analysis.execution.processor import CatalogueProcessor
 from analysis.execution.runner import Result, run
 from analysis.execution.settings import Execution, Limits
 from schemas import MuonTreeSchema
 from tests.execution.small import CHUNK, EVENTS, make_files, process
+from tests.ntuples import write_random
 
 NAMES = ["a.root", "b.root"]
 
@@ -44,6 +46,39 @@ def catalogue(tmp_path: Path) -> Catalogue:
 def result_of(catalogue: Catalogue, *functions: Callable[[Any], Any]) -> Result:
     execution = Execution(chunk_size=CHUNK)
     return run(Plain(*functions), catalogue, execution=execution, schema=MuonTreeSchema)
+
+
+class Declared(CatalogueProcessor):
+    """Reads what it is given, and declares one column."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self.read = read
+
+    def columns(self, _: Any) -> frozenset[str]:
+        return frozenset({"met.pt"})
+
+    def process(self, events: ak.Array) -> Any:
+        return {"counts": {"events": len(events), "read": float(ak.sum(self.read(events)))}}
+
+
+@pytest.mark.parametrize(
+    ("read", "branch"),
+    [
+        (lambda e: e.jet.pt, "jet_corrpt"),
+        (lambda e: e.trig.IsoMu20, "trig_Ele22_eta2p1_WPLoose_Gsf"),
+    ],
+)
+def test_a_collection_that_was_not_declared_is_answered_so(
+    tmp_path: Path, read: Callable[[Any], Any], branch: str
+) -> None:
+    path = write_random(tmp_path / "a.root", 20, seed=1)
+    dataset = {"process": "ttbar", "kind": "signal", "files": {path.name: 20}}
+    catalogue = Catalogue.model_validate({"base": str(tmp_path), "datasets": {"a": dataset}})
+    result = run(Declared(lambda events: events.met.phi), catalogue)
+    assert result.ledger.complete
+    (failure,) = run(Declared(read), catalogue).ledger.failures
+    said = f"branch '{branch}' is in {path}, but of no collection with a declared column"
+    assert failure.reason == said
 
 
 def booked(events: ak.Array) -> hist.Hist:

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import uproot
 
+from analysis import histograms
+from analysis.cli import main
 from analysis.common.errors import CatalogueError, ConfigError, DefinitionError, NormalisationError
 from analysis.config import AnalysisConfig
+from analysis.datasets import ntuples
 from analysis.datasets.catalogue import Catalogue
 from analysis.execution.runner import run
 from analysis.execution.settings import Execution
@@ -20,6 +23,7 @@ from analysis.histograms import flatten
 from analysis.postprocess.normalisation import Scaling, normalised
 from analysis.presets.agc import AGC_V1, AGC_V2
 from analysis.processor import TtbarAnalysis
+from analysis.results import UNSCALED
 from analysis.selection.preset import Preset
 from tests.ntuples import as_nanoaod, make_events, write_nanoaod, write_random
 
@@ -114,7 +118,7 @@ def _trijet_mass(jets: list[tuple[float, ...]]) -> float:
 
 
 def plain_loop(
-    nano: dict[str, Any], preset: Preset
+    nano: dict[str, Any], preset: Preset, process: str = "ttbar"
 ) -> dict[tuple[str, str], list[tuple[float, float]]]:
     """Region and variation -> value and weight of each event."""
     values: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -129,29 +133,49 @@ def plain_loop(
                 continue
             region = "4j1b" if tags == 1 else "4j2b"
             value = sum(jet[0] for jet in jets) if tags == 1 else _trijet_mass(jets)
-            values.setdefault((region, variation), []).append((value, 1.0))
+            weights = {variation: 1.0}
             if variation == "nominal":
-                for i, sign in itertools.product(range(4), (1, -1)):
-                    name = f"btag_var_{i}_{'up' if sign > 0 else 'down'}"
-                    weight = 1 + sign * 0.075 * jets[i][0] / 50
-                    values.setdefault((region, name), []).append((value, weight))
+                for sign, direction in ((1, "up"), (-1, "down")):
+                    weights |= {
+                        f"btag_var_{i}_{direction}": 1 + sign * 0.075 * jets[i][0] / 50
+                        for i in range(4)
+                    }
+                    if process == "wjets":
+                        weights[f"scale_var_{direction}"] = 1 + sign * 0.025
+            for name, weight in weights.items():
+                values.setdefault((region, name), []).append((value, weight))
     return values
 
 
 @pytest.mark.parametrize("preset", [AGC_V1, AGC_V2], ids=lambda preset: preset.name)
-def test_histograms_are_those_of_a_plain_loop(tmp_path: Path, preset: Preset) -> None:
-    nano = as_nanoaod(make_events(500, seed=33))
-    nano["Jet_jetId"] = nano["Jet_jetId"] - 4 * (nano["Jet_hadronFlavour"] == 5)
-    catalogue = catalogue_of(write_nanoaod(tmp_path / "a.root", nano), 500)
-    observable = run(TtbarAnalysis(preset=preset), catalogue).output["ttbar__nominal"]["observable"]
-    values = plain_loop(nano, preset)
-    assert len(values[("4j2b", "nominal")]) > 10
-    for (region, variation), found in values.items():
-        expected, _ = np.histogram(
-            [value for value, _ in found], np.linspace(50, 550, 26), weights=[w for _, w in found]
-        )
-        chosen = {"region": region, "variation": variation, "process": "ttbar", "channel": sum}
-        np.testing.assert_allclose(observable[chosen].values(), expected, atol=1e-9)
+def test_the_command_gives_the_histograms_of_a_plain_loop(tmp_path: Path, preset: Preset) -> None:
+    """Of POET ntuples that are written as NanoAOD, with their catalogue from `catalogue build`."""
+    samples = {}
+    for seed, process in ((33, "ttbar"), (37, "wjets")):
+        poet = ntuples.read(write_random(tmp_path / f"{process}.root", 400, seed=seed))
+        nano = as_nanoaod(poet)
+        nano["Jet_jetId"] = nano["Jet_jetId"] - 4 * (nano["Jet_hadronFlavour"] == 5)
+        write_nanoaod(tmp_path / "nano" / f"{process}__nominal.root", nano)
+        samples[process] = nano
+    catalogue, results = tmp_path / "catalogue.json", tmp_path / "results"
+    assert main(["catalogue", "build", str(tmp_path / "nano"), "--output", str(catalogue)]) == 0
+    command = ["process", "--analysis", preset.name, "--catalogue", str(catalogue), "--quiet"]
+    assert main([*command, "--output", str(results)]) == 0
+    found = histograms.load(results / UNSCALED)
+    for process, nano in samples.items():
+        observable = found[f"{process}__nominal/observable"][{"process": process, "channel": sum}]
+        values = plain_loop(nano, preset, process)
+        assert len(values[("4j2b", "nominal")]) > 10
+        variations = {variation for _, variation in values} | {"pt_res_up"}
+        assert set(observable.axes["variation"]) == variations
+        for (region, variation), events in values.items():
+            expected, _ = np.histogram(
+                [value for value, _ in events],
+                np.linspace(50, 550, 26),
+                weights=[weight for _, weight in events],
+            )
+            counts = observable[{"region": region, "variation": variation}].values()
+            np.testing.assert_allclose(counts, expected, atol=1e-9)
 
 
 @pytest.mark.full

@@ -94,6 +94,8 @@ def test_a_muon_has_its_jet_where_chunks_are_joined_and_sent(
 def test_collections_of_coffea_stay(path: Path) -> None:
     events = opened(path)
     assert ak.all(events.Jet.isTight == events.jet.isTight)
+    assert ak.all(events.HLT.IsoMu20 == events.trig.IsoMu20)
+    assert events["HLT"].fields == events.trig.fields
     first = ak.num(events.Muon) * ak.num(events.Electron) > 0
     muons, electrons = events.Muon[first][:, 0], events.Electron[first][:, 0]
     np.testing.assert_allclose((muons - electrons).x, muons.x - electrons.x, rtol=1e-4, atol=1e-3)

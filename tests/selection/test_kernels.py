@@ -17,6 +17,7 @@ from analysis.selection.kernels import (
     _compiled,
     jet_sums,
     leading_pt,
+    stored_pt,
     top_candidate_masses,
 )
 
@@ -108,10 +109,12 @@ def test_sums_and_leading_jets_are_those_of_a_plain_loop(events: list[list[Any]]
             assert sums.ht[shift, i] == sum(jet[0] for jet in kept)
     some = np.broadcast_to(wanted, (len(SCALES), len(events)))
     leading = leading_pt(offsets, some, pts_of(pt), good, MIN_PT, 4)
+    stored = stored_pt(offsets, some, pts_of(pt), good, MIN_PT, 4)
     for i, unshifted in enumerate(events):
         for shift, scale in enumerate(SCALES):
             kept = [jet[0] for jet in shifted(unshifted, scale) if jet[4] and wanted[i]]
             assert leading[:, shift, i].tolist() == (sorted(kept, reverse=True) + [0.0] * 4)[:4]
+            assert stored[:, shift, i].tolist() == (kept + [0.0] * 4)[:4]
 
 
 def test_three_massless_jets_at_right_angles() -> None:
