@@ -56,10 +56,12 @@ def wait(mark: Path) -> None:
 def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
     """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
     script = (
-        "import sys\n"
+        "import signal, sys\n"
         "from pathlib import Path\n"
         "from analysis.plotting import pool\n"
         "from tests.plotting.test_pool import wait\n"
+        # A shell starts what runs in its background with this signal ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n"
         f"    pool.mapped(wait, [Path({str(tmp_path)!r}, str(n)) for n in range(99)], 2)\n"
         "except KeyboardInterrupt:\n"
