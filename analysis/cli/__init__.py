@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from analysis import __version__
 from analysis.common.errors import AnalysisError, OutputError, did_you_mean
-from analysis.common.processes import require_folder, require_threads
+from analysis.common.processes import require_docstrings, require_folder, require_threads
 from analysis.common.streams import kept
 from analysis.execution.signals import Interrupted, handled
 
@@ -112,6 +112,7 @@ def _status(parsed: argparse.Namespace) -> int:
     try:
         with handled():
             require_folder()
+            require_docstrings()
             require_threads()
             return int(parsed.run(parsed) or 0)
     except AnalysisError as error:

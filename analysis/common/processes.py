@@ -84,6 +84,13 @@ def start_server(preload: Sequence[str]) -> None:
         raise ExecutionError(msg) from error
 
 
+def require_docstrings() -> None:
+    """Raise ConfigError where Python drops docstrings: coffea (2026.9) adds to one, and cannot be loaded."""
+    if sys.flags.optimize > 1:
+        msg = "Python runs without docstrings (-OO, PYTHONOPTIMIZE=2), which coffea needs: use -O at most"
+        raise ConfigError(msg)
+
+
 def require_threads() -> None:
     """Raise ConfigError for a number of threads in the environment that numba cannot be loaded with."""
     name = "NUMBA_NUM_THREADS"

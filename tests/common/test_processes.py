@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from analysis.cli import main
 from analysis.common.errors import ConfigError
 from analysis.common.processes import require_folder, same_modules, spawn_method, start_server
+from tests.conftest import PROJECT
 
 
 def test_what_is_changed_for_new_processes_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,4 +69,15 @@ def test_a_number_of_threads_that_is_none(
     assert main(["show", "anywhere"]) == 2
     assert capsys.readouterr().err == (
         "error: NUMBA_NUM_THREADS=0: expected a number of at least 1\n"
+    )
+
+
+def test_python_without_docstrings() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-OO", "-m", "analysis", "show", "anywhere"],
+        check=False, capture_output=True, text=True, cwd=PROJECT,
+    )  # fmt: skip
+    assert shown.returncode == 2
+    assert shown.stderr == (
+        "error: Python runs without docstrings (-OO, PYTHONOPTIMIZE=2), which coffea needs: use -O at most\n"
     )
