@@ -3,11 +3,17 @@
 from schemas.agc import AGCSchema
 from schemas.missing import MissingBranchError
 from schemas.muons import MuonTreeSchema
-from schemas.nanoaod import NanoDeepJetSchema, NanoSchema
+from schemas.nanoaod import NanoDeepJetSchema, NanoPFMETSchema, NanoSchema
 
-FORMATS = {"poet": AGCSchema, "nanoaod": NanoSchema, "nanoaod-deepjet": NanoDeepJetSchema}
+FORMATS = {
+    "poet": AGCSchema,
+    "nanoaod": NanoSchema,
+    "nanoaod-deepjet": NanoDeepJetSchema,
+    "nanoaod-pfmet": NanoPFMETSchema,
+}
 """Format of files, as a catalogue names it -> their schema."""
 
 __all__ = [
-    "FORMATS", "AGCSchema", "MissingBranchError", "MuonTreeSchema", "NanoDeepJetSchema", "NanoSchema",
+    "FORMATS", "AGCSchema", "MissingBranchError", "MuonTreeSchema", "NanoDeepJetSchema",
+    "NanoPFMETSchema", "NanoSchema",
 ]  # fmt: skip

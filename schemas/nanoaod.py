@@ -3,7 +3,8 @@
 `events.electron muon photon tau jet fatjet met PV trig btag` are those of `AGCSchema`, with every field
 that NanoAOD has of them; `events.generator`, `.pileup` and the plain numbers `run`, `luminosityBlock`
 and `event` come besides. All collections of coffea's `NanoAODSchema` stay under their own names
-(`events.GenPart`, `events.Jet`). It reads NanoAOD v1 (2015, as the Analysis Grand Challenge) to v12.
+(`events.GenPart`, `events.Jet`). It reads NanoAOD v1 (2015, as the Analysis Grand Challenge) to v12,
+and by a subclass those with `PFMET` in place of `MET`.
 
 NanoAOD has no momenta of jets under other energy scales or resolutions: an analysis that varies them
 says how, no column here is made up for it. The discriminator of `jet.btag` is CSVv2, or that of a
@@ -12,7 +13,7 @@ subclass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from coffea.nanoevents import NanoAODSchema, transforms
@@ -134,6 +135,9 @@ class NanoSchema(NanoAODSchema):
     per_event: ClassVar[Container[object]] = _PerEvent()
     """Columns with one value an event."""
 
+    sources: ClassVar[Mapping[str, str]] = SOURCES
+    """Collection -> the first part of its branches' names."""
+
     discriminator = "CSVV2"
     """b-tag discriminator of `jet.btag`: the branch is `Jet_btag` and this."""
 
@@ -153,7 +157,7 @@ class NanoSchema(NanoAODSchema):
             "aliases": ALIASES,
             "lacks": {
                 name: f"{source}_pt" if name in MIXINS else f"{source}_*"
-                for name, source in SOURCES.items()
+                for name, source in self.sources.items()
                 if name not in self._form["fields"]
             },
         }
@@ -178,13 +182,13 @@ class NanoSchema(NanoAODSchema):
                 collection, field = column.split(".")
                 return events[collection][field]
         source, _, field = branch.partition("_")
-        collections = {prefix: name for name, prefix in SOURCES.items()}
+        collections = {prefix: name for name, prefix in cls.sources.items()}
         return events[collections.get(source, source)][field] if field else events[branch]
 
     @classmethod
     def _branches(cls, column: str) -> frozenset[str]:
         collection, _, field = column.partition(".")
-        source = SOURCES.get(collection, collection)
+        source = cls.sources.get(collection, collection)
         derived = cls._derived(collection).get(field)
         if column in PLAIN or not field:
             return frozenset({PLAIN.get(column, column)})
@@ -224,16 +228,16 @@ class NanoSchema(NanoAODSchema):
         alike = [name for name in names if name.partition("_")[0] not in ALIASES]
         built = super()._build_collections(alike, [branches[name] for name in alike])
         found = dict(zip(*built, strict=True))
-        for name, source in SOURCES.items():
+        for name, source in self.sources.items():
             made = self._collection(name, fields.get(source, {}), branches)
             if made is not None:
                 found[name] = made
         for lepton in ("electron", "muon"):
-            index = f"{SOURCES[lepton]}_jetIdx"
+            index = f"{self.sources[lepton]}_jetIdx"
             if lepton in found and index in branches and "jet" in found:
                 forms.refer(found[lepton], "matched_jet", branches[index], found["jet"])
             elif lepton in found:
-                lacking = index if "jet" in found else f"{SOURCES['jet']}_pt"
+                lacking = index if "jet" in found else f"{self.sources['jet']}_pt"
                 found[lepton]["content"]["parameters"]["lacks"]["matched_jet"] = lacking
         return list(found), list(found.values())
 
@@ -243,7 +247,7 @@ class NanoSchema(NanoAODSchema):
         """Form of a collection of the event model, of the fields that were found; None where the file has
         nothing of it.
         """
-        prefix = f"{SOURCES[name]}_"
+        prefix = f"{self.sources[name]}_"
         fields = found | {
             column.removeprefix(f"{name}."): branches[branch]
             for column, branch in PLAIN.items()
@@ -285,6 +289,12 @@ class NanoDeepJetSchema(NanoSchema):
     """CMS NanoAOD with DeepJet as the b-tag discriminator."""
 
     discriminator = "DeepFlavB"
+
+
+class NanoPFMETSchema(NanoDeepJetSchema):
+    """CMS NanoAOD v13 to v15, whose missing momentum is `PFMET`, with DeepJet."""
+
+    sources: ClassVar[Mapping[str, str]] = {**SOURCES, "met": "PFMET"}
 
 
 def _form(derived: Derived, sources: list[Form]) -> Form:

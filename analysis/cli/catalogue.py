@@ -90,7 +90,7 @@ def _builder(actions: Any) -> argparse.ArgumentParser:
     )
     build.add_argument(
         "--format",
-        choices=("poet", "nanoaod", "nanoaod-deepjet"),
+        choices=("poet", "nanoaod", "nanoaod-deepjet", "nanoaod-pfmet"),
         help="of the files, if it is not to be recognised; NanoAOD's b tags are CSVv2 or DeepJet",
     )
     build.add_argument(

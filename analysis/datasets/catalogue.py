@@ -26,7 +26,7 @@ from analysis.datasets.units import cross_section_pb, luminosity_ipb
 
 Kind = Literal["collision", "signal", "background"]
 Channel = Literal["electron", "muon"]
-Format = Literal["poet", "nanoaod", "nanoaod-deepjet"]
+Format = Literal["poet", "nanoaod", "nanoaod-deepjet", "nanoaod-pfmet"]
 Sample = tuple[str, str, str | None]
 """Process, variation and channel: an event is in it once."""
 
@@ -131,7 +131,8 @@ class Catalogue(Strict):
     luminosity: Annotated[float, BeforeValidator(luminosity_ipb)] | None = None
     """1/pb, of all the collision data in the catalogue."""
     format: Format = "poet"
-    """Layout of the files: flat POET ntuples, or NanoAOD with CSVv2 or DeepJet as b-tag discriminator."""
+    """Layout of the files: flat POET ntuples, or NanoAOD with CSVv2 or DeepJet as b-tag discriminator, or
+    with DeepJet and `PFMET` (v13 to v15)."""
     tree: str = "events"
     base: str = "."
     """Address or folder that every path stands below; a relative one is beside the catalogue."""

@@ -158,6 +158,20 @@ def test_the_discriminator_is_chosen_by_name(tmp_path: Path, poet: dict[str, Any
         _ = lacking.jet.btag
 
 
+def test_later_versions_have_another_missing_momentum(tmp_path: Path, poet: dict[str, Any]) -> None:
+    nano = as_nanoaod(poet)
+    nano |= {f"PFMET_{name}": nano.pop(f"MET_{name}") for name in ("pt", "phi")}
+    path = write_nanoaod(tmp_path / "v15.root", nano)
+    events = opened(path, FORMATS["nanoaod-pfmet"])
+    assert ak.all(events.met.pt == poet["met_pt"])
+    np.testing.assert_allclose(events.met.x, poet["met_pt"] * np.cos(poet["met_phi"]), rtol=1e-5)
+    assert FORMATS["nanoaod-pfmet"].branches(["met.px", "jet.btag"]) == {
+        "PFMET_pt", "PFMET_phi", "Jet_btagDeepFlavB"
+    }  # fmt: skip
+    with pytest.raises(MissingBranchError, match=r"'MET_pt' is not in .*nearest there: PFMET_pt"):
+        _ = opened(path).met
+
+
 def test_lists_for_a_number_are_refused_by_name(tmp_path: Path, poet: dict[str, Any]) -> None:
     nano = as_nanoaod(poet)
     with uproot.recreate(tmp_path / "lists.root") as file:
