@@ -20,12 +20,9 @@ from tests.ntuples import as_nanoaod, make_events, write_nanoaod
 GRAND_CHALLENGE = InferenceConfig.of_run(MODEL)
 EDGES = np.linspace(50, 550, 26).tolist()
 SAMPLES = (
-    "ttbar__nominal",
-    "ttbar__ME_var",
-    "ttbar__PS_var",
-    "wjets__nominal",
-    "wjets__nominal__b",
-)
+    "ttbar__nominal", "ttbar__ME_var", "ttbar__PS_var", "wjets__nominal", "wjets__nominal__b",
+    "single_top_tW__nominal",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +32,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(SAMPLES):
         events = as_nanoaod(make_events(150, seed=seed))
         write_nanoaod(folder / "nano" / f"{name}.root", events)
-    numbers = {"ttbar": 730, "wjets__nominal": 15487, "wjets__nominal__b": 10000}
+    numbers = {
+        "ttbar": 730,
+        "wjets__nominal": 15487,
+        "wjets__nominal__b": 10000,
+        "single_top_tW": 75,
+    }
     build = ["catalogue", "build", str(folder / "nano"), "--output", str(folder / "c.json")]
     for name, value in numbers.items():
         build += ["--cross-section", f"{name}={value}"]
@@ -66,8 +68,8 @@ def test_a_run_and_its_export_have_one_model(finished: Path) -> None:
     assert (run.observed, exported.observed) == ("pseudo-data", "pseudo-data")
     assert (run.reference_pb, exported.reference_pb) == (730, 730)
     _assert_alike(run.built.spec, exported.built.spec)
-    (ttbar, wjets) = run.built.spec["channels"][0]["samples"]
-    names = {modifier["name"] for modifier in ttbar["modifiers"] + wjets["modifiers"]}
+    samples = run.built.spec["channels"][0]["samples"]
+    names = {modifier["name"] for sample in samples for modifier in sample["modifiers"]}
     assert {"Luminosity", "ME variation", "Jet energy scale", "b-tag NP 1"} < names
     assert not {"cross section W+jets", "b-tag scale factors"} & names
     pseudodata = np.array(
