@@ -49,6 +49,9 @@ def kept() -> Iterator[Stream]:
     lacks are replaced.
     """
     before = sys.stdout, sys.stderr
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     output, errors = Stream(sys.stdout), Stream(sys.stderr)

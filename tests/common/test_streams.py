@@ -59,3 +59,10 @@ def test_a_reader_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert done.read_text() == "BrokenPipeError"
     assert "Exception" not in ended.stderr.decode()
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
+def test_closed_streams_end_nothing(tmp_path: Path, closed: str) -> None:
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", PROGRAM, tmp_path / "done"]
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "done").read_text() == "NoneType"
