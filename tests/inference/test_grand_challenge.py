@@ -63,6 +63,7 @@ def _assert_alike(one: Any, other: Any) -> None:
         assert one == other
 
 
+@pytest.mark.full
 def test_a_run_and_its_export_have_one_model(finished: Path) -> None:
     run, exported = (stages.model_of(finished / name) for name in ("run", "h.json"))
     assert (run.observed, exported.observed) == ("pseudo-data", "pseudo-data")
@@ -80,10 +81,12 @@ def test_a_run_and_its_export_have_one_model(finished: Path) -> None:
 
 
 def test_another_model_is_that_of_a_preset_or_of_a_file(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    file = _file(tmp_path / "h.json")
+
     def printed(*options: str) -> str:
-        assert main(["fit", str(finished / "h.json"), "--print-model", *options]) == 0
+        assert main(["fit", str(file), "--print-model", *options]) == 0
         return capsys.readouterr().out
 
     usual = printed()
