@@ -39,7 +39,11 @@ def execute(path: Path, results: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "RESULTS": str(results)}
         client = NotebookClient(
-            notebook, timeout=TIMEOUT_S, kernel_name="python3", record_timing=False
+            notebook,
+            timeout=TIMEOUT_S,
+            kernel_name="python3",
+            record_timing=False,
+            coalesce_streams=True,
         )
         client.execute(cwd=FOLDER, env=environment)
     return notebook
