@@ -26,6 +26,8 @@ NO_DIFFERENCE = 1e-12
 """Relative difference below which two templates are the same."""
 _STRENGTH = "normfactor"
 """Type of the modifier that scales a sample freely."""
+STRENGTH_RULE = "strength"
+"""The rule of what makes a parameter of interest none that can be fitted."""
 FULL = 1.0
 """Relative effect of a variation that is suspicious."""
 
@@ -257,11 +259,11 @@ def _measurement_findings(spec: Spec) -> Iterator[Finding]:
     }
     if (kind := modifiers.get(poi, _STRENGTH)) != _STRENGTH:
         message = f"the parameter of interest is a {kind}, expected a {_STRENGTH}"
-        yield _finding("error", "strength", message, poi)
+        yield _finding("error", STRENGTH_RULE, message, poi)
     for parameter in first["config"].get("parameters", []):
         name = parameter["name"]
         if name == poi and parameter.get("fixed"):
-            yield _finding("error", "strength", "the parameter of interest is fixed", poi)
+            yield _finding("error", STRENGTH_RULE, "the parameter of interest is fixed", poi)
         elif name not in (poi, *modifiers):
             close = nearest(name, modifiers)
             hint = f": did you mean {close[0]!r}?" if close else ""

@@ -330,6 +330,17 @@ def test_names_that_are_taken_are_left_to_the_workspace() -> None:
     assert made["measurements"][0]["config"]["poi"] == "signal_strength (new)"
 
 
+def test_the_strength_of_the_model_may_be_fixed() -> None:
+    """What of tt̄ is there is background: 3 events of 3, one seen; 3.14 as of a background alone."""
+    spec = counting_background(2.94, 1)
+    strength = {"name": "ttbar_norm", "type": "normfactor", "data": None}
+    ttbar = {"name": "ttbar", "data": [0.06], "modifiers": [strength]}
+    spec["channels"][0]["samples"].append(ttbar)
+    fixed = {"name": "ttbar_norm", "inits": [1.0], "bounds": [[0, 10]], "fixed": True}
+    spec["measurements"][0]["config"] = {"poi": "ttbar_norm", "parameters": [fixed]}
+    assert upper_limit(spec, EXACT, RATE).observed == pytest.approx(3.14, rel=0.01)
+
+
 def test_a_workspace_that_is_not_sound_has_no_limit_unless_forced() -> None:
     spec = background_only()
     spec["channels"][0]["samples"][0]["modifiers"][0]["data"] = {"hi": 1.1, "lo": 1.1}
