@@ -30,6 +30,7 @@ from coffea.nanoevents import NanoAODSchema
 from hist import Hist
 
 from analysis.datasets.catalogue import Catalogue, metadata
+from analysis.datasets.remote import Access
 from analysis.execution.runner import run
 from analysis.execution.settings import Limits
 from analysis.postprocess import agc_json
@@ -53,6 +54,10 @@ RANDOM = "pt_res_up"
 Seconds = dict[str, float]
 
 
+class _Schema(NanoAODSchema):
+    warn_missing_crossrefs = False
+
+
 def work(case: str, catalogue: Catalogue, events: int) -> dict[str, Content]:
     """Do what a case is of, with the first events; return the histograms."""
     ((name, dataset),) = catalogue.datasets.items()
@@ -65,7 +70,8 @@ def work(case: str, catalogue: Catalogue, events: int) -> dict[str, Content]:
     if case == "yardstick":
         return _of_yardstick(_plain(url, metadata(dataset), events))
     branches = sorted(NanoSchema.branches(analysis.columns(metadata(dataset))))
-    with uproot.open({url: None}, array_cache=None) as file:
+    # As the chain opens files: once in a process, and with its library for ZLIB.
+    with uproot.open({url: None}, **Access().options()) as file:
         tree = file[catalogue.tree]
         if case == "read":
             for start in range(0, events, CHUNK):
@@ -84,7 +90,7 @@ def _plain(url: str, told: dict[str, Any], events: int) -> dict[str, Hist]:
     chunk = min(events, CHUNK)
     runner = coffea_processor.Runner(
         coffea_processor.IterativeExecutor(status=False, compression=None),
-        schema=NanoAODSchema,
+        schema=_Schema,
         chunksize=chunk,
         maxchunks=-(-events // chunk),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.datasets.catalogue import Catalogue
-from benchmarks import chunk_memory, skim, small_files, speed, workers
+from benchmarks import agc, chunk_memory, skim, small_files, speed, workers
 
 
 @pytest.mark.full
@@ -104,3 +104,28 @@ def test_the_benchmark_of_memory_looks_at_every_chunk(tmp_path: Path) -> None:
     found = chunk_memory.main([*options, "--chunks", "10"])
     assert len(chunk_memory._Watched.megabytes) == 10
     assert found[-1] == chunk_memory._Watched.megabytes[-1] > 50
+
+
+@pytest.mark.full
+def test_the_benchmark_of_nanoaod_measures_and_its_yardstick_agrees(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="speed"):
+        report = agc.main(
+            ["--data", str(tmp_path), "--quick", "--events", "1500", "--codecs", "zlib"]
+        )
+    assert set(report["results"]["zlib"]) == set(agc.CASES)
+    assert report["compared"] == 3 * 2 * (2 + 8)  # repeats, regions, variations
+    assert "| zlib | chain |" in caplog.text
+
+
+def test_another_histogram_would_be_seen(tmp_path: Path) -> None:
+    content = {"edges": [0, 1, 2], "contents": [0.0, 7.0, 5.0, 0.0]}
+    other = {"edges": [0, 1, 2], "contents": [0.0, 7.0, 9.0, 0.0]}
+    chain, yardstick = tmp_path / "chain.json", tmp_path / "yardstick.json"
+    yardstick.write_text(json.dumps({"4j1b_ttbar": content}))
+    chain.write_text(json.dumps({"4j1b_ttbar": content}))
+    assert agc.compare(chain, yardstick) == 1
+    chain.write_text(json.dumps({"4j1b_ttbar": other}))
+    with pytest.raises(RuntimeError, match="chain and yardstick differ"):
+        agc.compare(chain, yardstick)
