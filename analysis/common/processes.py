@@ -107,3 +107,15 @@ def require_folder() -> None:
     except FileNotFoundError as error:
         msg = "the current folder was removed: go to another one (cd), and start again"
         raise ConfigError(msg) from error
+
+
+def end_with_the_parent() -> None:
+    """Let this process end when the one that started it does, however that ends."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from analysis.common.errors import ConfigError, ExecutionError, OutputError
-from analysis.common.processes import same_modules, start_server
+from analysis.common.processes import end_with_the_parent, same_modules, start_server
 from analysis.execution.signals import held, shielded
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def mapped(function: Callable[[_T], _R], items: Iterable[_T], processes: int) ->
         return [function(item) for item in items]
     context = multiprocessing.get_context("forkserver")
     try:
-        with ProcessPoolExecutor(processes, context) as executor:
+        with ProcessPoolExecutor(processes, context, end_with_the_parent) as executor:
             # The processes start here; those of a parent that is gone by then complain.
             try:
                 with held(), shielded(), same_modules():

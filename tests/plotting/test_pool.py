@@ -52,6 +52,11 @@ def wait(mark: Path) -> None:
     time.sleep(1)
 
 
+def wait_named(folder: Path) -> None:
+    """Wait, with the number of this process as the name of a file."""
+    wait(folder / str(os.getpid()))
+
+
 @pytest.mark.full
 def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
     """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
@@ -77,6 +82,26 @@ def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (130, "")
+
+
+@pytest.mark.full
+def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path\n"
+        "from analysis.plotting import pool\n"
+        "from tests.plotting.test_pool import wait_named\n"
+        f"pool.mapped(wait_named, [Path({str(tmp_path)!r})] * 99, 2)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, start_new_session=True)
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    waited = time.monotonic() + 120
+    while any(Path("/proc", pid.name).exists() for pid in tmp_path.iterdir()):
+        assert time.monotonic() < waited
+        time.sleep(0.05)
 
 
 @pytest.mark.full

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from analysis.common.errors import ExecutionError
-from analysis.common.processes import same_modules, start_server
+from analysis.common.processes import end_with_the_parent, same_modules, start_server
 from analysis.datasets.read_errors import describe
 from analysis.execution.account import Answer, Fault, attempt, attempt_packed
 from analysis.execution.signals import held, shielded
@@ -193,7 +192,7 @@ def _serve(pipe: Connection, packed: bytes, environment: dict[str, str]) -> None
     """Process chunks from the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_the_parent()
     os.environ.clear()
     os.environ.update(environment)
     keep_what_is_loaded()
@@ -209,13 +208,6 @@ def _serve(pipe: Connection, packed: bytes, environment: dict[str, str]) -> None
             reason = f"the output cannot be sent: {describe(error)}"
             content = pack(Answer([], [Fault(chunk, reason, transient=False)], codes=answer.codes))
         pipe.send_bytes(content)
-
-
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _cause(exit_code: int | None) -> str:
