@@ -16,6 +16,8 @@ from analysis.inference.templates import Template
 
 EVENTS = 5.0
 """Neighbouring bins are added up until each sample has as many, of effective events."""
+_EXACT = 1e-9
+"""Relative error of a bin that has none: of a template that is no sample."""
 
 
 def shapes_p_value(one: Template, other: Template) -> float:
@@ -23,7 +25,7 @@ def shapes_p_value(one: Template, other: Template) -> float:
     totals = float(np.sum(one.values)), float(np.sum(other.values))
     if min(totals) <= 0:
         return 1.0
-    both = _merged(one, other)
+    both = _merged(_with_errors(one), _with_errors(other))
     ratio = totals[0] / totals[1]
     differences = both[0].values - ratio * both[1].values
     variances = both[0].variances + ratio**2 * both[1].variances
@@ -56,7 +58,12 @@ def _p_value(chi2: float, degrees: int) -> float:
 
 
 def _rate(template: Template) -> tuple[float, float]:
-    return float(np.sum(template.values)), float(np.sum(template.variances))
+    return float(np.sum(template.values)), float(np.sum(_with_errors(template).variances))
+
+
+def _with_errors(template: Template) -> Template:
+    values, variances = template
+    return Template(values, np.where(variances > 0, variances, (_EXACT * values) ** 2))
 
 
 def _merged(one: Template, other: Template) -> tuple[Template, Template]:

@@ -42,6 +42,15 @@ def test_bins_of_few_events_are_added_up() -> None:
     assert shapes_p_value(counts(0, 0), counts(10, 10)) == 1
 
 
+def test_templates_without_errors_differ_where_they_differ() -> None:
+    one, other = (Template(np.array(v), np.zeros(2)) for v in ([120.0, 80.0], [100.0, 100.0]))
+    assert shapes_p_value(one, one) == 1
+    assert shapes_p_value(one, other) == 0
+    # Against a sample, its error is the only one.
+    found = shapes_p_value(one, counts(100, 100))
+    assert found == pytest.approx(stats.chi2.sf(2 * 20**2 / 100, 1))
+
+
 def test_rates_by_hand() -> None:
     """Ratios of 1.2 and 0.8 of samples of 100 events."""
     pairs = [(counts(60, 60), counts(50, 50)), (counts(40, 40), counts(50, 50))]
