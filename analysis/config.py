@@ -258,7 +258,7 @@ class CollisionData(Strict):
     """Collision data with run and luminosity section (NanoAOD); files are relative to that of TOML."""
 
     golden_json: str | None = None
-    """Certified luminosity sections, `{"RUN": [[first, last], ...]}`: events of others are dropped."""
+    """JSON file of the certified luminosity sections of each run. Events of others are dropped."""
     luminosity_csv: str | None = None
     """Luminosity by section, as brilcalc writes it (`--byls --output-style csv`): that of the sections that
     were read takes the place of the catalogue's."""
