@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -137,14 +136,7 @@ def measure(case: str, catalogue: Catalogue, keep: Path) -> Seconds:
 
 def measure_apart(case: str, catalogue: Path, keep: Path) -> Seconds:
     """The same in a process of its own."""
-    command = [sys.executable, __file__, "--case", case, "--catalogue", str(catalogue)]
-    done = subprocess.run(
-        [*command, "--keep", str(keep)], capture_output=True, text=True, check=False, cwd=PROJECT
-    )
-    if done.returncode:
-        msg = f"{case}: {done.stderr}"
-        raise RuntimeError(msg)
-    measured: Seconds = json.loads(done.stdout.splitlines()[-1])
+    measured: Seconds = system.measure_apart(__file__, case, catalogue, keep)
     return measured
 
 

@@ -129,14 +129,7 @@ def measure(case: str, catalogue: Catalogue, keep: Path | None = None) -> Measur
 
 def measure_apart(case: str, catalogue_file: Path, keep: Path) -> Measurement:
     """The same in a process of its own."""
-    command = [sys.executable, __file__, "--case", case, "--catalogue", str(catalogue_file)]
-    done = subprocess.run(
-        [*command, "--keep", str(keep)], capture_output=True, text=True, check=False, cwd=PROJECT
-    )
-    if done.returncode:
-        msg = f"{case}: {done.stderr}"
-        raise RuntimeError(msg)
-    measured: Measurement = json.loads(done.stdout.splitlines()[-1])
+    measured: Measurement = system.measure_apart(__file__, case, catalogue_file, keep)
     return measured
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -25,6 +28,22 @@ def machine() -> str:
     )
     cores = len(os.sched_getaffinity(0))
     return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def measure_apart(script: str, case: str, catalogue: Path, keep: Path) -> Any:
+    """Let a benchmark measure a case in a process of its own, and keep its histograms there."""
+    command = [sys.executable, script, "--case", case, "--catalogue", str(catalogue)]
+    done = subprocess.run(
+        [*command, "--keep", str(keep)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    if done.returncode:
+        msg = f"{case}: {done.stderr}"
+        raise RuntimeError(msg)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 class Children:

@@ -37,12 +37,17 @@ FEW = {
 
 
 def make_events(
-    n_events: int, seed: int, *, mean_jets: float = 5.5, whole: bool = False
+    n_events: int,
+    seed: int,
+    *,
+    mean_jets: float = 5.5,
+    whole: bool = False,
+    also: tuple[str, ...] = (),
 ) -> dict[str, ak.Array]:
-    """Branch -> values, without counters, of `FEW` or all branches. Not to be changed in place."""
+    """Branch -> values, without counters, of `FEW` and `also`, or of all branches. Not to be changed in place."""
     made = _made(n_events, seed, mean_jets)
     few = [f"{collection}_{name}" for collection, names in FEW.items() for name in names]
-    return dict(made) if whole else {name: made[name] for name in few}
+    return dict(made) if whole else {name: made[name] for name in (*few, *also)}
 
 
 @lru_cache(maxsize=8)

@@ -56,26 +56,8 @@ def _many_jets(selection: Selection) -> Bools:
     return mask
 
 
-def _one_b_tag(selection: Selection) -> Bools:
-    mask: Bools = selection.n_btags == 1
-    return mask
-
-
-def _two_b_tags(selection: Selection) -> Bools:
-    mask: Bools = selection.n_btags >= 2
-    return mask
-
-
 def _lepton_b_mass(selection: Selection) -> Quantity:
     return selection.lepton_b_mass
-
-
-def _ht(selection: Selection) -> Quantity:
-    return selection.ht
-
-
-def _top_mass(selection: Selection) -> Quantity:
-    return selection.top_mass
 
 
 _WITH_LEPTON = frozenset({"lepton.phi"})
@@ -83,19 +65,19 @@ _MASS = Binning(bins=30, low=0, high=300)
 
 REGIONS = (
     Region(
-        "3j1b", (_few_jets, _one_b_tag), _lepton_b_mass,
+        "3j1b", (_few_jets, lesson.one_b_tag), _lepton_b_mass,
         r"$m_{\ell b}$ [GeV]", "3 jets, 1 b tag", _WITH_LEPTON, _MASS,
     ),
     Region(
-        "3j2b", (_few_jets, _two_b_tags), _lepton_b_mass,
+        "3j2b", (_few_jets, lesson.two_b_tags), _lepton_b_mass,
         r"min $m_{\ell b}$ [GeV]", r"3 jets, $\geq$ 2 b tags", _WITH_LEPTON, _MASS,
     ),
     Region(
-        "4j1b", (_many_jets, _one_b_tag), _ht, r"$H_T$ [GeV]", r"$\geq$ 4 jets, 1 b tag",
+        "4j1b", (_many_jets, lesson.one_b_tag), lesson.ht, r"$H_T$ [GeV]", r"$\geq$ 4 jets, 1 b tag",
         binning=Binning(bins=24, low=120, high=600),
     ),
     Region(
-        "4j2b", (_many_jets, _two_b_tags), _top_mass,
+        "4j2b", (_many_jets, lesson.two_b_tags), lesson.top_mass,
         r"$m_{bjj}$ [GeV]", r"$\geq$ 4 jets, $\geq$ 2 b tags",
     ),
 )  # fmt: skip

@@ -23,27 +23,31 @@ CHANNELS = (
 )
 
 
-def _one_b_tag(selection: Selection) -> Bools:
+def one_b_tag(selection: Selection) -> Bools:
+    """Select events with one b tag."""
     mask: Bools = selection.n_btags == 1
     return mask
 
 
-def _two_b_tags(selection: Selection) -> Bools:
+def two_b_tags(selection: Selection) -> Bools:
+    """Select events with two b tags or more."""
     mask: Bools = selection.n_btags >= 2
     return mask
 
 
-def _ht(selection: Selection) -> Quantity:
+def ht(selection: Selection) -> Quantity:
+    """Read H_T of events, GeV."""
     return selection.ht
 
 
-def _top_mass(selection: Selection) -> Quantity:
+def top_mass(selection: Selection) -> Quantity:
+    """Read the mass of the hadronic top candidate of events, GeV."""
     return selection.top_mass
 
 
 REGIONS = (
-    Region("4j1b", (enough_jets, _one_b_tag), _ht, r"$H_T$ [GeV]", "1 b tag"),
-    Region("4j2b", (enough_jets, _two_b_tags), _top_mass, r"$m_{bjj}$ [GeV]", r"$\geq$ 2 b tags"),
+    Region("4j1b", (enough_jets, one_b_tag), ht, r"$H_T$ [GeV]", "1 b tag"),
+    Region("4j2b", (enough_jets, two_b_tags), top_mass, r"$m_{bjj}$ [GeV]", r"$\geq$ 2 b tags"),
 )
 
 SHIFTS = (

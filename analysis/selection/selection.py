@@ -193,30 +193,27 @@ class SelectedJets(Spelled):
 
         It is NaN where an event has no candidate (`kernels.top_candidate_masses`).
         """
-        jets, wanted = self._jets, self._wanted
-        objects = jets.objects
-        return self.once(
-            "top_mass",
-            lambda: top_candidate_masses(
-                jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
-                objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
-            ),
-        )  # fmt: skip
+        return self.once("top_mass", lambda: top_candidate_masses(*self._momenta()))
 
     def lepton_b_mass(self, lepton: Lepton) -> Quantity:
         """Find the least mass in GeV of the lepton and a b-tagged good jet; shape (shifts, events).
 
         It is NaN where an event has no such jet (`kernels.lepton_b_masses`).
         """
-        jets, wanted = self._jets, self._wanted
-        objects = jets.objects
-        return self.once(
-            "lepton_b_mass",
-            lambda: lepton_b_masses(
-                jets.offsets, wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
-                objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
-                np.stack([lepton.pt, lepton.eta, lepton.phi, lepton.mass]),
-            ),
+
+        def masses() -> Quantity:
+            momentum = np.stack([lepton.pt, lepton.eta, lepton.phi, lepton.mass])
+            found: Quantity = lepton_b_masses(*self._momenta(), momentum)
+            return found
+
+        return self.once("lepton_b_mass", masses)
+
+    def _momenta(self) -> tuple[Any, ...]:
+        """Give the jets as the kernels of masses take them."""
+        jets, objects = self._jets, self._jets.objects
+        return (
+            jets.offsets, self._wanted, jets.pts, jets.mass_scales, objects["eta"], objects["phi"],
+            objects["mass"], jets.acceptable, jets.btagged, jets.min_pt,
         )  # fmt: skip
 
     def flat(self, field: str, shift: int = 0) -> NDArray[Any]:

@@ -31,8 +31,7 @@ ALSO = (
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    whole = make_events(2500, seed=31, whole=True)
-    few = make_events(2500, seed=31) | {n: whole[n] for n in ("electron_dxy", "muon_dxy")}
+    few = make_events(2500, seed=31, also=("electron_dxy", "muon_dxy"))
     return write(tmp_path_factory.mktemp("cms") / "a.root", few)
 
 

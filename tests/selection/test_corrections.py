@@ -37,8 +37,7 @@ EFFICIENCY = 1 - 2 / math.pi * math.asin(math.sqrt(0.8))
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    whole = make_events(3000, seed=41, whole=True)
-    few = make_events(3000, seed=41) | {n: whole[n] for n in ("electron_dxy", "muon_dxy")}
+    few = make_events(3000, seed=41, also=("electron_dxy", "muon_dxy"))
     return write(tmp_path_factory.mktemp("corrections") / "a.root", few)
 
 
