@@ -214,6 +214,8 @@ class Model(NamedTuple):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     overflow: bool = False
     """Whether the first and the last bin have what lies beyond them, too."""
+    elsewhere: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Region that is not fitted -> its workspace."""
 
 
 def own_model(source: Normalised | Path) -> InferenceConfig:
@@ -248,6 +250,7 @@ def model_of(
     datasets or events.
     """
     from analysis.inference import templates, workspace
+    from analysis.inference.elsewhere import Elsewhere, elsewhere
     from analysis.plotting.captions import FitCaption
     from analysis.postprocess import agc_json
 
@@ -258,7 +261,7 @@ def model_of(
         return _model_of_workspace(source, config)
     if isinstance(source, Path) and kind in (".json", ".root"):
         read = templates.from_json if kind == ".json" else templates.from_root
-        made, made_of = read(source, config), ""
+        made, made_of, others = read(source, config), "", Elsewhere()
         own = config.own_binnings(made.regions)
         luminosity: Mapping[str, float] = {}
         caption = FitCaption.of_file(source.name, config.binning, observed, own)
@@ -266,7 +269,8 @@ def model_of(
         run = results.load_normalised(source) if isinstance(source, Path) else source
         config = config.with_parts_of(run.normalisation.variations, run.description.variations)
         made, made_of = templates.from_results(run, config), run.normalisation.scaled
-        own = config.own_binnings(made.regions)
+        others = elsewhere(run, made, config, observed)
+        own = {**config.own_binnings(made.regions), **others.binnings}
         fraction = config.luminosity_fraction
         known = {} if fraction == "free" else run.normalisation.luminosity
         luminosity = {channel: float(fraction) * value for channel, value in known.items()}
@@ -274,8 +278,9 @@ def model_of(
     name = str(source) if isinstance(source, Path) else "scaled histograms"
     if not allow_incomplete:
         made.require_complete(name)
+    built = workspace.build(made, config, observed)
     return Model(
-        workspace.build(made, config, observed),
+        built._replace(notes=[*built.notes, *others.notes]),
         caption,
         made.cross_section_pb,
         name,
@@ -284,6 +289,7 @@ def model_of(
         made_of,
         luminosity,
         config.overflow,
+        others.specs,
     )
 
 
@@ -326,6 +332,7 @@ def measure(
         force=force,
         with_ranking=with_ranking,
         toys=toys,
+        elsewhere=model.elsewhere,
     )
 
 

@@ -238,6 +238,20 @@ def _goodness(likelihood: Likelihood, twice_nll: float) -> Goodness:
     return Goodness(chi2=chi2, degrees_of_freedom=dof, p_value=p_value)
 
 
+def yields_elsewhere(result: FitResult, spec: Mapping[str, Any]) -> list[Yields]:
+    """Predict another workspace with the parameters, errors and correlations of a fit.
+
+    Parameters that the fit does not have are those of the workspace, uncorrelated. Raises WorkspaceError for what
+    is no workspace.
+    """
+    likelihood = Likelihood(spec)
+    names = [parameter.name for parameter in result.parameters]
+    values, errors = np.array([(p.value, p.error) for p in result.parameters]).T
+    correlation = np.array(result.correlation)
+    fitted = FitResults(values, errors, names, correlation, result.twice_nll)
+    return _yields(likelihood, model_utils.match_fit_results(likelihood.model, fitted))
+
+
 def _yields(likelihood: Likelihood, fitted: FitResults) -> list[Yields]:
     model = likelihood.model
     before, after = (model_utils.prediction(model, fit_results=r) for r in (None, fitted))

@@ -11,7 +11,15 @@ from pydantic import Field
 from analysis.common.strict import Strict
 from analysis.config import Binning
 from analysis.inference.config import TTBAR
-from analysis.inference.fit import AT_END, UNSTABLE, BestFit, FitResult, fit
+from analysis.inference.fit import (
+    AT_END,
+    UNSTABLE,
+    BestFit,
+    FitResult,
+    Yields,
+    fit,
+    yields_elsewhere,
+)
 from analysis.inference.impacts import (
     LUMINOSITY,
     STATISTICAL,
@@ -87,6 +95,8 @@ class Measurement(Strict):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     goodness_by_toys: ToyGoodness | None = None
     """Of as many toys as were asked for."""
+    elsewhere: dict[str, list[Yields]] = Field(default_factory=dict)
+    """Region that is not fitted -> its channels, with the parameters of the fit."""
 
     @property
     def quantity(self) -> str:
@@ -132,10 +142,11 @@ def measure(
     force: bool = False,
     with_ranking: bool = True,
     toys: Toys | None = None,
+    elsewhere: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Measurement:
     """Check a workspace, with the `processes` that every channel must have, and fit it.
 
-    With `toys` its goodness is by those too.
+    With `toys` its goodness is by those too. Workspaces `elsewhere` are predicted with the fit's parameters.
 
     Raises WorkspaceError for errors that the check finds, unless it is `force`d; FitError for a fit
     that does not converge.
@@ -165,6 +176,10 @@ def measure(
         goodness_by_toys=None
         if toys is None
         else goodness_by_toys(best.likelihood, best.values, best.result.goodness.chi2, toys),
+        elsewhere={
+            region: yields_elsewhere(best.result, other)
+            for region, other in (elsewhere or {}).items()
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def _tables(measurement: Measurement) -> list[Table]:
     tables = [summary(measurement), uncertainties(measurement), _parameters(measurement)]
     if measurement.ranking:
         tables.append(_ranking(measurement))
-    return tables + [_yields(yields) for yields in measurement.fit.yields]
+    others = chain.from_iterable(measurement.elsewhere.values())
+    return tables + [_yields(yields) for yields in (*measurement.fit.yields, *others)]
 
 
 def _parameters(measurement: Measurement) -> Table:

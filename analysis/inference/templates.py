@@ -82,8 +82,13 @@ class Templates(NamedTuple):
         return found.values
 
 
-def from_results(results: Normalised, config: InferenceConfig) -> Templates:
+def from_results(
+    results: Normalised, config: InferenceConfig, instead: Mapping[str, str] = MappingProxyType({})
+) -> Templates:
     """Make templates of the normalised histograms, channels added up or apart as the model says.
+
+    `instead` names a region of the model, and another one whose histograms are taken in its place: of that alone
+    there are templates then.
 
     Raises WorkspaceError for a binning that does not fit, values that are no numbers, negative data,
     where the signal or a region is missing, for regions that share events, names of the model that are
@@ -91,14 +96,19 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
     states, or to nothing that is known.
     """
     _require_apart(results.description.overlaps, config.regions)
-    observables, regions = results.regions, list(config.regions)
+    observables, taken = (
+        results.regions,
+        dict(instead or zip(config.regions, config.regions, strict=True)),
+    )
     if config.channels == "apart":
         observables = results.regions_by_channel
-        regions = [
-            region_of_channel(region, channel)
-            for region in config.regions
+        taken = {
+            region_of_channel(region, channel): region_of_channel(of, channel)
+            for region, of in taken.items()
             for channel in results.description.channels
-        ]
+        }
+    if instead:
+        observables = {region: observables[of] for region, of in taken.items()}
     scaling, apart = results.normalisation, config.of_acceptance
     histograms = {
         (region, process, variation): observable[{"process": process, "variation": variation}]
@@ -108,7 +118,7 @@ def from_results(results: Normalised, config: InferenceConfig) -> Templates:
         for variation in variations
     }
     made = _templates(
-        histograms, config, regions, scaling.cross_sections_pb, "the normalised run",
+        histograms, config, list(taken), scaling.cross_sections_pb, "the normalised run",
         InferenceConfig.of_run(results.description.model),
     )  # fmt: skip
     return made._replace(notes=[*scaling.notes, *made.notes])

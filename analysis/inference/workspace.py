@@ -74,10 +74,15 @@ class Built(NamedTuple):
     notes: list[str]
 
 
-def build(templates: Templates, config: InferenceConfig, observed: Observed | None = None) -> Built:
+def build(
+    templates: Templates,
+    config: InferenceConfig,
+    observed: Observed | None = None,
+    rates: Mapping[tuple[str, Place], Pair] | None = None,
+) -> Built:
     """A workspace of all regions, fitted to what `observed`, or else the configuration, says.
 
-    Raises WorkspaceError where templates that it needs are missing, and for another word than those of
+    `rates` are those that regions have in common, by default those of these templates. Raises WorkspaceError where templates that it needs are missing, and for another word than those of
     `Observed`.
     """
     observed = observed or config.observed
@@ -86,7 +91,7 @@ def build(templates: Templates, config: InferenceConfig, observed: Observed | No
         raise WorkspaceError(msg)
     notes = list(templates.notes)
     notes += _absent(templates, config)
-    common = _common_rates(templates, config, notes)
+    common = common_rates(templates, config, notes) if rates is None else rates
     mistaken = set(_same_everywhere(templates, config))
     channels, observations = [], []
     for region in templates.regions:
@@ -181,7 +186,7 @@ def _listed(places: tuple[Place, ...]) -> str:
     return "; ".join(f"{process} in {', '.join(names)}" for process, names in regions.items())
 
 
-def _common_rates(
+def common_rates(
     templates: Templates, config: InferenceConfig, notes: list[str]
 ) -> dict[tuple[str, Place], Pair]:
     """Add up the regions of each independent variation whose rates the samples do not tell apart: all of
@@ -241,6 +246,11 @@ def _total(templates: Iterable[Template]) -> Template:
     return Template(*(np.array([sum(float(np.sum(t[i])) for t in found)]) for i in (0, 1)))
 
 
+def staterror(region: str) -> str:
+    """Name the parameters of the simulation's statistics in a fitted region."""
+    return f"staterror_{region}"
+
+
 def _sample(
     templates: Templates,
     config: InferenceConfig,
@@ -253,7 +263,7 @@ def _sample(
     nominal = templates.by_key[region, process, NOMINAL]
     modifiers: list[Spec] = [
         {
-            "name": f"staterror_{region}",
+            "name": staterror(region),
             "type": "staterror",
             "data": np.sqrt(nominal.variances).tolist(),
         }

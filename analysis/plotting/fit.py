@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.common.names import figure_text
 from analysis.inference.fit import Yields
@@ -46,6 +48,10 @@ def _drawings(measurement: Measurement, spec: dict[str, Any], caption: FitCaptio
         (("yields", yields.channel), partial(yields_figure, yields, caption))
         for yields in measurement.fit.yields
     ]
+    drawings += [
+        (("elsewhere", region), partial(elsewhere_figure, channels, caption))
+        for region, channels in measurement.elsewhere.items()
+    ]
     drawings.append((("pulls",), partial(pulls_figure, measurement, caption)))
     if measurement.ranking:
         drawings.append((("ranking",), partial(ranking_figure, measurement, caption)))
@@ -75,6 +81,23 @@ def yields_figure(yields: Yields, caption: FitCaption) -> Figure:
     columns[0][0].set_ylim(0, max(tops))
     for axes in columns[1]:
         axes.set_ylabel("")
+    return figure
+
+
+def elsewhere_figure(channels: Sequence[Yields], caption: FitCaption) -> Figure:
+    """Draw prediction and data of a region that is not fitted, after the fit; a column a channel.
+
+    The sum before the fit is a dashed line.
+    """
+    figure, columns = panels(len(channels))
+    for (main, ratio), yields in zip(columns, channels, strict=True):
+        stacks = fit_stacks(yields, caption)
+        before, after = stacks["pre-fit"], stacks["post-fit"]
+        line: dict[str, Any] = {"color": "black", "linewidth": 1.5, "linestyle": "--", "zorder": 5}
+        main.stairs(before.total, before.edges, **line)
+        ratio.stairs(before.total * after.inverse, after.edges, baseline=None, **line)
+        draw_stack(main, ratio, after, "Obs. / pred.", [(Line2D([], [], **line), "Pre-fit")])
+        annotate(main, caption.above)
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -10,9 +12,18 @@ from analysis.plotting.content import Array, Points, Stack
 from analysis.plotting.style import RATIO_LIMITS, legend
 
 
-def draw_stack(main: Axes, ratio: Axes, stack: Stack, ratio_label: str = "Data / pred.") -> None:
-    """Draw the stack with its uncertainty and data, and their ratio to the prediction below."""
-    entries: list[tuple[Artist, str]] = []
+def draw_stack(
+    main: Axes,
+    ratio: Axes,
+    stack: Stack,
+    ratio_label: str = "Data / pred.",
+    more: Sequence[tuple[Artist, str]] = (),
+) -> None:
+    """Draw the stack with its uncertainty and data, and their ratio to the prediction below.
+
+    The legend has `more` entries.
+    """
+    entries = list(more)
     base = np.zeros(len(stack.edges) - 1)
     for part in stack.parts:
         top = base + part.values

@@ -60,6 +60,15 @@ def _lepton_b_mass(selection: Selection) -> Quantity:
     return selection.lepton_b_mass
 
 
+def _lepton_pt(selection: Selection) -> Quantity:
+    values: Quantity = selection.lepton.pt
+    return values
+
+
+def _n_jets(selection: Selection) -> Quantity:
+    return np.asarray(selection.n_jets, dtype=np.float64)
+
+
 _WITH_LEPTON = frozenset({"lepton.phi"})
 _MASS = Binning(bins=30, low=0, high=300)
 
@@ -82,6 +91,37 @@ REGIONS = (
     ),
 )  # fmt: skip
 """Categories: no event is in two. `4j2b` has the configuration's axis, on which the top peak is fitted."""
+
+
+_OTHERS = (
+    ("ht", lesson.ht, r"$H_T$ [GeV]", Binning(bins=12, low=80, high=560)),
+    ("lepton_b_mass", _lepton_b_mass, r"min $m_{\ell b}$ [GeV]", Binning(bins=12, low=0, high=240)),
+    ("top_mass", lesson.top_mass, r"$m_{bjj}$ [GeV]", Binning(bins=12, low=80, high=440)),
+    ("lepton_pt", _lepton_pt, r"Lepton $p_T$ [GeV]", Binning(bins=12, low=30, high=210)),
+    ("n_jets", _n_jets, "Jets", Binning(bins=6, low=3.5, high=9.5)),
+)
+"""Observables: name, function, label, axis."""
+
+
+def checks() -> list[Region]:
+    """Histogram the events of each category by the observables that are not its own, to see them after the fit.
+
+    The missing momentum is not among them: its uncertainty is not varied.
+    """
+    return [
+        Region(
+            f"{region.name}_{name}",
+            region.where,
+            observable,
+            label,
+            region.label,
+            _WITH_LEPTON,
+            binning,
+        )
+        for region in REGIONS
+        for name, observable, label, binning in _OTHERS
+        if observable is not region.observable and (name != "n_jets" or "4j" in region.name)
+    ]
 
 
 def _scaled(jets: Objects, source: int, column: str, sources: JetScaleSources) -> NDArray[Any]:
@@ -204,4 +244,10 @@ CMS = Preset(
     corrections=corrections,
     controls=lesson.controls,
     model=MODEL,
+)
+
+CHECKS = CMS._replace(
+    name="cms-checks",
+    summary="cms, and other observables of each category, which are shown after the fit and not fitted",
+    regions=lambda _: (*REGIONS, *checks()),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -133,6 +133,38 @@ def _fit_chart(name: str, yields: Yields, caption: FitCaption) -> Chart:
         header=["from", "to", "pre-fit", "post-fit", "observed"],
         rows=rows,
         legend={plain(part.label): part.colour for part in reversed(after.parts)},
+        zooms=True,
+    )
+
+
+def elsewhere_chart(elsewhere: Mapping[str, Sequence[Yields]], caption: FitCaption) -> Chart | None:
+    """Chart all channels that are not fitted in one figure, to choose from; None without any."""
+    fitted = [yields for channels in elsewhere.values() for yields in channels]
+    if not fitted:
+        return None
+    stacks = {
+        f"{_quantity(plain(after.axis_label))}, {plain(after.title)}": after
+        for after in (fit_stacks(yields, caption)["post-fit"] for yields in fitted)
+    }
+    rows: list[Row] = [
+        [
+            choice,
+            measured(np.sum(yields.prefit), yields.prefit_total_error),
+            measured(np.sum(yields.postfit), yields.postfit_total_error),
+            f"{sum(yields.data):.0f}",
+        ]
+        for choice, yields in zip(stacks, fitted, strict=True)
+    ]
+    first = next(iter(stacks.values()))
+    return Chart(
+        name="elsewhere",
+        title="Observables that are not fitted, after the fit",
+        description=f"Prediction and observation of {len(stacks)} distributions. Every parameter has its value, "
+        "error and correlations of the fit; the statistics of the simulation in these bins are not of it.",
+        specs={choice: vega_stack(stack) for choice, stack in stacks.items()},
+        header=["quantity, channel", "pre-fit", "post-fit", "observed"],
+        rows=rows,
+        legend={plain(part.label): part.colour for part in reversed(first.parts)},
         zooms=True,
     )
 

@@ -18,7 +18,7 @@ from analysis.plotting.peaks import MASS_LABEL
 from analysis.postprocess.top_peak import REGION
 from analysis.report import summary
 from analysis.report.charts import Chart, plain
-from analysis.report.distributions import control_chart, fit_charts, region_charts
+from analysis.report.distributions import control_chart, elsewhere_chart, fit_charts, region_charts
 from analysis.report.fit_charts import peak_chart, pulls_chart, ranking_chart
 from analysis.report.loaded import Run
 from analysis.report.summary import Table
@@ -212,6 +212,8 @@ def _measurement(run: Run) -> Section:
         run.regions, jets_label(run.ledger), measurement.binnings,
     )  # fmt: skip
     charts = fit_charts(measurement.fit.yields, caption)
+    if (others := elsewhere_chart(measurement.elsewhere, caption)) is not None:
+        charts.append(others)
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
