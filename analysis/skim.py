@@ -18,6 +18,7 @@ import numpy as np
 from analysis.common.errors import CatalogueError, OutputError
 from analysis.common.files import short_digest, writable_folder
 from analysis.datasets import ntuples
+from analysis.datasets.addresses import shown_apart
 from analysis.datasets.catalogue import Catalogue, Dataset, metadata
 from analysis.datasets.coverage import CATALOGUE, Skim, SkimmedDataset
 from analysis.execution.checkpoints.definition import definition
@@ -190,6 +191,7 @@ def restore_cutflow(output: Mapping[str, Any], catalogue: Catalogue) -> None:
 
 
 def _part(parts: Path, dataset: str, url: str, start: int) -> Path:
+    """Path of the events of a chunk; `url` as a run knows the file."""
     return parts / dataset / f"{short_digest(url)}_{start:012d}.root"
 
 
@@ -249,8 +251,9 @@ def _finished(
 def _in_files(name: str, catalogue: Catalogue, parts: Path) -> Iterator[ntuples.Columns]:
     """Yield the events of a dataset in pieces of whole parts, at most one part above EVENTS_PER_FILE."""
     waiting: list[ntuples.Columns] = []
+    names = shown_apart(file.url for file in catalogue.files)
     for file in catalogue.files_of(name):
-        first = _part(parts, name, file.url, 0)
+        first = _part(parts, name, names[file.url], 0)
         for path in sorted(first.parent.glob(f"{first.stem.partition('_')[0]}_*.root")):
             waiting.append(ntuples.read(path))
             if sum(map(ntuples.size, waiting)) >= EVENTS_PER_FILE:

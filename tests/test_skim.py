@@ -33,6 +33,7 @@ from analysis.selection.regions import Region
 from analysis.selection.variations import Shift, Weight
 from analysis.skim import Skimmed, make_skim, restore_cutflow
 from tests.conftest import PROJECT
+from tests.servers import http_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
 """coffea reads an RNTuple so."""
@@ -301,6 +302,19 @@ def test_an_incomplete_skim_has_no_catalogue(catalogue: Catalogue, tmp_path: Pat
         make_skim(broken, tmp_path)
     assert not (tmp_path / CATALOGUE).exists()
     assert not (tmp_path / ".parts").exists()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_of_a_server_with_a_password(
+    catalogue: Catalogue, skimmed: Skimmed, tmp_path: Path
+) -> None:
+    pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
+    one = catalogue.select(["ttbar__nominal"])
+    with http_server(Path(one.base)) as address:
+        served = one.model_copy(update={"base": address.replace("://", "://ana:s3cret@")})
+        made = make_skim(served, tmp_path).catalogue
+    assert made.events == skimmed.catalogue.select(["ttbar__nominal"]).events
+    assert not [p for p in tmp_path.rglob("*.json") if "s3cret" in p.read_text(encoding="utf-8")]
 
 
 @pytest.mark.full

@@ -17,8 +17,15 @@ from typing import NoReturn
 
 from analysis import __version__
 from analysis.common.errors import AnalysisError, OutputError, did_you_mean
-from analysis.common.processes import require_docstrings, require_folder, require_threads
+from analysis.common.processes import (
+    LIBRARIES_MB,
+    require_docstrings,
+    require_folder,
+    require_memory,
+    require_threads,
+)
 from analysis.common.streams import kept
+from analysis.datasets.addresses import shown
 from analysis.execution.signals import Interrupted, handled
 
 DEFAULT_COMMAND = "all"
@@ -66,6 +73,13 @@ def _named_command(arguments: Sequence[str]) -> str | None:
     return DEFAULT_COMMAND if arguments[0].startswith("-") else arguments[0]
 
 
+class _Shown(logging.Formatter):
+    """Lines without the passwords and tokens of addresses."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
 def _set_up_logging(arguments: argparse.Namespace) -> None:
     level = logging.INFO
     if getattr(arguments, "quiet", False):
@@ -73,7 +87,9 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
     if getattr(arguments, "verbose", False):
         level = logging.DEBUG
     logger = logging.getLogger("analysis")
-    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown())
+    logger.handlers = [handler]
     logger.setLevel(level)
 
 
@@ -114,10 +130,14 @@ def _status(parsed: argparse.Namespace) -> int:
             require_folder()
             require_docstrings()
             require_threads()
+            require_memory(LIBRARIES_MB)
             return int(parsed.run(parsed) or 0)
     except AnalysisError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {shown(str(error))}\n")
         return error.exit_status
+    except MemoryError:
+        sys.stderr.write("error: out of memory\n")
+        return OutputError.exit_status
     except Interrupted as interrupt:
         sys.stderr.write(f"{interrupt.word}\n")
         return interrupt.exit_status

@@ -163,6 +163,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from analysis.common.tables import show
+    from analysis.datasets.addresses import shown
     from analysis.datasets.catalogue import Catalogue
     from analysis.datasets.inventory import check
 
@@ -183,7 +184,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if findings:
         show(
             ["dataset", "file", "problem"],
-            [[file.dataset, file.url, problem] for file, problem in findings],
+            [[file.dataset, shown(file.url), shown(problem)] for file, problem in findings],
         )
         msg = f"{len(findings)} of {n_files} files are not as {path} says"
         raise CatalogueError(msg)

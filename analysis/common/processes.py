@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -16,6 +17,11 @@ from types import ModuleType
 from typing import Any
 
 from analysis.common.errors import ConfigError, ExecutionError
+
+LIBRARIES_MB = 1000
+"""Addresses that a process takes which has loaded all libraries."""
+DASK_MB = 1500
+"""The same of a process with the threads of Dask."""
 
 _starting = threading.RLock()
 
@@ -98,6 +104,19 @@ def require_threads() -> None:
         if int(os.environ.get(name, "1")) < 1:
             msg = f"{name}={os.environ[name]}: expected a number of at least 1"
             raise ConfigError(msg)
+
+
+def require_memory(megabytes: int) -> None:
+    """Raise ConfigError where a process may not have these addresses: libraries that are loaded end in
+    errors of any kind, or abort the process, and threads that cannot start make others wait for ever.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < megabytes * 2**20:
+        msg = (
+            f"a process may have {limit / 2**20:.0f} MB of memory (ulimit -v): at least {megabytes} MB "
+            "are needed, as the libraries claim more than they use"
+        )
+        raise ConfigError(msg)
 
 
 def require_folder() -> None:

@@ -6,6 +6,7 @@ catalogue's in everything that is written of a run.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -25,6 +26,7 @@ from uproot.source.chunk import Source
 from analysis.common.errors import ConfigError, OutputError
 from analysis.common.extras import require_extra
 from analysis.common.files import atomic, short_digest, writable_folder
+from analysis.datasets import web
 from analysis.datasets.addresses import shown
 from analysis.datasets.open_files import CACHES, HEADER_BYTES, KeptOpen, entries
 from analysis.datasets.read_errors import (
@@ -33,6 +35,7 @@ from analysis.datasets.read_errors import (
     describe,
     retry_after_s,
 )
+from analysis.datasets.web import require_root
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +55,10 @@ minutes, its error window of 1800 s makes one that came back stay dead."""
 
 _REMOTE = re.compile(r"^(?:root|https?)://[^/]+/+(?P<path>.+)$")
 _REPLICA = re.compile(r"^(?:(?:root|https?)://[^/]+|/).*$")
-_LOOPBACK = re.compile(
-    r"^https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[(?:::|(?:0+:){7})0*1\])(?:[:/]|$)"
-)
 _LARGE = 1_000_000
 """Offset of the version of ROOT in files with places of 64 bits."""
 _BLOCK_BYTES = 16 * 2**20
+_FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 _THREADS = 16
 _AVOIDED_S = 600.0
 
@@ -168,7 +169,7 @@ def _opened(
     try:
         # It is opened by the first read only.
         header = source.read(0, HEADER_BYTES)
-        _require_root(header)
+        require_root(header)
         _require_end(header, source)
         if wanted is not None and (found := entries(source, url, wanted[0])) != wanted[1]:
             msg = f"another file: {found} events, {wanted[1]} in the catalogue"
@@ -177,17 +178,6 @@ def _opened(
         source.__exit__(type(error), error, error.__traceback__)
         raise
     return source
-
-
-def _require_root(header: bytes) -> None:
-    """Raise RemoteContentError for what is no ROOT file, and for more than was asked for."""
-    if not header.startswith(b"root"):
-        what = f"begins with {header[:16]!r}" if header else "it is empty"
-        msg = f"not a ROOT file: {what}"
-        raise RemoteContentError(msg)
-    if len(header) > HEADER_BYTES:
-        msg = "the server does not send ranges (parts) of a file: --cache copies it whole"
-        raise RemoteContentError(msg)
 
 
 def _require_end(header: bytes, source: KeptOpen) -> None:
@@ -218,17 +208,7 @@ def _storage_options(url: str, access: Access) -> dict[str, Any]:
     if url.startswith("root://"):
         return {"timeout": max(1, round(access.timeout_s))}
     if url.startswith(("http://", "https://")):
-        from aiohttp import ClientTimeout
-
-        return {
-            "timeout": ClientTimeout(sock_connect=access.timeout_s, sock_read=access.timeout_s),
-            "client_kwargs": {
-                # The proxy of the environment, which is not for this machine.
-                "trust_env": _LOOPBACK.match(url) is None,
-                # Servers that compress send no parts of a file.
-                "headers": {"Accept-Encoding": "identity"},
-            },
-        }
+        return web.options(url, access.timeout_s)
     return {}
 
 
@@ -323,42 +303,40 @@ def _copy_of(url: str, cache: Path) -> Path:
 
 def _copy(url: str, path: Path, access: Access) -> None:
     files, remote_path = fsspec.core.url_to_fs(url, **_storage_options(url, access))
-    size = files.size(remote_path)
     try:
         with atomic(path) as temporary:
-            if size is None:
-                _fetch(files, remote_path, temporary)
+            if url.startswith("root://"):
+                _copy_blocks(files, remote_path, temporary)
             else:
-                _copy_blocks(files, remote_path, temporary, size)
+                _fetch(files, remote_path, temporary)
             _require_whole(temporary)
     except _UnreadableError as error:
         raise error.cause from error
 
 
 def _fetch(files: Any, path: str, target: Path) -> None:
-    """Copy a file at once, from a server that does not say its size."""
+    """Copy a file in one answer: parts may be of two files, where the server replaces it in between."""
     try:
         files.get_file(path, str(target))
     except Exception as error:
+        if getattr(error, "errno", None) in _FULL:
+            raise
         raise _UnreadableError(error) from error
 
 
-def _copy_blocks(files: Any, path: str, target: Path, size: int) -> None:
+def _copy_blocks(files: Any, path: str, target: Path) -> None:
+    """Copy a file of XRootD, whose client reads small pieces otherwise."""
+    size = files.size(path)
     with target.open("wb") as output:
         for start in range(0, size, _BLOCK_BYTES):
-            content = _block(files, path, start, min(start + _BLOCK_BYTES, size), size)
-            output.write(content)
-            if start == 0:
-                _require_root(content[:HEADER_BYTES])
-            if len(content) == size:
-                break  # of a server that sends no parts
+            output.write(_block(files, path, start, min(start + _BLOCK_BYTES, size)))
 
 
 def _require_whole(path: Path) -> None:
     """Raise RemoteContentError for a copy that is no whole ROOT file: no later run would ask anew."""
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
-    _require_root(header)
+    require_root(header)
     size = path.stat().st_size
     if size < (end := _end(header)):
         raise _truncated(size, end)
@@ -372,12 +350,12 @@ class _UnreadableError(Exception):
         self.cause = cause
 
 
-def _block(files: Any, path: str, start: int, stop: int, size: int) -> bytes:
+def _block(files: Any, path: str, start: int, stop: int) -> bytes:
     try:
         content: bytes = files.cat_file(path, start=start, end=stop)
     except Exception as error:
         raise _UnreadableError(error) from error
-    if len(content) not in (stop - start, size):
+    if len(content) != stop - start:
         msg = f"{len(content)} of {stop - start} bytes came at position {start}"
         raise _UnreadableError(OSError(msg))
     return content

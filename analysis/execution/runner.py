@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from analysis.common.errors import CatalogueError, ConfigError, OutputError
 from analysis.common.tables import html
 from analysis.datasets import remote
-from analysis.datasets.addresses import shown
+from analysis.datasets.addresses import shown, shown_apart
 from analysis.datasets.catalogue import Catalogue, metadata, same_files
 from analysis.datasets.checksums import damaged
 from analysis.datasets.open_files import OfCollections
@@ -113,8 +113,12 @@ def run(
     processor.require_events(catalogue)
     _require_known_code(processor, execution)
     _warn_of_other_code(catalogue, processor, layout)
-    planned, secrets = _without_secrets(_planned(catalogue, limits or Limits()))
-    if secrets:
+    names = shown_apart(file.url for file in catalogue.files)
+    planned = [
+        plan._replace(file=plan.file._replace(url=names[plan.file.url]))
+        for plan in _planned(catalogue, limits or Limits())
+    ]
+    if secrets := {name: url for url, name in names.items() if name != url}:
         execution = replace(execution, access=replace(execution.access, secrets=secrets))
     remote.prepare([*(file.url for file, _ in planned), *execution.access.replicas])
     told = {name: metadata(dataset) for name, dataset in catalogue.datasets.items()}
@@ -179,20 +183,9 @@ def _planned(catalogue: Catalogue, limits: Limits) -> list[PlannedFile]:
         msg = "nothing to process: no file is left under the limits asked for"
         raise CatalogueError(msg)
     for file, first in same_files((file for file, _ in planned), catalogue.samples):
-        msg = f"{shown(file.url)} is the same file as {shown(first)}: its events would count twice"
+        msg = f"{file.url} is the same file as {first}: its events would count twice"
         raise CatalogueError(msg)
     return planned
-
-
-def _without_secrets(planned: list[PlannedFile]) -> tuple[list[PlannedFile], dict[str, str]]:
-    """Return the files by their addresses as they may be shown, and which are others really."""
-    known = [(plan, plan.file.url) for plan in planned]
-    hidden = [
-        plan._replace(file=plan.file._replace(url=shown(url) if "://" in url else url))
-        for plan, url in known
-    ]
-    urls = zip((plan.file.url for plan in hidden), (url for _, url in known), strict=True)
-    return hidden, {as_shown: url for as_shown, url in urls if as_shown != url}
 
 
 def _expected(planned: list[PlannedFile], catalogue: Catalogue) -> dict[str, tuple[str, int]]:

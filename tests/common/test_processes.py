@@ -72,6 +72,16 @@ def test_a_number_of_threads_that_is_none(
     )
 
 
+def test_less_memory_than_the_libraries_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (400 * 2**20, 400 * 2**20))
+    assert main(["show", "anywhere"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: a process may have 400 MB of memory (ulimit -v): at least 1000 MB are needed"
+    )
+
+
 def test_python_without_docstrings() -> None:
     shown = subprocess.run(
         [sys.executable, "-OO", "-m", "analysis", "show", "anywhere"],

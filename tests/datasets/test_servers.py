@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from analysis.datasets import remote
+from analysis.datasets import remote, web
 from analysis.datasets.addresses import shown
-from analysis.datasets.catalogue import address_fault
+from analysis.datasets.catalogue import Catalogue, Dataset, address_fault
 from analysis.datasets.remote import Access
 from analysis.execution import loop
 from analysis.execution.runner import Result
@@ -127,10 +127,49 @@ def test_a_replica_with_something_else_is_passed_by(
     assert f"{replica}: " in failure.reason
 
 
-def test_a_server_without_ranges_is_named(serve: Serve, content: bytes, tmp_path: Path) -> None:
-    own = serve(lambda _: Answer(200, content))
-    (failure, *_) = read(own).ledger.failures
-    assert "does not send ranges (parts) of a file: --cache copies it whole" in failure.reason
+def whole(content: bytes, _: Any) -> Answer:
+    return Answer(200, content)
+
+
+def elsewhere(content: bytes, request: Any) -> Answer:
+    answer = part(content, request)
+    return answer._replace(headers={"Content-Range": f"bytes 7-99/{len(content)}"})
+
+
+def compressed(content: bytes, request: Any) -> Answer:
+    answer = part(content, request)
+    packed = gzip.compress(answer.content)
+    return answer._replace(content=packed, headers={**answer.headers, "Content-Encoding": "gzip"})
+
+
+def page(*_: Any) -> Answer:
+    return Answer(200, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "after", "said"),
+    [
+        (whole, 0, "does not send ranges (parts) of a file: --cache copies it whole"),
+        (whole, 2, "does not send ranges (parts) of a file: --cache copies it whole"),
+        (compressed, 0, "compresses the ranges (parts) of a file (gzip): --cache copies it whole"),
+        (elsewhere, 2, "the server sent the bytes from 7 on where those from"),
+        (page, 2, "not a ROOT file: begins with b'<!DOCTYPE"),
+    ],
+)
+def test_what_is_not_the_part_that_was_asked_for_is_named(
+    serve: Serve, content: bytes, tmp_path: Path, faulty: Any, after: int, said: str
+) -> None:
+    """From the first answer on, or in the middle of a file; the whole file may be there for a copy."""
+    answers = itertools.count()
+
+    def answer(request: Any) -> Answer:
+        if request.command == "HEAD" or "Range" not in request.headers:
+            return whole(content, request)
+        return (part if next(answers) < after else faulty)(content, request)
+
+    own = serve(answer)
+    reasons = {failure.reason for failure in read(own).ledger.failures}
+    assert said in reasons.pop()
     assert_same_output(read(own, access={"cache": tmp_path / "cache"}), read(str(tmp_path)))
 
 
@@ -180,7 +219,7 @@ def test_an_address_of_ipv6_is_written_in_full() -> None:
     assert fault is not None
     assert "write it in full, as [0:0:0:0:0:0:0:1]" in fault
     assert address_fault("http://[0:0:0:0:0:0:0:1]:80/a.root") is None
-    assert remote._LOOPBACK.match("http://[0:0:0:0:0:0:0:1]:80/a.root")
+    assert web._LOOPBACK.match("http://[0:0:0:0:0:0:0:1]:80/a.root")
 
 
 def test_the_proxy_of_the_environment_is_used_except_for_this_machine(
@@ -276,13 +315,38 @@ def test_secrets_of_addresses_stay_in_the_catalogue(
 def test_what_is_shown_of_an_address() -> None:
     for text, wanted in (
         ("https://ana:pw@host/a.root", "https://ana:***@host/a.root"),
+        ("https://ana:p@w@host/a.root", "https://ana:***@host/a.root"),
+        ("https://glpat_0123456789abcdef@h/a", "https://***@h/a"),
         ("root://u:p@h//x; https://:pw@h/y", "root://u:***@h//x; https://:***@h/y"),
         ("https://h/a?X-Amz-Signature=1f&n=2", "https://h/a?X-Amz-Signature=***&n=2"),
+        ("https://h/a?st=x&se=y&sp=r&sig=z", "https://h/a?st=***&se=***&sp=***&sig=***"),
+        ("https://h/a?Policy=ab_&Key-Pair-Id=K", "https://h/a?Policy=***&Key-Pair-Id=***"),
         ("https://h/a?authz=abc, status=403", "https://h/a?authz=***, status=403"),
-        ("https://h/a?jwt=ab&n=2&sas=c", "https://h/a?jwt=***&n=2&sas=***"),
+        ("url='https://h/a?code=1'", "url='https://h/a?code=***'"),
+        ("https://h/a#access_token=1", "https://h/a#access_token=***"),
+        ("a.root?access_key=k: no such file", "a.root?access_key=*** no such file"),
+        ("https://h/get?file=a.root&download=1", "https://h/get?file=a.root&download=1"),
         ("https://h:8080/a@b/c:d?n=2", "https://h:8080/a@b/c:d?n=2"),
+        ("http://[0:0:0:0:0:0:0:1]:80/a", "http://[0:0:0:0:0:0:0:1]:80/a"),
         ("/data/user:me@host/a.root", "/data/user:me@host/a.root"),
+        ("really? x=3", "really? x=3"),
         ("r\udce9sultats", r"r\xe9sultats"),
         ("μ+μ−", "μ+μ−"),
     ):
         assert shown(text) == wanted
+
+
+def test_files_that_differ_in_what_is_not_shown(
+    serve: Serve, content: bytes, tmp_path: Path
+) -> None:
+    """Each is read, and none is taken for the other; a skim has the events of both."""
+    write_file(tmp_path / "b.root", events=EVENTS + 2)
+    files = {"k=1": content, "k=2": (tmp_path / "b.root").read_bytes()}
+    base = serve(lambda request: part(files[request.path.partition("?")[2]], request))
+    events = {"get?k=1": EVENTS, "get?k=2": EVENTS + 2}
+    data = Dataset(process="data", kind="collision", channel="muon", files=events)
+    result = process(Catalogue(tree="Events", base=base, datasets={"data__a": data}), retries=0)
+    assert result.ledger.complete
+    shown_files = [file.url for file in result.ledger.datasets["data__a"].files]
+    assert len(set(shown_files)) == 2
+    assert all(re.fullmatch(r".*/get\?k=\*\*\*#[0-9a-f]{16}", url) for url in shown_files)

@@ -22,7 +22,7 @@ from typing import Any
 
 from analysis.common.errors import ConfigError, ExecutionError, did_you_mean
 from analysis.common.extras import require_extra
-from analysis.common.processes import require_folder, spawn_method
+from analysis.common.processes import DASK_MB, require_folder, require_memory, spawn_method
 from analysis.execution.signals import held, kill_children, shielded
 from analysis.execution.workers import shipping
 from analysis.execution.workers.cluster_settings import (
@@ -74,6 +74,7 @@ def connected(
     no worker comes in time, or a worker has other versions.
     """
     require_extra("dask", "the executor 'dask'")
+    require_memory(DASK_MB)
     import dask
 
     # Its defaults come with it: within `set` they would be gone in the end, and a second cluster fail.
