@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from analysis.config import AnalysisConfig
     from analysis.datasets.catalogue import Catalogue
     from analysis.execution.runner import Result
+    from analysis.inference.compatibility import Ways
     from analysis.inference.config import InferenceConfig, Observed
     from analysis.inference.measurement import Measurement
     from analysis.inference.toys import Toys
@@ -214,6 +215,8 @@ class Model(NamedTuple):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     overflow: bool = False
     """Whether the first and the last bin have what lies beyond them, too."""
+    ways: Ways = MappingProxyType({})
+    """Ways to divide the channels of the workspace into parts, which are compared."""
     elsewhere: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Region that is not fitted -> its workspace."""
 
@@ -289,6 +292,7 @@ def model_of(
         made_of,
         luminosity,
         config.overflow,
+        config.ways(made.regions),
         others.specs,
     )
 
@@ -332,6 +336,7 @@ def measure(
         force=force,
         with_ranking=with_ranking,
         toys=toys,
+        ways=model.ways,
         elsewhere=model.elsewhere,
     )
 

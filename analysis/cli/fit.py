@@ -120,9 +120,10 @@ def run(arguments: argparse.Namespace) -> None:
         folder = _output(arguments) / results.HEPDATA
         archive = hepdata.write(measurement, folder)
         logger.info("HEPData submission: %s", archive)
-    for table in (tables.summary, tables.uncertainties):
+    for table in (tables.summary, tables.uncertainties, tables.compatibility):
         title, header, rows = table(measurement)
-        show(header, rows, title=title)
+        if rows:
+            show(header, rows, title=title)
     logger.info("%d figures and tables in %s", len({p.stem for p in files}), _output(arguments))
 
 

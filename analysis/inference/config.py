@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -122,6 +122,8 @@ class InferenceConfig(Strict):
     """Region -> its bins, where they are not those of `binning`."""
     overflow: bool = False
     """Whether the first and the last bin have what lies beyond them, too."""
+    splits: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    """Way to divide the regions -> part -> its regions: parts are compared, besides single regions and channels."""
     variations: dict[str, Variation] = _VARIATIONS
     """Nuisance parameter -> what it varies."""
     one_sided: Literal["mirror", "flat"] = "mirror"
@@ -201,6 +203,21 @@ class InferenceConfig(Strict):
         found = {region: self.binning_of(region) for region in regions}
         return {region: bins for region, bins in found.items() if bins != self.binning}
 
+    def ways(self, fitted: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+        """Divide the fitted regions by channel and by region, and as `splits` says."""
+        places = {name: self.place(name) for name in fitted}
+        regions, channels = (list(dict.fromkeys(x)) for x in zip(*places.values(), strict=True))
+        found = {
+            "channel": {c: [n for n, (_, own) in places.items() if own == c] for c in channels},
+            "region": {r: [n for n, (own, _) in places.items() if own == r] for r in regions},
+        }
+        for way, parts in self.splits.items():
+            found[way] = {
+                part: [n for n, (own, _) in places.items() if own in of]
+                for part, of in parts.items()
+            }
+        return found
+
     def parameter(self, name: str, correlated: Correlated, region: str) -> str:
         """Name the parameter of an uncertainty in a fitted region."""
         base, channel = self.place(region)
@@ -270,6 +287,15 @@ class InferenceConfig(Strict):
         rates = (rate.processes for rate in self.cross_section_uncertainties.values())
         return {self.signal, *self.processes}.union(*varied, *rates)
 
+    def _named_regions(self) -> Iterator[tuple[str, str]]:
+        """Name the regions of bins, rates and splits, and what names them."""
+        yield from ((region, "binnings") for region in self.binnings)
+        for name, rate in self.rates.items():
+            yield from ((region, f"cross section uncertainty {name!r}") for region in rate.regions)
+        for name, parts in self.splits.items():
+            every = chain.from_iterable(parts.values())
+            yield from ((region, f"split {name!r}") for region in every)
+
     def require_names(
         self,
         regions: Iterable[str],
@@ -285,11 +311,8 @@ class InferenceConfig(Strict):
         """
         there, filled = set(processes), list(dict.fromkeys(variations))
         known_regions = list(regions)
-        for region in self.binnings:
-            _require(region, known_regions, "binnings: no region")
-        for name, rate in self.rates.items():
-            for region in rate.regions:
-                _require(region, known_regions, f"cross section uncertainty {name!r}: no region")
+        for region, what in self._named_regions():
+            _require(region, known_regions, f"{what}: no region")
         for name, variation in self.systematics.items():
             if variation in (_VARIATIONS.get(name), own and own.variations.get(name)):
                 continue

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from analysis.common.strict import Strict
 from analysis.config import Binning
+from analysis.inference.compatibility import Split, Ways, splits
 from analysis.inference.config import TTBAR
 from analysis.inference.fit import (
     AT_END,
@@ -35,6 +36,8 @@ from analysis.inference.validator import Finding, require_valid, validate
 
 POOR = 1e-4
 """Probability of the data under the model below which that is said."""
+TENSION = 0.003
+"""Probability of strengths of parts as different as these, below which that is said."""
 DEGENERATE = 0.9
 """Correlation of the strength with another free parameter that is said."""
 TOTAL = "total"
@@ -95,6 +98,8 @@ class Measurement(Strict):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     goodness_by_toys: ToyGoodness | None = None
     """Of as many toys as were asked for."""
+    compatibility: list[Split] = Field(default_factory=list)
+    """Strengths of parts of the channels, one way to divide them after the other."""
     elsewhere: dict[str, list[Yields]] = Field(default_factory=dict)
     """Region that is not fitted -> its channels, with the parameters of the fit."""
 
@@ -142,11 +147,12 @@ def measure(
     force: bool = False,
     with_ranking: bool = True,
     toys: Toys | None = None,
+    ways: Ways | None = None,
     elsewhere: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Measurement:
     """Check a workspace, with the `processes` that every channel must have, and fit it.
 
-    With `toys` its goodness is by those too. Workspaces `elsewhere` are predicted with the fit's parameters.
+    With `toys` its goodness is by those too. Parts of the channels, by some `ways` to divide them, are compared. Workspaces `elsewhere` are predicted with the fit's parameters.
 
     Raises WorkspaceError for errors that the check finds, unless it is `force`d; FitError for a fit
     that does not converge.
@@ -157,6 +163,7 @@ def measure(
     best = fit(spec)
     parts = breakdown(best)
     impacts = ranking(best) if with_ranking else []
+    compatibility = splits(spec, best, ways or {})
     return Measurement(
         source=source,
         observed=observed,
@@ -168,7 +175,12 @@ def measure(
         scan=scan(best),
         findings=findings,
         notes=list(notes),
-        remarks=[*_remarks(best.result), *_at_their_ends(best), *_not_known(impacts)],
+        remarks=[
+            *_remarks(best.result),
+            *_at_their_ends(best),
+            *_not_known(impacts),
+            *_tensions(compatibility),
+        ],
         binning=binning,
         binnings=dict(binnings or {}),
         overflow=overflow,
@@ -176,6 +188,7 @@ def measure(
         goodness_by_toys=None
         if toys is None
         else goodness_by_toys(best.likelihood, best.values, best.result.goodness.chi2, toys),
+        compatibility=compatibility,
         elsewhere={
             region: yields_elsewhere(best.result, other)
             for region, other in (elsewhere or {}).items()
@@ -249,6 +262,16 @@ def _not_known(impacts: Sequence[Impact]) -> Iterator[str]:
     names = [impact.name for impact in impacts if not impact.known]
     if names:
         yield f"impacts that are not known, as a fit of theirs did not converge: {', '.join(names)}"
+
+
+def _tensions(compatibility: Sequence[Split]) -> Iterator[str]:
+    """One line for each way to divide the channels whose parts do not agree."""
+    for split in compatibility:
+        if split.p_value < TENSION:
+            parts = ", ".join(f"{p.name} {p.value:.3f} ± {p.error:.3f}" for p in split.parts)
+            yield (
+                f"tension between parts by {split.name} (p = {split.p_value:.2g}): strengths {parts}"
+            )
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:

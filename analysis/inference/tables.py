@@ -87,6 +87,23 @@ def uncertainties(measurement: Measurement) -> Table:
     return f"Uncertainties of {measurement.quantity}", ("source", "pb", "part of σ"), rows
 
 
+def compatibility(measurement: Measurement) -> Table:
+    """Cross sections of parts of the channels: alone, and beside each other with all else in common."""
+    reference = measurement.cross_section.reference
+    rows: list[Row] = []
+    for split in measurement.compatibility:
+        verdict = (f"{split.chi2:.1f} / {split.degrees_of_freedom}", f"{split.p_value:.2g}")
+        for part in split.parts:
+            alone = "-"
+            if part.alone is not None and part.alone_error is not None:
+                alone = measured(reference * part.alone, reference * part.alone_error)
+            together = measured(reference * part.value, reference * part.error)
+            rows.append((split.name, part.name, alone, together, *verdict))
+            verdict = ("", "")
+    header = ("by", "part", "alone, pb", "together, pb", "χ² / ndf", "p")
+    return f"Compatibility of {measurement.quantity}", header, rows
+
+
 def definition(measurement: Measurement) -> str:
     """What the parts are, in words, and how far the groups are from adding up."""
     groups = measurement.groups_pb.values()
@@ -107,6 +124,8 @@ def _tables(measurement: Measurement) -> list[Table]:
     tables = [summary(measurement), uncertainties(measurement), _parameters(measurement)]
     if measurement.ranking:
         tables.append(_ranking(measurement))
+    if measurement.compatibility:
+        tables.append(compatibility(measurement))
     others = chain.from_iterable(measurement.elsewhere.values())
     return tables + [_yields(yields) for yields in (*measurement.fit.yields, *others)]
 

@@ -25,6 +25,10 @@ MODEL: dict[str, Any] = {
         "4j1b": {"bins": 11, "low": 160, "high": 600},
     },
     "overflow": True,
+    "splits": {
+        "jets": {"3": ["3j1b", "3j2b"], "4 or more": ["4j1b", "4j2b"]},
+        "b tags": {"1": ["3j1b", "4j1b"], "2 or more": ["3j2b", "4j2b"]},
+    },
     "smoothing": True,
     "luminosity_uncertainty": 0.016,  # Eur. Phys. J. C 81 (2021) 800; record 1055 of the portal
     "variations": {

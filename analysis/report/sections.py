@@ -217,8 +217,8 @@ def _measurement(run: Run) -> Section:
     charts.append(pulls_chart(measurement.fit.parameters))
     if measurement.ranking:
         charts.append(ranking_chart(measurement.ranking, measurement.fit.poi))
-    result, uncertainties = summary.measurement(measurement)
-    tables = [result._replace(title="Result of the fit"), uncertainties]
+    result, *more = summary.measurement(measurement)
+    tables = [result._replace(title="Result of the fit"), *more]
     remarks = [public(str(r)) for r in (*measurement.findings, *measurement.notes)]
     if remarks:
         rows: list[Row] = [[remark] for remark in remarks]

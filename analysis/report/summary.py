@@ -17,6 +17,11 @@ from analysis.postprocess.top_peak import TopPeakResult, remarks, top_peak_table
 from analysis.postprocess.yields import yield_table
 from analysis.report.loaded import Run
 
+COMPATIBLE = (
+    "Alone: a fit of these channels only. Together: a strength for each part in one fit, with all other "
+    "parameters in common; χ² is how much better that is than one strength for all."
+)
+
 
 class Table(NamedTuple):
     """A table and the sentences below it."""
@@ -99,6 +104,11 @@ def measurement(measured: Measurement) -> list[Table]:
     return [
         Table(*fit_tables.summary(measured), measured.remarks),
         Table(*fit_tables.uncertainties(measured), [fit_tables.definition(measured)]),
+        *(
+            [Table(*parts, [COMPATIBLE])]
+            if (parts := fit_tables.compatibility(measured))[2]
+            else []
+        ),
     ]
 
 
