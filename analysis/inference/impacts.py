@@ -12,6 +12,7 @@ from cabinetry import model_utils
 from analysis.common.errors import FitError
 from analysis.common.strict import Strict
 from analysis.inference.fit import BestFit
+from analysis.inference.likelihood import Array
 from analysis.inference.minimise import Found, minimum
 from analysis.inference.profile import covariance
 
@@ -107,29 +108,33 @@ def scan(best: BestFit, points: int = 13, width: float = 2.5) -> Scan:
     return Scan(values=list(found), twice_delta_nll=list(found.values()))
 
 
-def breakdown(best: BestFit) -> dict[str, float]:
+def breakdown(best: BestFit, slopes: Array | None = None) -> dict[str, float]:
     """Part of each of the `GROUPS` of parameters in the error of the parameter of interest.
 
-    A group's part is the quadratic difference of the error and the one with the group held at the
+    Or, of a quantity, whose derivatives by the parameters the `slopes` are. A group's part is the quadratic difference of the error and the one with the group held at the
     best fit; `statistical` is what is left with all constrained parameters held and a luminosity that
     is fitted without a prior, `systematic` the quadratic rest without luminosity. Because of
     correlations the groups need not add up to it. Where the error is not the covariance's, the parts are
     scaled with it.
     """
-    total, names = best.result.error_check, best.likelihood.names
+    names = best.likelihood.names
+    if slopes is None:
+        slopes = np.eye(len(names))[best.likelihood.poi]
+    total = error_of(best.covariance, slopes)
     free = set(np.flatnonzero(~best.likelihood.constant).tolist()) - {best.likelihood.poi}
     fitted = {i for i in free if _group(names[i]) == LUMINOSITY}
     nuisances = fitted.union(_constrained(best))
-    parts = {STATISTICAL: _conditional_error(best, nuisances)}
+    parts = {STATISTICAL: _conditional_error(best, nuisances, slopes)}
     by_group: dict[str, set[int]] = {}
     for index in sorted(nuisances):
         by_group.setdefault(_group(names[index]), set()).add(index)
     for name in (*GROUPS, OTHER):
         if name in by_group:
-            parts[name] = _rest(total, _conditional_error(best, by_group[name]))
+            parts[name] = _rest(total, _conditional_error(best, by_group[name], slopes))
     known = math.hypot(parts[STATISTICAL], parts.get(LUMINOSITY, 0.0))
     parts[SYSTEMATIC] = _rest(total, known)
-    scale = best.result.error / total if total > 0 else 1.0
+    check = best.result.error_check
+    scale = best.result.error / check if check > 0 else 1.0
     return {name: part * scale for name, part in parts.items()}
 
 
@@ -154,8 +159,13 @@ def _scalar_constrained(best: BestFit) -> list[int]:
     ]
 
 
-def _conditional_error(best: BestFit, held: Iterable[int]) -> float:
-    """Error of the parameter of interest with others held at the best fit.
+def error_of(matrix: Array, slopes: Array) -> float:
+    """Propagate a covariance matrix to a quantity with these derivatives."""
+    return math.sqrt(max(float(slopes @ matrix @ slopes), 0.0))
+
+
+def _conditional_error(best: BestFit, held: Iterable[int], slopes: Array) -> float:
+    """Error of a quantity with parameters held at the best fit.
 
     The minimum stays where it is, so that the curvature there is the one of the whole fit without
     the rows and columns of those that are held: no refit is needed.
@@ -163,8 +173,7 @@ def _conditional_error(best: BestFit, held: Iterable[int]) -> float:
     fixed = best.likelihood.constant.copy()
     fixed[list(held)] = True
     matrix, _ = covariance(best.likelihood, best.values, fixed)
-    poi = best.likelihood.poi
-    return float(math.sqrt(matrix[poi, poi]))
+    return error_of(matrix, slopes)
 
 
 def _rest(total: float, part: float) -> float:

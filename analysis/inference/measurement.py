@@ -28,11 +28,13 @@ from analysis.inference.impacts import (
     Impact,
     Scan,
     breakdown,
+    error_of,
     ranking,
     scan,
 )
 from analysis.inference.toys import ToyGoodness, Toys, goodness_by_toys
 from analysis.inference.validator import Finding, require_valid, validate
+from analysis.inference.visible import Visible, visible
 
 POOR = 1e-4
 """Probability of the data under the model below which that is said."""
@@ -98,6 +100,8 @@ class Measurement(Strict):
     """Of what was observed, by lepton channel; empty where nobody knows it."""
     goodness_by_toys: ToyGoodness | None = None
     """Of as many toys as were asked for."""
+    visible: CrossSection | None = None
+    """Of what the selection takes; None where the model does not keep acceptance apart."""
     compatibility: list[Split] = Field(default_factory=list)
     """Strengths of parts of the channels, one way to divide them after the other."""
     elsewhere: dict[str, list[Yields]] = Field(default_factory=dict)
@@ -107,6 +111,14 @@ class Measurement(Strict):
     def quantity(self) -> str:
         """What is measured, as tables and figures call it."""
         return f"σ({'tt̄' if self.signal == TTBAR else self.signal})"
+
+    @property
+    def extrapolation_pb(self) -> float:
+        """What the error of the full cross section has, in quadrature, beyond that of the visible one."""
+        if self.visible is None or not self.visible.value > 0:
+            return 0.0
+        full, seen = (s.error / s.value for s in (self.cross_section, self.visible))
+        return self.cross_section.value * math.sqrt(max(full**2 - seen**2, 0.0))
 
     @property
     def groups_pb(self) -> dict[str, float]:
@@ -164,11 +176,13 @@ def measure(
     parts = breakdown(best)
     impacts = ranking(best) if with_ranking else []
     compatibility = splits(spec, best, ways or {})
+    seen = visible(best, luminosity_ipb or {})
     return Measurement(
         source=source,
         observed=observed,
         signal=", ".join(_scaled(spec, best.result.poi)),
         cross_section=_cross_section(best, parts, cross_section_pb),
+        visible=seen and _visible_cross_section(best, seen),
         fit=best.result,
         breakdown=parts,
         ranking=impacts,
@@ -272,6 +286,20 @@ def _tensions(compatibility: Sequence[Split]) -> Iterator[str]:
             yield (
                 f"tension between parts by {split.name} (p = {split.p_value:.2g}): strengths {parts}"
             )
+
+
+def _visible_cross_section(best: BestFit, seen: Visible) -> CrossSection:
+    parts = breakdown(best, seen.slopes)
+    return CrossSection(
+        value=seen.value,
+        error=error_of(best.covariance, seen.slopes),
+        error_up=None,
+        error_down=None,
+        statistical=parts[STATISTICAL],
+        systematic=parts[SYSTEMATIC],
+        luminosity=parts.get(LUMINOSITY, 0.0),
+        reference=seen.reference,
+    )
 
 
 def _cross_section(best: BestFit, parts: dict[str, float], reference: float) -> CrossSection:

@@ -58,6 +58,7 @@ def summary(measurement: Measurement) -> Table:
     shown = "-" if p_value is None else f"{p_value:.3g}"
     rows: list[Row] = [
         (measurement.quantity, str(section)),
+        *_visible(measurement),
         (f"{measurement.quantity} at strength 1", f"{section.reference:.2f} pb"),
         (fit.poi, f"{fit.value:.4f} ± {fit.error:.4f}"),
         ("MINOS", minos),
@@ -71,6 +72,21 @@ def summary(measurement: Measurement) -> Table:
     if fit.significance is not None:
         rows.append(("significance", f"{fit.significance:.1f} standard deviations"))
     return f"Measurement ({measurement.observed})", ("", "value"), rows
+
+
+def _visible(measurement: Measurement) -> list[Row]:
+    """The visible cross section, its part of the full one, and what the extrapolation adds to the error."""
+    seen, full = measurement.visible, measurement.cross_section
+    if seen is None:
+        return []
+    return [
+        (f"visible {measurement.quantity}", str(seen)),
+        ("selected part, by simulation", f"{seen.reference / full.reference:.2%}"),
+        (
+            f"extrapolation in the error of {measurement.quantity}",
+            f"{measurement.extrapolation_pb:.1f} pb",
+        ),
+    ]
 
 
 def uncertainties(measurement: Measurement) -> Table:

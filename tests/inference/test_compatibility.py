@@ -84,5 +84,7 @@ def test_a_model_divides_its_regions() -> None:
         "b tags": {"1": fitted[:2], "2": fitted[2:]},
     }
     wrong = InferenceConfig(splits={"b tags": {"1": ("4j1",)}})
-    with pytest.raises(WorkspaceError, match="split 'b tags': no region '4j1': did you mean '4j1b'"):
+    with pytest.raises(
+        WorkspaceError, match="split 'b tags': no region '4j1': did you mean '4j1b'"
+    ):
         wrong.require_names(["4j1b", "4j2b"], [], [])
