@@ -33,13 +33,14 @@ from analysis import Catalogue, Shift, TtbarAnalysis, Weight, stages
 from analysis.common.files import write_json
 from analysis.common.folders import NORMALISATION
 from analysis.common.tables import Row, markdown
-from analysis.datasets.bundled import SAMPLE
+from analysis.datasets.bundled import REAL_DATA, SAMPLE
 from analysis.datasets.processes import DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.inference.fit import BestFit, fit, minimum_and_interval
-from analysis.inference.impacts import breakdown, ranking
+from analysis.inference.impacts import breakdown, error_of, ranking
 from analysis.inference.likelihood import Likelihood
 from analysis.inference.templates import Template, rebinned
+from analysis.inference.visible import visible
 from analysis.postprocess.normalisation import Normalised
 from analysis.results import load_normalised
 from analysis.simulation import processes, production
@@ -54,16 +55,16 @@ SEED = 2015
 SEEDS = {"templates": 20152256, "truth": 20150713}
 # Pre-selected events of each dataset, at least, in each part; the model has those of the bundled sample too.
 EVENTS: dict[str, tuple[int, int]] = {
-    "ttbar__nominal": (12_000, 7_000),
+    "ttbar__nominal": (12_000, 24_000),
     "ttbar__scaleup": (8_000, 0),
     "ttbar__scaledown": (6_000, 0),
     "ttbar__ME_var": (8_000, 0),
     "ttbar__PS_var": (8_000, 0),
-    "single_top_t_chan__nominal": (0, 800),
-    "single_atop_t_chan__nominal": (0, 800),
-    "single_top_tW__nominal": (0, 900),
-    "wjets__nominal__pthat40to80": (6_000, 3_500),
-    "wjets__nominal__pthat80": (0, 3_500),
+    "single_top_t_chan__nominal": (0, 1_000),
+    "single_atop_t_chan__nominal": (0, 1_000),
+    "single_top_tW__nominal": (0, 1_500),
+    "wjets__nominal__pthat40to80": (6_000, 6_000),
+    "wjets__nominal__pthat80": (0, 6_000),
 }
 MORE = 4.0
 """Times the simulated events for which the total is computed too."""
@@ -147,6 +148,23 @@ def with_more_events(spec: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def as_the_real(spec: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """The workspace as it would be with the simulated events of another catalogue, scaled to 2256 /pb.
+
+    A bin of expected events N has the error √(N × weight): each event counts for luminosity × cross section / number.
+    """
+    found = copy.deepcopy(dict(spec))
+    nominal = [d for d in catalogue.datasets.values() if d.variation == NOMINAL]
+    for sample in (s for c in found["channels"] for s in c["samples"]):
+        parts = [d for d in nominal if d.process == sample["name"]]
+        sections = sum(d.cross_section or 0.0 for d in parts)
+        weight = production.LUMINOSITY_IPB * sections / sum(d.sum_of_weights or 0.0 for d in parts)
+        for modifier in sample["modifiers"]:
+            if modifier["type"] == "staterror":
+                modifier["data"] = np.sqrt(weight * np.array(sample["data"])).tolist()
+    return found
+
+
 def uncertainties(expected: Mapping[str, Expected]) -> str:
     """Each parameter's impact on σ in pb with its constraint, the parts, and the total."""
     rows: dict[str, dict[str, str]] = {}
@@ -159,13 +177,23 @@ def uncertainties(expected: Mapping[str, Expected]) -> str:
             rows.setdefault(impact.name, {})[name] = shown
         for group, part in breakdown(best).items():
             sums.setdefault(f"all: {group}", {})[name] = f"{found.part_pb(part):.1f}"
-        more = fit(with_more_events(found.model.built.spec))
-        for what, one in (("", best), (f", {MORE:g} × the simulation", more)):
+        spec = found.model.built.spec
+        more, real = fit(with_more_events(spec)), fit(as_the_real(spec, Catalogue.load(REAL_DATA)))
+        simulated = (
+            ("", best),
+            (f", {MORE:g} × the simulation", more),
+            (", the real ntuples'", real),
+        )
+        for what, one in simulated:
             total, luminosity = one.result.error, breakdown(one).get("luminosity", 0.0)
             without = (total**2 - luminosity**2) ** 0.5
             for which, part in (("total", total), ("total without luminosity", without)):
                 shown = f"{found.part_pb(part):.1f} = {part / one.result.value:.1%}"
                 sums.setdefault(f"{which}{what}", {})[name] = shown
+        if (seen := visible(best, found.model.luminosity_ipb)) is not None:
+            error = error_of(best.covariance, seen.slopes)
+            shown = f"{error:.2f} = {error / seen.value:.1%}"
+            sums.setdefault("total of the visible cross section", {})[name] = shown
     header = ["parameter", *(f"{name}, pb (constraint)" for name in expected)]
     table: list[Row] = [
         [row, *(parts.get(n, "") for n in expected)]
@@ -272,6 +300,8 @@ STRESSES = (
     Stress("more pile-up, 5 % a vertex", "stress_pile_up_up"),
     Stress("less pile-up, 5 % a vertex", "stress_pile_up_down"),
 )
+ALTERNATIVE = ("ME_var", "PS_var", "scaleup", "scaledown")
+"""Variations that are samples of tt̄."""
 MULTIJETS = {"electron": 0.2, "muon": 0.1}
 """Channel -> multijet events that a stress test adds, of those of W+jets, softer: no simulated ones are selected."""
 DRAWS = 20
@@ -303,6 +333,20 @@ def pseudo_data(run: Normalised, model: Model, variation: str, own: bool) -> dic
     return data
 
 
+def acceptance(run: Normalised, variation: str) -> float:
+    """Compute the relative change of all selected signal in an alternative sample."""
+    chosen = (run.regions[region] for region in stages.own_model(run).regions)
+    sums = [
+        [
+            region[{"process": "ttbar", "variation": name}].sum(flow=True).value
+            for name in (variation, NOMINAL)
+        ]
+        for region in chosen
+    ]
+    varied, nominal = np.sum(sums, axis=0)
+    return float(varied / nominal - 1)
+
+
 def drawn(
     data: Mapping[str, Template], noise: Mapping[str, Template], rng: np.random.Generator
 ) -> dict[str, Template]:
@@ -331,7 +375,8 @@ def with_multijets(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
     """Fit the pseudo-data. Expectations have no fluctuation: p is that of a χ² higher by its degrees of
-    freedom; where a sample is independent, it is of draws with its errors, which give that of the bias.
+    freedom; where a sample is independent, it is of draws with its errors, which give that of the bias. Where it
+    is not the model's in any part, the model's statistics are in that, too.
     """
     spec, data = model.built.spec, pseudo_data(run, model, test.variation, own)
     if test.multijets:
@@ -340,7 +385,8 @@ def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
         data = {
             n: Template(x.values + test.multijets * added[n], x.variances) for n, x in data.items()
         }
-    result = fit(observed(spec, data)).result
+    best = fit(observed(spec, data))
+    result = best.result
     bias, goodness = result.value - TTBAR_STRENGTH, result.goodness
     p_value = chi2.sf(goodness.chi2 + goodness.degrees_of_freedom, goodness.degrees_of_freedom)
     reference, error = model.reference_pb, ""
@@ -349,7 +395,11 @@ def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
         draws = [fit(observed(spec, drawn(nominal, data, rng))).result for _ in range(DRAWS)]
         heights = [draw.goodness.chi2 for draw in draws]
         p_value = norm.sf((goodness.chi2 - np.mean(heights)) / np.std(heights, ddof=1))
-        error = f" ± {reference * np.std([draw.value for draw in draws], ddof=1):.0f}"
+        spread = float(np.std([draw.value for draw in draws], ddof=1))
+        if not own:
+            spread = float(np.hypot(spread, breakdown(best)["simulation statistics"]))
+        error = f" ± {reference * spread:.0f}"
+    change = acceptance(run, test.variation) if test.variation in ALTERNATIVE else 0.0
     worst = max(
         (p for p in result.parameters if p.pull is not None and "staterror" not in p.name),
         key=lambda p: abs(p.pull or 0),
@@ -358,7 +408,9 @@ def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
     verdict = "yes" if abs(part) < 0.5 else "no: found" if p_value < FOUND else "no"
     return [
         test.what, f"{reference * result.value:.0f} ± {reference * result.error:.0f}",
-        f"{reference * bias:+.0f}{error}", f"{part:+.2f}", f"{p_value:.2g}",
+        f"{reference * bias:+.0f}{error}",
+        f"{reference * TTBAR_STRENGTH * change:+.0f}" if change else "-", f"{part:+.2f}",
+        f"{p_value:.2g}",
         f"{worst.name} {worst.pull:+.1f}", verdict,
     ]  # fmt: skip
 
@@ -368,7 +420,8 @@ def stress(model: Model, templates: Normalised, truth: Normalised) -> str:
     rows = [stress_test(Stress("an independent sample", NOMINAL), model, truth, own=False)]
     rows += [stress_test(test, model, templates, own=True) for test in STRESSES]
     header = [
-        "pseudo-data", "σ, pb", "bias, pb", "of the error", "p", "largest pull", "below half the error",
+        "pseudo-data", "σ, pb", "bias, pb", "acceptance, pb", "bias / error", "p", "largest pull",
+        "below half the error",
     ]  # fmt: skip
     return markdown(header, rows)
 

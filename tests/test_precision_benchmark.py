@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import Catalogue, TtbarAnalysis, normalise, run, stages
+from analysis.datasets.bundled import REAL_DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.inference.config import InferenceConfig
 from analysis.postprocess.normalisation import Normalised
@@ -38,10 +39,33 @@ def test_pseudo_data_are_those_of_the_model_but_for_the_cross_section(
         assert other[channel["name"]].variances.any()
 
 
+def test_the_acceptance_is_that_of_all_selected_signal(stressed: Normalised) -> None:
+    assert precision.acceptance(stressed, NOMINAL) == 0.0
+    signal = [region[{"process": "ttbar"}] for region in stressed.regions.values()]
+    varied, nominal = (
+        sum(region[{"variation": name}].sum(flow=True).value for region in signal)
+        for name in ("stress_jes_up", NOMINAL)
+    )
+    assert precision.acceptance(stressed, "stress_jes_up") == pytest.approx(varied / nominal - 1)
+
+
 def _leaving_out(scaled: Normalised) -> InferenceConfig:
     own = stages.own_model(scaled)
     names = [part.name for part in (*precision.STRESSED, *precision.WEIGHTED)]
     return own.model_copy(update={"left_out": (*own.left_out, *names)})
+
+
+def test_the_real_simulation_has_the_errors_of_its_events() -> None:
+    errors = {"name": "staterror_a", "type": "staterror", "data": [9.0, 9.0]}
+    samples = [{"name": "single_top_tW", "data": [25.0, 100.0], "modifiers": [errors]}]
+    found = precision.as_the_real(
+        {"channels": [{"name": "a", "samples": samples}]}, Catalogue.load(REAL_DATA)
+    )
+    # tW has 35.6 pb twice, and 1,999,400 events.
+    weight = 2256.38 * 71.2 / 1_999_400
+    (modifier,) = found["channels"][0]["samples"][0]["modifiers"]
+    assert modifier["data"] == pytest.approx([5 * weight**0.5, 10 * weight**0.5], rel=1e-4)
+    assert errors["data"] == [9.0, 9.0]
 
 
 def test_more_events_have_smaller_errors() -> None:
