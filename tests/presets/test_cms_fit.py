@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cabinetry
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from analysis.presets.cms import CMS
 from analysis.presets.cms_fit import MODEL
 
 POINTS = 20
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 CATEGORIES = ("3j1b", "3j2b", "4j1b", "4j2b")
 
 
@@ -63,6 +66,28 @@ def test_the_run_is_fitted_by_the_model_that_it_brings(scaled: Normalised) -> No
         "ttbar scale variations, acceptance",
     } <= found
     assert not {source(name) for name in found} & {"Jet energy scale", "b-tag NP 1"}
+
+
+@pytest.mark.full
+def test_the_charge_divides_each_category(catalogue: Catalogue, scaled: Normalised) -> None:
+    analysis = stages.named_analysis(str(EXAMPLES / "charge.py"))
+    apart = normalise(run(analysis, catalogue))
+    for region, both in scaled.regions.items():
+        parts = [apart.regions[f"{region}_{sign}"] for sign in ("plus", "minus")]
+        np.testing.assert_allclose(
+            sum(part.values(flow=True) for part in parts), both.values(flow=True)
+        )
+    model = stages.model_of(apart, observed="asimov", allow_incomplete=True)
+    assert set(model.ways["charge"]) == {"plus", "minus"}
+    assert len(model.built.spec["channels"]) == 16
+    rates = {
+        m["name"]
+        for channel in model.built.spec["channels"]
+        for sample in channel["samples"]
+        for m in sample["modifiers"]
+        if channel["name"].startswith("3j2b_minus")
+    }
+    assert {"W+jets with 3 jets"} == {name for name in rates if name.startswith("W+jets with")}
 
 
 @pytest.mark.full
