@@ -27,6 +27,25 @@ SEEN_IN = {"coffea": "2026.9.0", "uproot": "5.7.7"}
 """Versions that have the private names that are used here, and nowhere else."""
 
 
+class _Raising:
+    """File system that raises the errors of reading several parts of a file.
+
+    fsspec (2026.9) returns them in the places of the bytes, where uproot does not look for them.
+    """
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def cat_ranges(self, **parts: Any) -> Any:
+        return self._files.cat_ranges(**parts, on_error="raise")
+
+    async def _cat_ranges(self, **parts: Any) -> Any:
+        return await self._files._cat_ranges(**parts, on_error="raise")
+
+
 class KeptOpen(FSSpecSource):
     """Source of uproot that all users of a file in this process share.
 
@@ -43,6 +62,7 @@ class KeptOpen(FSSpecSource):
     _users: set[int]
     """Threads."""
     _counted: int
+    _fs: Any
 
     def __new__(cls, file_path: str, **options: Any) -> Self:
         key = (cls, file_path, repr(sorted(options.items(), key=str)))
@@ -72,6 +92,10 @@ class KeptOpen(FSSpecSource):
 
     def __init__(self, file_path: str, **options: Any) -> None:
         """Do nothing: the source is open already."""
+
+    def _open(self) -> None:
+        super()._open()
+        self._fs = _Raising(self._fs)
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with self._lock:

@@ -272,6 +272,25 @@ def test_a_server_is_asked_again_when_it_says(
     assert 30 < waits[1] <= 60
 
 
+def test_an_error_in_the_middle_of_a_file_is_told_as_it_is(
+    serve: Serve, content: bytes, tmp_path: Path
+) -> None:
+    """Where several parts of the file are asked for together: another try has them."""
+    answers = itertools.count(1)
+
+    def answer(request: Any) -> Answer:
+        if request.command == "GET" and next(answers) in failing:
+            return Answer(503)
+        return part(content, request)
+
+    own, failing = serve(answer), range(5, 100)
+    once = process(catalogue_of(own, [NAME]), access=Access(attempts=1), retries=0)
+    reasons = {failure.reason.partition(",")[0] for failure in once.ledger.failures}
+    assert reasons == {"ClientResponseError: 503"}
+    answers, failing = itertools.count(1), range(5, 6)
+    assert_same_output(process(catalogue_of(own, [NAME])), read(str(tmp_path)))
+
+
 def test_an_answer_that_was_cut_is_asked_for_again(
     serve: Serve, content: bytes, tmp_path: Path
 ) -> None:
