@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -392,6 +393,8 @@ def same_files(
         with suppress(OSError):
             path = Path(file.url)
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
             first = known.setdefault((status.st_dev, status.st_ino), file.url)
             if first == file.url:
                 with path.open("rb") as content:

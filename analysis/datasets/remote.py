@@ -146,6 +146,7 @@ class RemoteSource(Source):
             raise ChunkError(refused[file_path])
         options.pop("timeout", None)  # coffea always gives one; it is of `access` here
         if _REMOTE.match(file_path) is None:
+            _require_file(file_path)
             return KeptOpen(file_path, **options)
         if access.cache is not None:
             try:
@@ -159,6 +160,13 @@ class RemoteSource(Source):
             return _opened(address, access, options, wanted)
 
         return _from_any(file_path, access, opened)
+
+
+def _require_file(path: str) -> None:
+    """Raise ChunkError for a folder, and for a pipe, which would be waited for for ever."""
+    if Path(path).exists() and not Path(path).is_file():
+        msg = "no file, but a folder" if Path(path).is_dir() else "no file, but a pipe or a device"
+        raise ChunkError(msg)
 
 
 def _opened(
@@ -414,6 +422,7 @@ def headers(urls: Iterable[str], access: Access) -> tuple[dict[str, str], dict[s
 def _header(url: str, access: Access) -> bytes:
     if access.cache is not None and (copy := _copy_of(url, access.cache)).exists():
         url = str(copy)
+    _require_file(url)
     addresses = access.addresses(url)
     if all(map(_avoided, addresses)):
         msg = f"{', '.join(map(_server, addresses))}: no answer before"

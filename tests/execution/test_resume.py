@@ -416,15 +416,19 @@ def test_files_that_are_not_in_this_run(folder: Path, log: Log) -> None:
     ]
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "a folder"])
 def test_a_damaged_checkpoint_is_computed_again(folder: Path, log: Log, damage: str) -> None:
     cut_short(folder)
     path = max((folder / "checkpoints").rglob("*.zip"))
     n_chunks = int(path.stem.rpartition("_")[2])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    damaged = {"flipped": content, "cut": content[: len(content) // 2], "emptied": b""}[damage]
-    path.write_bytes(damaged)
+    if damage == "a folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        damaged = {"flipped": content, "cut": content[: len(content) // 2], "emptied": b""}[damage]
+        path.write_bytes(damaged)
     result, n = again(folder)
     assert n == 4 + n_chunks
     assert f"{n_chunks} finished chunks are not used: damaged" in unused(log)[0]

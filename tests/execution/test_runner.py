@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,8 @@ def _corrupted(compression: Any) -> Callable[[Path], None]:
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "missing": (lambda _path: None, 400, r"no such file"),
+    "folder": (lambda path: path.mkdir(), 400, r"no file, but a folder"),
+    "pipe": (os.mkfifo, 400, r"no file, but a pipe or a device"),
     "empty": (
         lambda path: path.touch(),
         400,

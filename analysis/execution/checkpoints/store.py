@@ -13,6 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +120,8 @@ class Checkpoints:
             saved, output = _read(path)
             if saved is None:
                 unused["damaged"] += _count(path)
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # what is a folder, or of somebody else
+                    path.unlink()
             elif not numbers.keys() >= set(saved.chunks):
                 unused[self._why_not(saved.chunks)] += len(saved.chunks)
             elif _changed(saved, read | now):
@@ -168,7 +170,8 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._own.glob("*"):
             if path not in kept:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
     def _write(self, answer: Answer) -> Path:
         saved = Saved(
