@@ -16,6 +16,7 @@ from analysis.execution.account import Account, Answer, Fault, Output, add
 from analysis.execution.progress import Progress
 from analysis.execution.settings import Execution
 from analysis.execution.signals import held
+from analysis.execution.workers.cluster_settings import Local
 from analysis.execution.workers.clusters import connected
 from analysis.execution.workers.local import ThisProcess, Workers, WorkersLost, processes
 from analysis.execution.workers.shipping import CODE
@@ -245,7 +246,7 @@ def workers(execution: Execution) -> Iterator[Workers]:
         ) as client:
             from analysis.execution.workers.dask import DaskWorkers
 
-            yield DaskWorkers(client)
+            yield DaskWorkers(client, others_may_come=not isinstance(execution.cluster, Local))
     elif execution.executor == "futures":
         with processes(execution.workers) as found:
             yield found

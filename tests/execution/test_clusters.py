@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -484,3 +487,59 @@ def test_options_that_do_not_go(
     assert line.startswith("error: ")
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "others_may_come", "said", "ends"),
+    [
+        (
+            [{"status": "paused", "metrics": {"memory": 9e7}, "memory_limit": 1e8}],
+            True,
+            "are paused",
+            True,
+        ),
+        ([], True, "there are no Dask workers", False),
+        ([], False, "there are no Dask workers", True),
+        ([{"status": "running"}], False, "", False),
+    ],
+)
+def test_workers_that_take_no_chunks_are_told_and_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    workers: list[Any],
+    others_may_come: bool,
+    said: str,
+    ends: bool,
+) -> None:
+    """Those of a batch system may wait in its queue for hours."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    from analysis.execution.workers import dask
+    from analysis.execution.workers.local import WorkersLost
+
+    clock = itertools.count(step=11)
+    monkeypatch.setattr(dask, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    told = SimpleNamespace(identity=lambda _: {"workers": dict(enumerate(workers))})
+    client: Any = SimpleNamespace(
+        status="running", scheduler=told, sync=lambda ask, n_workers, **_: ask(n_workers)
+    )
+    found = dask.DaskWorkers(client, others_may_come=others_may_come)
+    with pytest.raises(WorkersLost, match=said) if ends else nullcontext():
+        for _ in range(60):
+            found._look_at_workers(waiting=True)
+    assert len(caplog.records) == bool(said)
+
+
+def test_a_scheduler_that_is_frozen_is_lost() -> None:
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    from analysis.execution.workers import dask
+    from analysis.execution.workers.local import WorkersLost
+
+    def late(*_: Any, callback_timeout: float, **__: Any) -> None:
+        assert callback_timeout == clusters._ANSWER_S
+        raise TimeoutError
+
+    client: Any = SimpleNamespace(
+        status="running", scheduler=SimpleNamespace(identity=0), sync=late
+    )
+    with pytest.raises(WorkersLost, match="the Dask scheduler is gone"):
+        dask.DaskWorkers(client).room()

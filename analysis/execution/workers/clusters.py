@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
 """Wait for a worker before it is looked for why there is none."""
+_ANSWER_S = 60.0
+"""Time for a scheduler to answer: one that is frozen keeps its connections."""
 CLOSING_S = 10
 """Time for a cluster to close before its processes are killed."""
 PLUGIN = "ttbar-opendata"
@@ -160,19 +162,23 @@ def close(*parts: Any) -> None:
                 else:
                     part.close()
 
+    if not _done_in_time(in_order):
+        logger.warning("the cluster does not close within %g s: look for its workers", CLOSING_S)
     with held():
-        with shielded():
-            closing = threading.Thread(target=in_order, daemon=True)
-            closing.start()
-        closing.join(CLOSING_S)
-        if closing.is_alive():
-            logger.warning(
-                "the cluster does not close within %g s: look for its workers", CLOSING_S
-            )
         kill_children()
         for part in known:
             # Dask closes what it knows of at the end of Python, and fails on what is half closed.
             part.close = _nothing
+
+
+def _done_in_time(function: Callable[[], object]) -> bool:
+    """Call the function in a thread; return whether it ended within `CLOSING_S`."""
+    with held():
+        with shielded():
+            thread = threading.Thread(target=function, daemon=True)
+            thread.start()
+        thread.join(CLOSING_S)
+    return not thread.is_alive()
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -422,7 +428,7 @@ def _wait_for_worker(client: Any, wait_s: float) -> None:
         try:
             client.wait_for_workers(1, timeout=max(0.1, min(_LOOK_S, end - time.monotonic())))
         except TimeoutError as error:
-            before, why = why, paused(client)
+            before, why = why, paused(workers_of(client))
             if why != before:
                 logger.warning("%s", why)
             if time.monotonic() >= end:
@@ -432,9 +438,17 @@ def _wait_for_worker(client: Any, wait_s: float) -> None:
             return
 
 
-def paused(client: Any) -> str:
+def identity(client: Any, n_workers: int = -1) -> Any:
+    """Return what the scheduler says of itself and some workers. Raises OSError if it does not answer."""
+    return client.sync(client.scheduler.identity, n_workers=n_workers, callback_timeout=_ANSWER_S)
+
+
+def workers_of(client: Any) -> list[dict[str, Any]]:
+    return list(identity(client)["workers"].values())
+
+
+def paused(workers: list[dict[str, Any]]) -> str:
     """Say, where there are workers and each one is paused, that and why; else an empty text."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not workers or any(worker["status"] != "paused" for worker in workers):
         return ""
     fullest = max(workers, key=lambda worker: worker["metrics"].get("memory", 0))
@@ -463,8 +477,11 @@ def _equipped(client: Any, *, scheduler_too: bool) -> Iterator[None]:
         yield
     finally:
         # The scheduler may go on without this run.
-        with suppress(Exception):
-            client.unregister_worker_plugin(PLUGIN)
+        def remove() -> None:
+            with suppress(Exception):
+                client.unregister_worker_plugin(PLUGIN)
+
+        _done_in_time(remove)
 
 
 def _require_same_python(client: Any) -> None:

@@ -14,11 +14,11 @@ from distributed import Client, Future, KilledWorker
 from analysis.datasets.read_errors import describe, is_transient
 from analysis.execution.account import Answer, Fault, attempt_packed, merge
 from analysis.execution.workers import shipping
-from analysis.execution.workers.clusters import paused
+from analysis.execution.workers.clusters import identity, paused, workers_of
 from analysis.execution.workers.local import Function, WorkersLost
+from analysis.execution.workers.usage import keep_what_is_loaded
 
 logger = logging.getLogger(__name__)
-from analysis.execution.workers.usage import keep_what_is_loaded
 
 FAN_IN = 16
 """Chunks whose outputs are merged on a worker before they are fetched."""
@@ -29,7 +29,10 @@ _AT_LEAST = 2 * FAN_IN
 _LOOK_S = 10.0
 """Time without answers before the workers are looked at."""
 _PAUSED_S = 300.0
-"""Time that all workers may be paused before the run gives them up."""
+"""Time without a worker that takes chunks before the run gives them up."""
+_RESULT_S = 300.0
+"""Time for merged output to come from a worker."""
+NO_WORKERS = "there are no Dask workers: all have died or ended, or are not started"
 _PATIENCE_S = 2.0
 """Time that a finished chunk waits for others to be merged with."""
 _MOST_FUNCTIONS = 10
@@ -42,8 +45,10 @@ class DaskWorkers:
     When a worker dies, Dask runs its tasks again elsewhere, up to its `allowed-failures`.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, others_may_come: bool = True) -> None:
+        """`others_may_come`: workers are waited for where there are none, as those of a batch system."""
         self._client = client
+        self._others_may_come = others_may_come
         self._name = uuid.uuid4().hex[:8]
         self._numbers = count()
         self._file: str | None = None
@@ -68,10 +73,7 @@ class DaskWorkers:
     def room(self) -> int:
         if time.monotonic() - self._most_known_at > _PATIENCE_S:
             self._require_scheduler()
-            try:
-                threads = self._client.scheduler_info(n_workers=1)["total_threads"]
-            except Exception as error:
-                raise self._lost() from error
+            threads = self._told(identity, 1)["total_threads"]
             self._most = max(_AT_LEAST, _PER_THREAD * threads)
             self._most_known_at = time.monotonic()
         merging = sum(map(len, self._merges.values()))
@@ -90,7 +92,7 @@ class DaskWorkers:
     def collect(self, timeout: float) -> list[Answer]:
         answers = []
         arrived = self._arrivals(timeout)
-        self._look_for_paused(waiting=not arrived)
+        self._look_at_workers(waiting=not arrived)
         for future in arrived:
             if future.status == "cancelled":
                 raise self._lost()
@@ -118,21 +120,28 @@ class DaskWorkers:
         except queue.Empty:
             return found
 
-    def _look_for_paused(self, *, waiting: bool) -> None:
-        """Warn that all workers are paused; raises WorkersLost where that does not pass."""
+    def _look_at_workers(self, *, waiting: bool) -> None:
+        """Warn that no worker takes chunks; raises WorkersLost where that does not pass."""
         now = time.monotonic()
         if not waiting:
             self._waiting_since, self._looked_at = now, now
         elif now - self._looked_at > _LOOK_S:
             self._looked_at = now
             self._require_scheduler()
-            why = paused(self._client)
+            workers = self._told(workers_of)
+            why = paused(workers) if workers else NO_WORKERS
             if not why:
                 self._waiting_since = now
-            elif now - self._waiting_since > _PAUSED_S:
+            elif now - self._waiting_since > _PAUSED_S and (workers or not self._others_may_come):
                 raise WorkersLost(why)
             elif now - self._waiting_since < 2 * _LOOK_S:
                 logger.warning("%s", why)
+
+    def _told(self, ask: Any, *arguments: Any) -> Any:
+        try:
+            return ask(self._client, *arguments)
+        except Exception as error:
+            raise self._lost() from error
 
     def _start_merges(self) -> None:
         waited = time.monotonic() - self._finished_since > _PATIENCE_S
@@ -151,7 +160,7 @@ class DaskWorkers:
     def _merged(self, future: Future[Any], batch: dict[Future[Any], int]) -> Answer:
         if future.status != "error":
             try:
-                answer: Answer = future.result()
+                answer: Answer = future.result(_RESULT_S)
             except Exception as error:
                 raise self._lost() from error
             return answer
