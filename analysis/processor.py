@@ -33,7 +33,7 @@ from analysis.selection import channels, corrections, isolation_plane, luminosit
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control, enough_jets
 from analysis.selection.description import ChannelInfo, Description, VariationInfo
-from analysis.selection.kernels import Bools, Ints
+from analysis.selection.kernels import Bools, Floats, Ints
 from analysis.selection.objects import Flat, Leptons
 from analysis.selection.part import Part
 from analysis.selection.preset import Preset
@@ -60,8 +60,20 @@ SAMPLES = ({"process": "ttbar"}, {"process": "data"})
 """Metadata of what an analysis is checked with where there is no catalogue."""
 
 
+class Chosen(NamedTuple):
+    """Good leptons, and the events that have those of a channel."""
+
+    leptons: Leptons
+    one_lepton: list[Bools]
+    """Events of each channel before the trigger; shape (events,)."""
+
+    def within(self, rows: Ints) -> Chosen:
+        """Keep the events of an index array."""
+        return Chosen(self.leptons.within(rows), [mask[rows] for mask in self.one_lepton])
+
+
 class Selected(NamedTuple):
-    """The events of a chunk under some shifts that share their leptons."""
+    """The kept events of a chunk under some shifts that share their leptons."""
 
     variations: list[str]
     """Names of the shifts, in the order of the rows of `selection`."""
@@ -71,6 +83,23 @@ class Selected(NamedTuple):
     triggered: list[Bools]
     channel: Ints
     """Channel of each event, by number."""
+
+
+class Kept(NamedTuple):
+    """The events of a chunk that have the leptons of a channel under some shift: none else is used."""
+
+    rows: Ints
+    """Places of the events in the chunk."""
+    blocks: list[Selected]
+    """The unshifted events and the shifts of jets, then each other shift."""
+    loose: Selection | None
+    """Events of a muon that need not be isolated, unshifted; None where nothing asks for them."""
+
+    def of_chunk(self, mask: Bools, n_events: int) -> Bools:
+        """Mask the same events among all `n_events` of the chunk."""
+        full = np.zeros(n_events, np.bool_)
+        full[self.rows] = mask
+        return full
 
 
 class TtbarAnalysis(CatalogueProcessor):
@@ -91,6 +120,7 @@ class TtbarAnalysis(CatalogueProcessor):
     """
 
     config: AnalysisConfig
+    reads_declared_only = True
 
     def __init__(
         self,
@@ -218,10 +248,11 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def process(self, events: ak.Array) -> Output:
         sample = SampleInfo.from_metadata(events.metadata)
-        blocks = list(self._select(events, sample))
+        kept = self._select(events, sample)
+        blocks = kept.blocks
         unshifted = blocks[0].selection.unshifted()
         factors = self._factors(unshifted, sample)
-        weight = _product(factors, len(events))
+        weight = _product(factors, unshifted.shape[1])
         contained = self._contained(blocks)
         nominal = {name: masks[0][0] for name, masks in contained.items()}
         not_a_number: dict[str, int] = {}
@@ -236,7 +267,7 @@ class TtbarAnalysis(CatalogueProcessor):
         }
         if sample.event_numbers:
             certified = self._certified_events(events, sample)
-            used = (unshifted.wanted & unshifted.enough_jets)[0]
+            used = kept.of_chunk((unshifted.wanted & unshifted.enough_jets)[0], len(events))
             output["data"] = luminosity.counted(events, sample.channel, certified, used)
         if sample.is_nominal:  # no variation axis: alternative samples would add up with nominal
             names = self._channel_names
@@ -245,14 +276,13 @@ class TtbarAnalysis(CatalogueProcessor):
                     sample.process, unshifted, blocks[0].channel, names, weight
                 )
                 _count_nans(not_a_number, control.name, nans)
-        if self._has_multijet(sample):
-            loose = self._loose(events, sample, unshifted)
+        if kept.loose is not None:
             output["multijet"] = isolation_plane.histograms(
                 self.config,
                 self.regions,
                 sample.process,
-                loose,
-                self._nominal_weight(loose, sample),
+                kept.loose,
+                self._nominal_weight(kept.loose, sample),
             )
         return {events.metadata.get("dataset", sample.process): output}
 
@@ -273,21 +303,20 @@ class TtbarAnalysis(CatalogueProcessor):
         Give also the steps of the cutflow that have others.
         """
         sample = SampleInfo.from_metadata(events.metadata)
-        blocks = list(self._select(events, sample))
-        selected = blocks[0]
+        kept = self._select(events, sample)
+        selected = kept.blocks[0]
         unshifted = selected.selection.unshifted()
         weight = self._nominal_weight(unshifted, sample)
         used = (unshifted.wanted & unshifted.enough_jets)[0]
-        for masks in self._contained(blocks).values():
+        for masks in self._contained(kept.blocks).values():
             for mask in masks:
                 used = used | mask.any(axis=0)
         if sample.is_nominal:
             for control in self.controls:
                 used = used | control.contains(unshifted)
-        if self._has_multijet(sample):
-            loose = self._loose(events, sample, unshifted)
+        if kept.loose is not None:
             for region in self.regions:
-                used = used | region.contains(loose)[0]
+                used = used | region.contains(kept.loose)[0]
         early = {
             channel: {
                 "one lepton": _count(one_lepton, weight),
@@ -297,7 +326,7 @@ class TtbarAnalysis(CatalogueProcessor):
                 self._channel_names, selected.one_lepton, selected.triggered, strict=True
             )
         }
-        return used, early
+        return kept.of_chunk(used, len(events)), early
 
     def check(
         self, samples: Iterable[Mapping[str, Any]] = SAMPLES, files: str | None = None
@@ -530,82 +559,96 @@ class TtbarAnalysis(CatalogueProcessor):
             found |= frozenset().union(*(channel.columns for channel in self.channels))
         return found
 
-    def _select(self, events: ak.Array, sample: SampleInfo) -> Iterator[Selected]:
+    def _select(self, events: ak.Array, sample: SampleInfo) -> Kept:
         """Select the events under all shifts of the jets, then under each other shift."""
-        shifts = self._shifts_of(sample)
-        columns = Columns(events, self._base_columns(sample))
+        base = self._base_columns(sample)
+        columns = Columns(events, base)
         flats = {name: Flat(events[name]) for name in (*FLAVOURS, "jet")}
-        jets = flats["jet"]
+        certified = self._certified_events(events, sample)
+
+        def choose(leptons: Leptons, of: Sequence[Channel]) -> Chosen:
+            return Chosen(leptons, [c.one_lepton(leptons, columns) & certified for c in of])
+
+        def selected(flats: Mapping[str, Flat]) -> Chosen:
+            leptons = objects.select_leptons(flats["electron"], flats["muon"], self.config)
+            return choose(leptons, self.channels)
+
+        unshifted = selected(flats)
+        others: dict[str, tuple[Chosen, Quantity | None]] = {}
+        for shift in self._shifts_of(sample):
+            for name, by in shift.variations.items():
+                if shift.of == "met":
+                    pt = shift.pt(by, events.met, shift.uses)
+                    others[name] = unshifted, pt.astype(np.float64)
+                elif shift.of in FLAVOURS:
+                    pt = shift.pt(by, flats[shift.of], base)
+                    others[name] = (
+                        selected({**flats, shift.of: flats[shift.of].replaced(pt=pt)}),
+                        None,
+                    )
+        loose = []
+        if self._has_multijet(sample):
+            loose = [choose(unshifted.leptons.without_isolation(), self._plane_channel)]
+        rows = _rows([unshifted, *(chosen for chosen, _ in others.values()), *loose])
+        columns, jets = columns.within(rows), flats["jet"].within(rows)
+        names, pts, mass_scales = self._jet_shifts(jets, sample)
+        first = unshifted.within(rows)
+        blocks = [self._block(sample, columns, names, first, jets, pts, mass_scales)]
+        for name, (chosen, met_pt) in others.items():
+            kept, met = chosen.within(rows), None if met_pt is None else met_pt[rows]
+            one = (pts[:1], mass_scales[:1])
+            blocks.append(self._block(sample, columns, [name], kept, jets, *one, met))
+        nominal = blocks[0].selection.unshifted()
+        found = self._loose(nominal, sample, loose[0].within(rows)) if loose else None
+        return Kept(rows, blocks, found)
+
+    def _jet_shifts(self, jets: Flat, sample: SampleInfo) -> tuple[list[str], Floats, Bools]:
+        """Give the names of the shifts of jets, the unshifted first; the pT under each, shape (shifts,
+        jets); and whether masses scale with it.
+        """
         names, pts, mass_scales = [sample.variation], [jets["pt"]], [True]
-        for shift in shifts:
+        for shift in self._shifts_of(sample):
             if shift.of == "jet":
                 for name, by in shift.variations.items():
                     names.append(name)
                     pts.append(shift.pt(by, jets, objects.JET_COLUMNS))
                     mass_scales.append(shift.mass_scales)
-        yield self._block(events, sample, columns, flats, names, np.stack(pts), mass_scales)
-        for shift in shifts:
-            if shift.of == "jet":
-                continue
-            for name, by in shift.variations.items():
-                met_pt: Quantity | None = None
-                shifted = flats
-                if shift.of == "met":
-                    met_pt = shift.pt(by, events.met, shift.uses).astype(np.float64)
-                else:
-                    pt = shift.pt(by, flats[shift.of], self._base_columns(sample))
-                    shifted = {**flats, shift.of: flats[shift.of].replaced(pt=pt)}
-                yield self._block(
-                    events, sample, columns, shifted, [name], jets["pt"][np.newaxis], [True], met_pt
-                )
+        return names, np.stack(pts), np.array(mass_scales, dtype=np.bool_)
 
     def _block(
         self,
-        events: ak.Array,
         sample: SampleInfo,
         columns: Columns,
-        flats: Mapping[str, Flat],
         names: list[str],
-        pts: Any,
-        mass_scales: list[bool],
+        chosen: Chosen,
+        jets: Flat,
+        pts: Floats,
+        mass_scales: Bools,
         met_pt: Quantity | None = None,
     ) -> Selected:
-        config = self.config
-        leptons = objects.select_leptons(flats["electron"], flats["muon"], config)
-        jets = objects.select_jets(
-            flats["jet"], config.jet, leptons, pts, np.array(mass_scales, dtype=np.bool_)
-        )
-        one_lepton, triggered = self._channel_masks(events, sample, columns, leptons)
-        channel = channels.numbers(triggered, self._channel_names)
-        wanted = np.broadcast_to(channel != channels.NO_CHANNEL, (len(pts), len(events)))
-        selection = Selection(config, sample, columns, leptons, jets, wanted, met_pt=met_pt)
-        return Selected(names, selection, one_lepton, triggered, channel)
-
-    def _channel_masks(
-        self, events: ak.Array, sample: SampleInfo, columns: Columns, leptons: Leptons
-    ) -> tuple[list[Bools], list[Bools]]:
-        certified = self._certified_events(events, sample)
-        one_lepton = [channel.one_lepton(leptons, columns) & certified for channel in self.channels]
+        config, (leptons, one_lepton) = self.config, chosen
         triggered = [
-            channel.triggered(mask, events, sample, self.config.trigger)
+            channel.triggered(mask, columns, sample, config.trigger)
             for channel, mask in zip(self.channels, one_lepton, strict=True)
         ]
-        return one_lepton, triggered
+        channel = channels.numbers(triggered, self._channel_names)
+        wanted = np.broadcast_to(channel != channels.NO_CHANNEL, (len(pts), len(channel)))
+        selected = objects.select_jets(jets, config.jet, leptons, pts, mass_scales)
+        selection = Selection(config, sample, columns, leptons, selected, wanted, met_pt=met_pt)
+        return Selected(names, selection, one_lepton, triggered, channel)
+
+    def _loose(self, unshifted: Selection, sample: SampleInfo, loose: Chosen) -> Selection:
+        """The selection of muons that need not be isolated, with their trigger; unshifted."""
+        (channel,), (mask,) = self._plane_channel, loose.one_lepton
+        columns = unshifted.columns.allowing(channel.columns)
+        wanted = channel.triggered(mask, columns, sample, isolation_plane.TRIGGER)
+        return unshifted.of_leptons(loose.leptons, wanted[np.newaxis])
 
     def _certified_events(self, events: ak.Array, sample: SampleInfo) -> Bools:
         """Mask the events of certified luminosity sections: all of simulation."""
         if self._certified is None or not sample.event_numbers:
             return np.ones(len(events), np.bool_)
         return self._certified.mask(luminosity.sections_of(events))
-
-    def _loose(self, events: ak.Array, sample: SampleInfo, unshifted: Selection) -> Selection:
-        """The selection of muons that need not be isolated, with their trigger; unshifted."""
-        (channel,) = self._plane_channel
-        leptons = unshifted.leptons.without_isolation()
-        columns = unshifted.columns
-        one_lepton = channel.one_lepton(leptons, columns) & self._certified_events(events, sample)
-        wanted = channel.triggered(one_lepton, events, sample, isolation_plane.TRIGGER)
-        return unshifted.of_leptons(leptons, wanted[np.newaxis])
 
     def _factors(self, unshifted: Selection, sample: SampleInfo) -> dict[str, Weights]:
         """Factors of the nominal weight by the name of their part; shape (events,)."""
@@ -741,6 +784,17 @@ def _fill(
         weight=weights[:, rows].ravel(),
     )
     return n_nans
+
+
+def _rows(chosen: Iterable[Chosen]) -> Ints:
+    """Places of the events that are in a channel by some of the leptons.
+
+    Where there are none, the first event, which is then in no channel: functions of the analysis need not
+    be ready for no event at all.
+    """
+    masks = [mask for found in chosen for mask in found.one_lepton]
+    rows = np.flatnonzero(np.logical_or.reduce(masks))
+    return rows if len(rows) else np.arange(min(1, len(masks[0])))
 
 
 def _given(part: str, values: Any) -> tuple[Any, ...]:

@@ -201,15 +201,20 @@ def _inflate_with_isal() -> None:
 class OfCollections:
     """Filter of uproot for the names of branches: those of the collections of some branches, with counters.
 
-    A form of all the branches takes as long to make, for each chunk, as 50,000 events to process.
+    A form of all the branches takes as long to make, for each chunk, as 50,000 events to process. With `only`,
+    it is those branches alone, and their counters.
     """
 
-    def __init__(self, branches: Iterable[str]) -> None:
-        self._collections = frozenset(name.partition("_")[0] for name in branches)
-        self._counters = frozenset(f"n{name}" for name in self._collections)
+    def __init__(self, branches: Iterable[str], *, only: bool = False) -> None:
+        names = frozenset(branches)
+        self._collections = frozenset(name.partition("_")[0] for name in names)
+        self._named = names | {f"n{name}" for name in self._collections}
+        self._only = only
 
     def __call__(self, branch: str) -> bool:
-        return branch.partition("_")[0] in self._collections or branch in self._counters
+        if branch in self._named:
+            return True
+        return not self._only and branch.partition("_")[0] in self._collections
 
 
 def entries(source: KeptOpen, address: str, tree: str) -> int:

@@ -54,10 +54,7 @@ class CheckedProcessor(ProcessorABC):
         if tree.num_entries != told[FILE_EVENTS]:
             msg = f"{tree.num_entries} events in the file, {told[FILE_EVENTS]} in the catalogue"
             raise ChunkError(msg)
-        present = set(tree.keys())
-        for branch in sorted((self._branches[dataset] or frozenset()) - present):
-            raise ChunkError(missing_branch_message(branch, "the file", present))
-        _require_filled(tree, self._branches[dataset] or frozenset())
+        _require_filled(tree, sorted(self._branches[dataset] or frozenset()))
         _require_same_lengths(events, self._collections)
         output = self._processor.process(events)
         _require_sound(output, dataset, len(events))
@@ -72,12 +69,15 @@ class CheckedProcessor(ProcessorABC):
 
 
 def _require_filled(tree: Any, branches: Iterable[str]) -> None:
-    """Raise ChunkError for a branch that ends before its tree: it was added later, or a job died."""
-    if isinstance(tree, TTree):
-        for branch in sorted(branches):
-            if (entries := tree[branch].num_entries) != tree.num_entries:
-                msg = f"branch {branch!r} has {entries} entries, its tree {tree.num_entries}"
-                raise ChunkError(msg)
+    """Raise ChunkError for a branch that is not there, and for one that ends before its tree: it was added
+    later, or a job died.
+    """
+    for branch in branches:
+        if branch not in tree:
+            raise ChunkError(missing_branch_message(branch, "the file", tree.keys()))
+        if isinstance(tree, TTree) and (entries := tree[branch].num_entries) != tree.num_entries:
+            msg = f"branch {branch!r} has {entries} entries, its tree {tree.num_entries}"
+            raise ChunkError(msg)
 
 
 def _require_same_lengths(events: ak.Array, collections: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from analysis.execution.workers.cluster_settings import Local
 from analysis.execution.workers.clusters import connected
 from analysis.execution.workers.local import ThisProcess, Workers, WorkersLost, processes
 from analysis.execution.workers.shipping import CODE
+from analysis.execution.workers.usage import kept_what_is_loaded
 
 FAIL_FAST = "stopped at the first failure"
 OTHER_CODE = "its worker has other code than this process"
@@ -251,4 +252,5 @@ def workers(execution: Execution) -> Iterator[Workers]:
         with processes(execution.workers) as found:
             yield found
     else:
-        yield ThisProcess()
+        with kept_what_is_loaded():
+            yield ThisProcess()

@@ -148,7 +148,7 @@ def run(
             wrapped,
             execution,
             execution.access.options(refused, _expected(planned, catalogue)),
-            _form_options(branches),
+            _form_options(branches, only=processor.reads_declared_only),
             layout,
             restored,
             store,
@@ -295,12 +295,17 @@ def _branches(
         raise ConfigError(str(error)) from error
 
 
-def _form_options(branches: Mapping[str, frozenset[str] | None]) -> dict[str, Any]:
-    """Return options for the form of the events: of the collections that are read, if they are known."""
+def _form_options(branches: Mapping[str, frozenset[str] | None], *, only: bool) -> dict[str, Any]:
+    """Return options for the form of the events: of the collections that are read, if they are known; `only`
+    of the branches themselves.
+    """
     known = [read for read in branches.values() if read is not None]
     if len(known) < len(branches):
         return {}
-    return {"filter_name": OfCollections(frozenset[str]().union(*known)), "recursive": False}
+    return {
+        "filter_name": OfCollections(frozenset[str]().union(*known), only=only),
+        "recursive": False,
+    }
 
 
 def _collections(schema: type[Any], columns: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from analysis.config import AnalysisConfig
 from analysis.presets import lesson
 from analysis.selection.channels import Channel
+from analysis.selection.kernels import smeared
 from analysis.selection.preset import CHANNEL_LABELS, Preset
 from analysis.selection.selection import Quantity, Selection
 from analysis.selection.variations import Objects, Shift, Weight
@@ -61,19 +62,7 @@ def _smeared(jets: Objects) -> NDArray[Any]:
     The number follows from the jet's own momentum, by the mixing function of SplitMix64 (Steele, Lea,
     Flood, OOPSLA 2014) and the transformation of Box and Muller, so that chunks and executors agree.
     """
-    bits = np.zeros(len(jets.pt), np.uint64)
-    for values in (jets.pt, jets.eta, jets.phi):
-        bits = _mixed(bits ^ np.asarray(values, np.float32).view(np.uint32).astype(np.uint64))
-    first, second = (((_mixed(bits + np.uint64(n)) >> np.uint64(11)) + 0.5) / 2**53 for n in (1, 2))
-    normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
-    return np.asarray(jets.pt * (1 + RESOLUTION * normal))
-
-
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    return np.asarray(smeared(jets.pt, jets.eta, jets.phi, RESOLUTION))
 
 
 SHIFTS = (

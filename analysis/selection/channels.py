@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import awkward as ak
 import numpy as np
 
 from analysis.common.errors import DefinitionError, EventValueError, did_you_mean
@@ -90,7 +89,7 @@ class Channel(Part):
         return both
 
     def triggered(
-        self, one_lepton: Bools, events: ak.Array, sample: SampleInfo, config: Trigger
+        self, one_lepton: Bools, columns: Columns, sample: SampleInfo, config: Trigger
     ) -> Bools:
         """Mask of the events of `one_lepton` that the sample may provide, and that fire if they must.
 
@@ -100,7 +99,7 @@ class Channel(Part):
             return np.zeros_like(one_lepton)
         if not (self.triggers and needs_trigger(sample, config)):
             return one_lepton
-        bits = [np.asarray(events.trig[bit]) != 0 for bit in self.triggers]
+        bits = [columns[column] != 0 for column in self.columns]
         fired: Bools = one_lepton & np.logical_or.reduce(bits)
         return fired
 

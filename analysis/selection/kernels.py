@@ -262,3 +262,30 @@ def _top_mass(n, px, py, pz, energy, tagged):  # type: ignore[no-untyped-def]
                     total_energy = energy[i] + energy[j] + energy[k]
                     mass = np.sqrt(max(0.0, total_energy**2 - pt2 - total_pz**2))
     return mass
+
+
+@_compiled
+def smeared(pt, eta, phi, resolution):  # type: ignore[no-untyped-def]
+    """Multiply each jet's pT by a number of a normal distribution of width `resolution` around 1.
+
+    The number follows from the jet's momentum in single precision, by the mixing function of SplitMix64
+    (Steele, Lea, Flood, OOPSLA 2014) and the transformation of Box and Muller.
+    """
+    result = np.empty_like(pt)
+    for jet in range(len(pt)):
+        bits = np.uint64(0)
+        for value in (pt[jet], eta[jet], phi[jet]):
+            bits = _mixed(bits ^ np.uint64(np.float32(value).view(np.uint32)))
+        first = (np.float64(_mixed(bits + np.uint64(1)) >> np.uint64(11)) + 0.5) / 2**53
+        second = (np.float64(_mixed(bits + np.uint64(2)) >> np.uint64(11)) + 0.5) / 2**53
+        normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
+        result[jet] = pt[jet] * (1 + resolution * normal)
+    return result
+
+
+@_compiled
+def _mixed(bits):  # type: ignore[no-untyped-def]
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -6,6 +6,7 @@ the events (event i has those from offsets[i] to offsets[i+1]).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import awkward as ak
@@ -43,14 +44,18 @@ class Flat:
     """A collection's objects one after the other; a column is read when it is first asked for."""
 
     def __init__(self, collection: ak.Array) -> None:
-        self._collection = collection
+        counts = np.asarray(ak.num(collection))
+        self._set(counts, lambda column: np.asarray(ak.flatten(collection[column])))
+
+    def _set(self, counts: Ints, read: Callable[[str], NDArray[Any]]) -> None:
+        self._read = read
         self._columns: dict[str, NDArray[Any]] = {}
-        self.counts = np.asarray(ak.num(collection))
-        self.offsets: Ints = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+        self.counts = counts
+        self.offsets: Ints = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
     def __getitem__(self, column: str) -> NDArray[Any]:
         if column not in self._columns:
-            self._columns[column] = np.asarray(ak.flatten(self._collection[column]))
+            self._columns[column] = self._read(column)
         return self._columns[column]
 
     def __len__(self) -> int:
@@ -61,6 +66,15 @@ class Flat:
         other = object.__new__(Flat)
         vars(other).update(vars(self))
         other._columns = {**self._columns, **columns}
+        return other
+
+    def within(self, rows: Ints) -> Flat:
+        """Keep the objects of the events of an index array."""
+        other = object.__new__(Flat)
+        counts = self.counts[rows]
+        other._set(counts, lambda column: self[column][places])
+        places = np.repeat(self.offsets[rows] - other.offsets[:-1], counts)
+        places += np.arange(len(places))
         return other
 
 
@@ -95,6 +109,10 @@ class Good(NamedTuple):
         places = np.append(np.flatnonzero(good), 0)
         return cls(objects, np.diff(before), places[before[:-1]])
 
+    def within(self, rows: Ints) -> Good:
+        """Keep the events of an index array."""
+        return Good(self.objects, self.counts[rows], self.first[rows])
+
     def of_first(self, field: str, events: Ints) -> NDArray[Any]:
         """Read `field` of the first good object of each event of the index array; all have one."""
         return self.objects[field][self.first[events]]
@@ -110,6 +128,16 @@ class Leptons(NamedTuple):
     """Events without a further lepton that excludes them."""
     allowed_by_loose: Bools
     """The same where `loose_muons` are the good ones."""
+
+    def within(self, rows: Ints) -> Leptons:
+        """Keep the events of an index array."""
+        return Leptons(
+            self.electrons.within(rows),
+            self.muons.within(rows),
+            self.loose_muons.within(rows),
+            self.allowed[rows],
+            self.allowed_by_loose[rows],
+        )
 
     def without_isolation(self) -> Leptons:
         """Take the muons that need not be isolated for the good ones."""

@@ -50,16 +50,22 @@ class Spelled:
 class Columns:
     """The columns of a chunk that a function may read: those that it, or the selection, declares."""
 
-    def __init__(self, events: ak.Array, allowed: frozenset[str]) -> None:
+    def __init__(self, events: ak.Array, allowed: frozenset[str], rows: Ints | None = None) -> None:
+        """`rows` are the places in the chunk of the events that are kept; all by default."""
         self._events = events
         self._allowed = allowed
+        self.rows = np.arange(len(events)) if rows is None else rows
         self._read: dict[str, Any] = {}
 
     def allowing(self, columns: AbstractSet[str]) -> Columns:
         """Allow other columns too; what has been read is shared."""
-        other = Columns(self._events, self._allowed | columns)
+        other = Columns(self._events, self._allowed | columns, self.rows)
         other._read = self._read
         return other
+
+    def within(self, rows: Ints) -> Columns:
+        """Keep the events of an index array."""
+        return Columns(self._events, self._allowed, rows)
 
     def has(self, column: str) -> bool:
         return column in self._allowed
@@ -80,8 +86,11 @@ class Columns:
             values = self._events
             for field in column.split("."):
                 values = values[field]
-            flat = values.ndim == 1
-            self._read[column] = read_only(np.asarray(values, dtype=np.float64)) if flat else values
+            if values.ndim == 1:
+                kept = np.asarray(values)[self.rows]
+                self._read[column] = read_only(kept.astype(np.float64))
+            else:
+                self._read[column] = values[self.rows]
         return self._read[column]
 
 
@@ -311,9 +320,10 @@ class Event(Spelled):
 
 
 class Selection(Spelled):
-    """The events of a chunk with exactly one good lepton, under every shift of the objects.
+    """The events of a chunk with the leptons of a channel, under every shift of the objects.
 
-    Events that are not `wanted`, shape (shifts, events), have no meaning here.
+    Events that are not `wanted`, shape (shifts, events), have no meaning here: they lack a trigger, or have
+    their leptons under another shift.
     """
 
     def __init__(
@@ -369,6 +379,11 @@ class Selection(Spelled):
     def reading(self, uses: AbstractSet[str]) -> Selection:
         """Allow the columns that a function declares; what has been computed is shared."""
         return self._changed(columns=self.columns.allowing(uses), computed=self._computed)
+
+    @property
+    def rows(self) -> Ints:
+        """Places of the events in their chunk."""
+        return read_only(self.columns.rows)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -71,10 +71,14 @@ def reference(catalogue: Catalogue) -> Result:
 
 def test_a_branch_with_one_number_an_event_where_lists_are_expected(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "a.root") as file:
-        file.mktree("events", {"jet_pt": "f4"}).extend({"jet_pt": np.zeros(5, dtype=np.float32)})
+        file.mktree("events", {"jet_corrpt": "f4"}).extend(
+            {"jet_corrpt": np.zeros(5, dtype=np.float32)}
+        )
     (failure,) = execute(one_file(tmp_path, "a.root", 5)).ledger.failures
     assert failure.attempts == 1
-    assert failure.reason == "TypeError: branch 'jet_pt' has one number an event, expected a list"
+    assert (
+        failure.reason == "TypeError: branch 'jet_corrpt' has one number an event, expected a list"
+    )
 
 
 rntuple = pytest.mark.filterwarnings("ignore:the filter_branch kwarg:DeprecationWarning")
