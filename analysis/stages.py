@@ -213,8 +213,6 @@ class Model(NamedTuple):
     """Digest of the run's scaled histograms; empty for those of a file."""
     luminosity_ipb: Mapping[str, float] = MappingProxyType({})
     """Of what was observed, by lepton channel; empty where nobody knows it."""
-    overflow: bool = False
-    """Whether the first and the last bin have what lies beyond them, too."""
     ways: Ways = MappingProxyType({})
     """Ways to divide the channels of the workspace into parts, which are compared."""
     elsewhere: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -284,14 +282,13 @@ def model_of(
     built = workspace.build(made, config, observed)
     return Model(
         built._replace(notes=[*built.notes, *others.notes]),
-        caption,
+        caption._replace(overflow=config.overflow),
         made.cross_section_pb,
         name,
         caption.observed.lower(),
         config.processes,
         made_of,
         luminosity,
-        config.overflow,
         config.ways(made.regions),
         others.specs,
     )
@@ -304,15 +301,14 @@ def _model_of_workspace(source: Path, config: InferenceConfig) -> Model:
     built = workspace.Built(workspace.load(source), [])
     before = tables.beside(source, built.spec)
     if before is None:
-        caption, luminosity, overflow = FitCaption.of_file(source.name), {}, False
+        caption, luminosity = FitCaption.of_file(source.name), {}
         reference = config.reference_pb(None, source.name)
     else:
         caption = FitCaption.of_file(source.name, before.binning, binnings=before.binnings)
-        luminosity, overflow = before.luminosity_ipb, before.overflow
+        caption, luminosity = caption._replace(overflow=before.overflow), before.luminosity_ipb
         reference = config.signal_cross_section_pb or before.cross_section.reference
     return Model(
-        built, caption, reference, str(source), "workspace", None, luminosity_ipb=luminosity,
-        overflow=overflow,
+        built, caption, reference, str(source), "workspace", None, luminosity_ipb=luminosity
     )  # fmt: skip
 
 
@@ -331,7 +327,7 @@ def measure(
         processes=model.processes,
         binning=model.caption.binning,
         binnings=model.caption.binnings,
-        overflow=model.overflow,
+        overflow=model.caption.overflow,
         luminosity_ipb=model.luminosity_ipb,
         force=force,
         with_ranking=with_ranking,

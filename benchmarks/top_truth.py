@@ -28,7 +28,7 @@ from analysis.simulation.config import DetectorConfig
 from analysis.simulation.generator import generate, silenced
 from analysis.simulation.observables import TAG, good_jets, one_lepton
 from analysis.simulation.particles import delta_r, kinematics, truth
-from analysis.simulation.processes import BY_NAME
+from analysis.simulation.processes import BY_NAME, Process
 from analysis.simulation.response import respond
 
 BLOCK = 1000
@@ -95,8 +95,9 @@ def _is_matched(jets: list[ak.Array], quarks: ak.Array) -> NDArray[np.bool_]:
     return np.asarray(np.logical_or.reduce(one_to_one) & complete)
 
 
-def produce(count: int, seed: int) -> tuple[Any, Any]:
-    process, detector = BY_NAME["ttbar__nominal"], DetectorConfig()
+def produce(count: int, seed: int, process: Process = BY_NAME["ttbar__nominal"]) -> tuple[Any, Any]:
+    """Masses [GeV] of the candidates of so many generated events, and whether they are the hadronic top."""
+    detector = DetectorConfig()
     masses, matches = [], []
     for block in range(count // BLOCK):
         record, _ = generate(process, BLOCK, seed=seed + block)

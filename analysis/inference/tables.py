@@ -61,6 +61,11 @@ def summary(measurement: Measurement) -> Table:
         *_visible(measurement),
         (f"{measurement.quantity} at strength 1", f"{section.reference:.2f} pb"),
         (fit.poi, f"{fit.value:.4f} ± {fit.error:.4f}"),
+        *(
+            (p.name, f"{p.value:.4f} ± {p.error:.4f}")
+            for p in fit.parameters
+            if p.pull is None and p.error > 0 and p.name != fit.poi
+        ),
         ("MINOS", minos),
         ("χ² / degrees of freedom", f"{fit.goodness.chi2:.1f} / {fit.goodness.degrees_of_freedom}"),
         ("p-value", shown),

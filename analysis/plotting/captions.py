@@ -88,6 +88,8 @@ class FitCaption(NamedTuple):
     """Number of jets that the run asks for."""
     binnings: Mapping[str, Binning] = MappingProxyType({})
     """Channel -> its bins, where they are not the common ones."""
+    overflow: bool = False
+    """Whether the first and the last bin have what lies beyond them, too."""
 
     @classmethod
     def of_file(

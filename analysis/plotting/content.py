@@ -108,6 +108,10 @@ class Part(NamedTuple):
     """Variation -> contents."""
 
 
+ENDS = "; end bins include overflow"
+"""What is said of bins that have what lies beyond the axis."""
+
+
 class Stack(NamedTuple):
     """Processes on top of each other, the smallest first, and data."""
 
@@ -123,6 +127,8 @@ class Stack(NamedTuple):
     uncertainty: str = "Stat. uncertainty"
     observed: float = 0.0
     """Data of all bins, and beyond the axis."""
+    overflow: bool = False
+    """Whether the first and the last bin have what lies beyond the axis."""
 
     @property
     def total(self) -> Array:
@@ -142,6 +148,11 @@ class Stack(NamedTuple):
     def per_bin(self) -> str:
         """Label of the vertical axis, with the width of the bins where the other axis has a unit."""
         return per_bin(self.edges, self.axis_label, self.entries)
+
+    @property
+    def across(self) -> str:
+        """Label of the horizontal axis, with what its ends have."""
+        return f"{self.axis_label}{ENDS if self.overflow else ''}"
 
     @property
     def highest(self) -> float:
@@ -278,7 +289,7 @@ def fit_stacks(yields: Yields, caption: FitCaption) -> dict[str, Stack]:
         )  # fmt: skip
         stacks[when] = Stack(
             yields.channel, edges, parts, points, axis_label, f"{title}, {when}",
-            uncertainty="Uncertainty", observed=sum(yields.data),
+            uncertainty="Uncertainty", observed=sum(yields.data), overflow=caption.overflow,
         )  # fmt: skip
     return stacks
 

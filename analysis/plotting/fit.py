@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,8 @@ def templates_figure(channel: str, sample: dict[str, Any], caption: FitCaption) 
     for panel in axes.flat[len(varied) :]:
         panel.axis("off")
     axes[0, 0].set_xlim(edges[0], edges[-1])
-    axes[0, 0].set_ylim(0.5, 1.6)
+    reach = _reach(varied.values())
+    axes[0, 0].set_ylim(1 - reach, 1 + 1.2 * reach)
     if varied:
         axes[0, 0].legend(loc="lower left", ncols=2)
     for panel in axes[:, 0]:
@@ -137,6 +138,12 @@ def templates_figure(channel: str, sample: dict[str, Any], caption: FitCaption) 
     words = f"{caption.label(sample['name'])}, {title}"
     axes[0, columns - 1].set_title(words, loc="right", fontsize=14)
     return figure
+
+
+def _reach(varied: Iterable[tuple[Array, Array]]) -> float:
+    """How far from 1 ratios are shown: a little beyond the largest, between 5 and 50 %."""
+    changes = (np.nanmax(np.abs(ratio - 1), initial=0.0) for pair in varied for ratio in pair)
+    return float(np.clip(1.2 * max(changes, default=0.0), 0.05, 0.5))
 
 
 def _varied(sample: dict[str, Any]) -> dict[str, tuple[Array, Array]]:

@@ -60,7 +60,7 @@ def finish(main: Axes, ratio: Axes, stack: Stack, ratio_label: str) -> None:
     ratio.axhline(1, color="black", linewidth=1, linestyle=":")
     ratio.set_ylim(*RATIO_LIMITS)
     ratio.set_ylabel(ratio_label, loc="center")
-    ratio.set_xlabel(stack.axis_label)
+    ratio.set_xlabel(stack.across)
 
 
 def draw_points(axes: Axes, points: Points, size: float = 5) -> Artist:

@@ -20,7 +20,7 @@ GROUPS = {PROCESSES: SHOWN, VARIATIONS: VARIED}
 
 _SYMBOLS = {
     "geq": "≥", "leq": "≤", "eta": "η", "mu": "μ", "psi": "ψ", "Upsilon": "Υ", "gamma": "γ",
-    "sigma": "σ", "phi": "φ", "tau": "τ", "nu": "ν", "to": "→", "rightarrow": "→", "times": "×",
+    "ell": "ℓ", "sigma": "σ", "phi": "φ", "tau": "τ", "nu": "ν", "to": "→", "rightarrow": "→", "times": "×",
 }  # fmt: skip
 
 

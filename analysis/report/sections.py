@@ -209,7 +209,7 @@ def _measurement(run: Run) -> Section:
     nothing = Caption("")
     caption = FitCaption(
         nothing, nothing, run.labels, measurement.observed.capitalize(), measurement.binning,
-        run.regions, jets_label(run.ledger), measurement.binnings,
+        run.regions, jets_label(run.ledger), measurement.binnings, measurement.overflow,
     )  # fmt: skip
     charts = fit_charts(measurement.fit.yields, caption)
     if (others := elsewhere_chart(measurement.elsewhere, caption)) is not None:

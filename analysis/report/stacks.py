@@ -72,7 +72,7 @@ def vega_stack(stack: Stack, sources: Mapping[str, str] = MappingProxyType({})) 
     look = _Look(
         limits,
         {f"p{i}": part.colour for i, part in enumerate(stack.parts)},
-        plain(stack.axis_label),
+        plain(stack.across),
         plain(stack.per_bin),
         "Data" if stack.data is None else plain(stack.data.label),
         sources,

@@ -33,7 +33,7 @@ def tip(field: str, title: str, form: str = "") -> Spec:
 
 def row_names() -> Spec:
     """A channel with a row for each name, in the order of the values."""
-    axis = {"labelLimit": 170}
+    axis = {"labelLimit": 220}
     return {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": axis}
 
 

@@ -141,7 +141,9 @@ def test_a_fit_has_the_same_intervals_and_the_uncertainty_of_the_sum() -> None:
     assert stack.data is not None
     assert stack.data.high == pytest.approx([garwood(0)[1], garwood(4)[1]])
     assert list(stack.data.drawn) == [True, True]
-    assert (stack.axis_label, stack.title) == ("Bin", "A_1, pre-fit")
+    assert (stack.across, stack.title) == ("Bin", "A_1, pre-fit")
+    overflowing = fit_stacks(yields, caption._replace(overflow=True))["pre-fit"]
+    assert overflowing.across == "Bin; end bins include overflow"
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,7 @@ def test_lines_of_variations_have_a_border_dashed_alike(page: str) -> None:
 def test_latex_becomes_unicode() -> None:
     assert plain(r"$t\bar{t}$") == "tt\u0304"
     assert plain(r"$m_{bjj}$ [GeV]") == "m_bjj [GeV]"
+    assert plain(r"min $m_{\ell b}$ [GeV]") == "min m_ℓb [GeV]"
     assert plain(r"$\geq$ 2 b tags") == "≥ 2 b tags"
     assert plain("W+jets") == "W+jets"
 
