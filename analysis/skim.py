@@ -54,6 +54,8 @@ class Skimmed(NamedTuple):
 class SkimWriter(CatalogueProcessor):
     """Writer of the events that the analysis would use, a file in `folder` for each chunk."""
 
+    reads_declared_only = True
+
     def __init__(self, analysis: TtbarAnalysis, folder: Path, files: str = "poet") -> None:
         self.config = analysis.config
         self._analysis = analysis

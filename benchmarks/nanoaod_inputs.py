@@ -33,7 +33,9 @@ def catalogue(folder: Path, codec: str, events: int) -> Catalogue:
     path = folder / f"ttbar_all_{codec}_{events}.root"
     if not path.exists():
         _write(path, events, codec)
-    dataset = Dataset(process="ttbar", kind="signal", files={path.name: events})
+    dataset = Dataset(
+        process="ttbar", kind="signal", sum_of_weights=events, files={path.name: events}
+    )
     return Catalogue(
         base=str(folder), format="nanoaod", tree="Events", datasets={"ttbar__nominal": dataset}
     )

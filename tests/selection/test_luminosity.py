@@ -120,7 +120,8 @@ def test_data_without_trigger_bits_are_failures_in_the_ledger(tmp_path: Path) ->
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "execution", [Execution(), Execution(chunk_size=33), Execution("futures", 2)]
+    "execution",
+    [Execution(), Execution(chunk_size=33), Execution("futures", 2), Execution("dask", 2)],
 )
 def test_events_of_other_sections_are_dropped(
     catalogue: Catalogue, tmp_path: Path, execution: Execution
