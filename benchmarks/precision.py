@@ -55,16 +55,16 @@ SEED = 2015
 SEEDS = {"templates": 20152256, "truth": 20150713}
 # Pre-selected events of each dataset, at least, in each part; the model has those of the bundled sample too.
 EVENTS: dict[str, tuple[int, int]] = {
-    "ttbar__nominal": (12_000, 24_000),
+    "ttbar__nominal": (12_000, 16_000),
     "ttbar__scaleup": (8_000, 0),
     "ttbar__scaledown": (6_000, 0),
     "ttbar__ME_var": (8_000, 0),
     "ttbar__PS_var": (8_000, 0),
-    "single_top_t_chan__nominal": (0, 1_000),
-    "single_atop_t_chan__nominal": (0, 1_000),
-    "single_top_tW__nominal": (0, 1_500),
-    "wjets__nominal__pthat40to80": (6_000, 6_000),
-    "wjets__nominal__pthat80": (0, 6_000),
+    "single_top_t_chan__nominal": (0, 800),
+    "single_atop_t_chan__nominal": (0, 800),
+    "single_top_tW__nominal": (0, 900),
+    "wjets__nominal__pthat40to80": (6_000, 3_500),
+    "wjets__nominal__pthat80": (0, 3_500),
 }
 MORE = 4.0
 """Times the simulated events for which the total is computed too."""
