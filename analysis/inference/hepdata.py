@@ -17,6 +17,7 @@ from analysis.common.names import file_names, public
 from analysis.config import Binning
 from analysis.inference.config import TTBAR
 from analysis.inference.fit import Yields
+from analysis.inference.impacts import LUMINOSITY, STATISTICAL, SYSTEMATIC
 from analysis.inference.measurement import Measurement
 from analysis.inference.tables import definition
 
@@ -64,15 +65,25 @@ def _result(measurement: Measurement) -> Any:
     table = _table(
         "Result", f"Cross section {_quantity(measurement)}, and its ratio to the prediction."
     )
-    table.add_variable(_independent("Quantity", [f"{_quantity(measurement)} [pb]", fit.poi]))
-    values = _dependent("Value", [section.value, fit.value])
-    parts = {"statistical": section.statistical, "systematic": section.systematic,
-             "luminosity": section.luminosity}  # fmt: skip
-    for name, part in parts.items():
-        _add_errors(values, name, [part, part / section.reference])
-    table.add_variable(values)
-    total = _dependent("Value, with the total (MINOS) error", [section.value, fit.value])
-    _add_errors(total, "total", [(-down * scale, up * scale) for scale in (section.reference, 1.0)])
+    quantities, values = [f"{_quantity(measurement)} [pb]", fit.poi], [section.value, fit.value]
+    parts = {
+        name: [getattr(section, name), getattr(section, name) / section.reference]
+        for name in (STATISTICAL, SYSTEMATIC, LUMINOSITY)
+    }
+    ends = [(-down * scale, up * scale) for scale in (section.reference, 1.0)]
+    if (seen := measurement.visible) is not None:
+        quantities.append(f"visible {quantities[0]}")
+        values.append(seen.value)
+        ends.append((-seen.error, seen.error))
+        for name, errors in parts.items():
+            errors.append(getattr(seen, name))
+    table.add_variable(_independent("Quantity", quantities))
+    shown = _dependent("Value", values)
+    for name, errors in parts.items():
+        _add_errors(shown, name, errors)
+    table.add_variable(shown)
+    total = _dependent("Value, with the total (MINOS) error", values)
+    _add_errors(total, "total", ends)
     table.add_variable(total)
     return table
 

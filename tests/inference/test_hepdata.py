@@ -53,6 +53,12 @@ def test_the_submission_is_valid_and_holds_the_numbers(
     (asymmetric,) = result["Value, with the total (MINOS) error"][1]["errors"]
     assert asymmetric["asymerror"]["plus"] == pytest.approx(measurement.fit.error_up, rel=1e-3)
     assert asymmetric["asymerror"]["minus"] == pytest.approx(-measurement.fit.error_down, rel=1e-3)
+    seen = measurement.cross_section.model_copy(update={"value": 80.0, "statistical": 3.0})
+    hepdata.write(measurement.model_copy(update={"visible": seen}), Path("seen"))
+    quantities, result = _read(tmp_path / "seen" / "result.yaml")
+    assert quantities[2]["value"] == "visible σ(signal) [pb]"
+    assert result["Value"][2]["value"] == pytest.approx(80.0)
+    assert result["Value"][2]["errors"][0]["symerror"] == pytest.approx(3.0)
     sources, parts = _read(out / "uncertainties.yaml")
     assert [v["value"] for v in sources] == list(measurement.uncertainties_pb)
     ((values),) = parts.values()
