@@ -13,8 +13,9 @@ needs such a field is answered with the name of the branch. `aliases` are other 
 from __future__ import annotations
 
 import difflib
+import importlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import awkward as ak
@@ -29,9 +30,44 @@ from schemas.missing import (
     missing_branch_message,
 )  # fmt: skip
 
-behavior: dict[Any, Any] = {}
-behavior.update(base.behavior)
-behavior.update(candidate.behavior)
+
+class Rules(dict[Any, Any]):
+    """A behaviour, `behavior` of a module, that can be pickled: by the module's name.
+
+    So can its rules be where awkward merges it with others; the package `vector` (1.9) has some without
+    a name of their own.
+    """
+
+    def __init__(self, module: str, *others: Mapping[Any, Any]) -> None:
+        self._module = module
+        for other in others:
+            self.update(other)
+        for key, rule in self.items():
+            if "<" in getattr(rule, "__qualname__", ""):
+                self[key] = _Rule(module, key, rule)
+
+    def __reduce__(self) -> Any:
+        return _of_module, (self._module,)
+
+
+class _Rule(NamedTuple):
+    module: str
+    key: Any
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.function(*arguments, **options)
+
+    def __reduce__(self) -> Any:
+        return _of_module, (self.module, self.key)
+
+
+def _of_module(module: str, key: Any = None) -> Any:
+    rules = importlib.import_module(module).behavior
+    return rules if key is None else rules[key]
+
+
+behavior = Rules(__name__, base.behavior, candidate.behavior)
 
 
 class _Answering:

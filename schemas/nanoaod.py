@@ -24,7 +24,7 @@ from schemas import behaviors, forms, layout
 from schemas.forms import Form
 from schemas.missing import MissingBranchError
 
-behavior: dict[Any, Any] = {**nanoaod.behavior, **behaviors.behavior}
+behavior = behaviors.Rules(__name__, nanoaod.behavior, behaviors.behavior)
 behaviors.complete_vectors(behavior)
 
 SOURCES = {

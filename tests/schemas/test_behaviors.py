@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,11 @@ def _sent(path: Path) -> ak.Array:
     return copy
 
 
-@pytest.mark.parametrize("habit", [_joined, _sorted, _filtered, _sent])
+def _stored(path: Path) -> ak.Array:
+    return pickle.loads(pickle.dumps(opened(path)))
+
+
+@pytest.mark.parametrize("habit", [_joined, _sorted, _filtered, _sent, _stored])
 def test_a_muon_keeps_its_jet(path: Path, branches: dict[str, Any], habit: Any) -> None:
     matched = habit(path).muon.matched_jet
     assert matched.pt.to_list() == _expected_jets(branches)

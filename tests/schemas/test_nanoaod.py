@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
-import cloudpickle
 import numpy as np
 import pytest
 import uproot
@@ -84,7 +84,7 @@ def test_a_muon_has_its_jet_where_chunks_are_joined_and_sent(
     path: Path, poet: dict[str, Any]
 ) -> None:
     parts = [opened(path, entry_start=start, entry_stop=start + 200) for start in (0, 200)]
-    events = cloudpickle.loads(cloudpickle.dumps(ak.concatenate(parts)))
+    events = pickle.loads(pickle.dumps(ak.concatenate(parts)))
     index = poet["muon_jetidx"]
     expected = poet["jet_corrpt"][ak.mask(index, index >= 0)]
     assert events.muon.matched_jet.pt.to_list() == expected.to_list()
