@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import awkward as ak
 import numpy as np
@@ -24,7 +24,7 @@ from analysis.common.tables import html
 from analysis.config import AnalysisConfig
 from analysis.datasets.catalogue import Catalogue, metadata
 from analysis.datasets.coverage import require_covered, require_preselected
-from analysis.datasets.sample import FLAVOURS, SampleInfo
+from analysis.datasets.sample import SampleInfo
 from analysis.execution.checkpoints.definition import definition
 from analysis.execution.processor import CatalogueProcessor
 from analysis.histograms import Numbered
@@ -33,13 +33,13 @@ from analysis.selection import channels, corrections, isolation_plane, luminosit
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control, enough_jets
 from analysis.selection.description import ChannelInfo, Description, VariationInfo
-from analysis.selection.kernels import Bools, Floats, Ints
-from analysis.selection.objects import Flat, Leptons
+from analysis.selection.kept import Kept, Selected, Selector
+from analysis.selection.kernels import Bools
 from analysis.selection.part import Part
 from analysis.selection.preset import Preset
 from analysis.selection.regions import Region
 from analysis.selection.rehearsal import MadeUpEvents
-from analysis.selection.selection import Columns, Quantity, Selection
+from analysis.selection.selection import Selection
 from analysis.selection.variations import Shift, Weight, Weights
 from schemas import FORMATS, MissingBranchError
 
@@ -58,48 +58,6 @@ PARTS: dict[str, type[Part]] = {
 
 SAMPLES = ({"process": "ttbar"}, {"process": "data"})
 """Metadata of what an analysis is checked with where there is no catalogue."""
-
-
-class Chosen(NamedTuple):
-    """Good leptons, and the events that have those of a channel."""
-
-    leptons: Leptons
-    one_lepton: list[Bools]
-    """Events of each channel before the trigger; shape (events,)."""
-
-    def within(self, rows: Ints) -> Chosen:
-        """Keep the events of an index array."""
-        return Chosen(self.leptons.within(rows), [mask[rows] for mask in self.one_lepton])
-
-
-class Selected(NamedTuple):
-    """The kept events of a chunk under some shifts that share their leptons."""
-
-    variations: list[str]
-    """Names of the shifts, in the order of the rows of `selection`."""
-    selection: Selection
-    one_lepton: list[Bools]
-    """Events of each channel before the trigger; shape (events,)."""
-    triggered: list[Bools]
-    channel: Ints
-    """Channel of each event, by number."""
-
-
-class Kept(NamedTuple):
-    """The events of a chunk that have the leptons of a channel under some shift: none else is used."""
-
-    rows: Ints
-    """Places of the events in the chunk."""
-    blocks: list[Selected]
-    """The unshifted events and the shifts of jets, then each other shift."""
-    loose: Selection | None
-    """Events of a muon that need not be isolated, unshifted; None where nothing asks for them."""
-
-    def of_chunk(self, mask: Bools, n_events: int) -> Bools:
-        """Mask the same events among all `n_events` of the chunk."""
-        full = np.zeros(n_events, np.bool_)
-        full[self.rows] = mask
-        return full
 
 
 class TtbarAnalysis(CatalogueProcessor):
@@ -560,89 +518,10 @@ class TtbarAnalysis(CatalogueProcessor):
         return found
 
     def _select(self, events: ak.Array, sample: SampleInfo) -> Kept:
-        """Select the events under all shifts of the jets, then under each other shift."""
-        base = self._base_columns(sample)
-        columns = Columns(events, base)
-        flats = {name: Flat(events[name]) for name in (*FLAVOURS, "jet")}
-        certified = self._certified_events(events, sample)
-
-        def choose(leptons: Leptons, of: Sequence[Channel]) -> Chosen:
-            return Chosen(leptons, [c.one_lepton(leptons, columns) & certified for c in of])
-
-        def selected(flats: Mapping[str, Flat]) -> Chosen:
-            leptons = objects.select_leptons(flats["electron"], flats["muon"], self.config)
-            return choose(leptons, self.channels)
-
-        unshifted = selected(flats)
-        others: dict[str, tuple[Chosen, Quantity | None]] = {}
-        for shift in self._shifts_of(sample):
-            for name, by in shift.variations.items():
-                if shift.of == "met":
-                    pt = shift.pt(by, events.met, shift.uses)
-                    others[name] = unshifted, pt.astype(np.float64)
-                elif shift.of in FLAVOURS:
-                    pt = shift.pt(by, flats[shift.of], base)
-                    others[name] = (
-                        selected({**flats, shift.of: flats[shift.of].replaced(pt=pt)}),
-                        None,
-                    )
-        loose = []
-        if self._has_multijet(sample):
-            loose = [choose(unshifted.leptons.without_isolation(), self._plane_channel)]
-        rows = _rows([unshifted, *(chosen for chosen, _ in others.values()), *loose])
-        columns, jets = columns.within(rows), flats["jet"].within(rows)
-        names, pts, mass_scales = self._jet_shifts(jets, sample)
-        first = unshifted.within(rows)
-        blocks = [self._block(sample, columns, names, first, jets, pts, mass_scales)]
-        for name, (chosen, met_pt) in others.items():
-            kept, met = chosen.within(rows), None if met_pt is None else met_pt[rows]
-            one = (pts[:1], mass_scales[:1])
-            blocks.append(self._block(sample, columns, [name], kept, jets, *one, met))
-        nominal = blocks[0].selection.unshifted()
-        found = self._loose(nominal, sample, loose[0].within(rows)) if loose else None
-        return Kept(rows, blocks, found)
-
-    def _jet_shifts(self, jets: Flat, sample: SampleInfo) -> tuple[list[str], Floats, Bools]:
-        """Give the names of the shifts of jets, the unshifted first; the pT under each, shape (shifts,
-        jets); and whether masses scale with it.
-        """
-        names, pts, mass_scales = [sample.variation], [jets["pt"]], [True]
-        for shift in self._shifts_of(sample):
-            if shift.of == "jet":
-                for name, by in shift.variations.items():
-                    names.append(name)
-                    pts.append(shift.pt(by, jets, objects.JET_COLUMNS))
-                    mass_scales.append(shift.mass_scales)
-        return names, np.stack(pts), np.array(mass_scales, dtype=np.bool_)
-
-    def _block(
-        self,
-        sample: SampleInfo,
-        columns: Columns,
-        names: list[str],
-        chosen: Chosen,
-        jets: Flat,
-        pts: Floats,
-        mass_scales: Bools,
-        met_pt: Quantity | None = None,
-    ) -> Selected:
-        config, (leptons, one_lepton) = self.config, chosen
-        triggered = [
-            channel.triggered(mask, columns, sample, config.trigger)
-            for channel, mask in zip(self.channels, one_lepton, strict=True)
-        ]
-        channel = channels.numbers(triggered, self._channel_names)
-        wanted = np.broadcast_to(channel != channels.NO_CHANNEL, (len(pts), len(channel)))
-        selected = objects.select_jets(jets, config.jet, leptons, pts, mass_scales)
-        selection = Selection(config, sample, columns, leptons, selected, wanted, met_pt=met_pt)
-        return Selected(names, selection, one_lepton, triggered, channel)
-
-    def _loose(self, unshifted: Selection, sample: SampleInfo, loose: Chosen) -> Selection:
-        """The selection of muons that need not be isolated, with their trigger; unshifted."""
-        (channel,), (mask,) = self._plane_channel, loose.one_lepton
-        columns = unshifted.columns.allowing(channel.columns)
-        wanted = channel.triggered(mask, columns, sample, isolation_plane.TRIGGER)
-        return unshifted.of_leptons(loose.leptons, wanted[np.newaxis])
+        plane = self._plane_channel if self._has_multijet(sample) else ()
+        columns, shifts = self._base_columns(sample), self._shifts_of(sample)
+        selector = Selector(self.config, sample, self.channels, shifts, columns, plane)
+        return selector.select(events, self._certified_events(events, sample))
 
     def _certified_events(self, events: ak.Array, sample: SampleInfo) -> Bools:
         """Mask the events of certified luminosity sections: all of simulation."""
@@ -784,17 +663,6 @@ def _fill(
         weight=weights[:, rows].ravel(),
     )
     return n_nans
-
-
-def _rows(chosen: Iterable[Chosen]) -> Ints:
-    """Places of the events that are in a channel by some of the leptons.
-
-    Where there are none, the first event, which is then in no channel: functions of the analysis need not
-    be ready for no event at all.
-    """
-    masks = [mask for found in chosen for mask in found.one_lepton]
-    rows = np.flatnonzero(np.logical_or.reduce(masks))
-    return rows if len(rows) else np.arange(min(1, len(masks[0])))
 
 
 def _given(part: str, values: Any) -> tuple[Any, ...]:
