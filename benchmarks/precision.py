@@ -39,6 +39,7 @@ from analysis.datasets.sample import NOMINAL
 from analysis.inference.fit import BestFit, fit, minimum_and_interval
 from analysis.inference.impacts import breakdown, error_of, ranking
 from analysis.inference.likelihood import Likelihood
+from analysis.inference.minimise import minimum
 from analysis.inference.templates import Template, rebinned
 from analysis.inference.visible import visible
 from analysis.postprocess.normalisation import Normalised
@@ -304,7 +305,7 @@ ALTERNATIVE = ("ME_var", "PS_var", "scaleup", "scaledown")
 """Variations that are samples of tt̄."""
 MULTIJETS = {"electron": 0.2, "muon": 0.1}
 """Channel -> multijet events that a stress test adds, of those of W+jets, softer: no simulated ones are selected."""
-DRAWS = 20
+DRAWS = 400
 """Of pseudo-data without a change, with the statistical errors of independent samples."""
 
 
@@ -347,16 +348,39 @@ def acceptance(run: Normalised, variation: str) -> float:
     return float(varied / nominal - 1)
 
 
-def drawn(
-    data: Mapping[str, Template], noise: Mapping[str, Template], rng: np.random.Generator
+def expectation(
+    spec: Mapping[str, Any], data: Mapping[str, Template], own: bool
 ) -> dict[str, Template]:
-    """Let data fluctuate as samples with these errors do."""
+    """What the model expects of pseudo-data, with the variances of their samples and of its own that they replace.
+
+    Only the signal is another sample where data are the model's `own`.
+    """
+    found = {}
+    for channel in spec["channels"]:
+        values, variances = np.zeros_like(data[channel["name"]].values), 0.0
+        for sample in channel["samples"]:
+            scale = TTBAR_STRENGTH if sample["name"] == "ttbar" else 1.0
+            values += scale * np.array(sample["data"])
+            if not own or sample["name"] == "ttbar":
+                variances += scale**2 * sum(
+                    np.square(m["data"]) for m in sample["modifiers"] if m["type"] == "staterror"
+                )
+        found[channel["name"]] = Template(values, data[channel["name"]].variances + variances)
+    return found
+
+
+def drawn(data: Mapping[str, Template], rng: np.random.Generator) -> dict[str, Template]:
+    """Let data fluctuate as samples with their errors do."""
     return {
-        name: Template(
-            np.maximum(rng.normal(x.values, np.sqrt(noise[name].variances)), 0), x.values
-        )
+        name: Template(np.maximum(rng.normal(x.values, np.sqrt(x.variances)), 0), x.values)
         for name, x in data.items()
     }
+
+
+def with_counts(likelihood: Likelihood, data: Mapping[str, Template]) -> Likelihood:
+    """The model with other data of its channels."""
+    counts = [data[channel].values for channel in likelihood.model.config.channels]
+    return likelihood.with_data(np.concatenate([*counts, likelihood.auxiliary]))
 
 
 def with_multijets(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,8 +399,8 @@ def with_multijets(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
     """Fit the pseudo-data. Expectations have no fluctuation: p is that of a χ² higher by its degrees of
-    freedom; where a sample is independent, it is of draws with its errors, which give that of the bias. Where it
-    is not the model's in any part, the model's statistics are in that, too.
+    freedom; where a sample is independent, it is of draws with the errors of both samples, which give that of the
+    bias.
     """
     spec, data = model.built.spec, pseudo_data(run, model, test.variation, own)
     if test.multijets:
@@ -391,13 +415,12 @@ def stress_test(test: Stress, model: Model, run: Normalised, own: bool) -> Row:
     p_value = chi2.sf(goodness.chi2 + goodness.degrees_of_freedom, goodness.degrees_of_freedom)
     reference, error = model.reference_pb, ""
     if any(np.any(x.variances) for x in data.values()):
-        rng, nominal = np.random.default_rng(SEED), pseudo_data(run, model, NOMINAL, True)
-        draws = [fit(observed(spec, drawn(nominal, data, rng))).result for _ in range(DRAWS)]
-        heights = [draw.goodness.chi2 for draw in draws]
+        rng, nominal = np.random.default_rng(SEED), expectation(spec, data, own)
+        toys = [with_counts(best.likelihood, drawn(nominal, rng)) for _ in range(DRAWS)]
+        found = [minimum(toy, best.values) for toy in toys]
+        heights = [one.twice_nll - toy.saturated for one, toy in zip(found, toys, strict=True)]
         p_value = norm.sf((goodness.chi2 - np.mean(heights)) / np.std(heights, ddof=1))
-        spread = float(np.std([draw.value for draw in draws], ddof=1))
-        if not own:
-            spread = float(np.hypot(spread, breakdown(best)["simulation statistics"]))
+        spread = float(np.std([one.values[best.likelihood.poi] for one in found], ddof=1))
         error = f" ± {reference * spread:.0f}"
     change = acceptance(run, test.variation) if test.variation in ALTERNATIVE else 0.0
     worst = max(

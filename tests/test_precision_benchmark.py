@@ -9,6 +9,7 @@ from analysis import Catalogue, TtbarAnalysis, normalise, run, stages
 from analysis.datasets.bundled import REAL_DATA
 from analysis.datasets.sample import NOMINAL
 from analysis.inference.config import InferenceConfig
+from analysis.inference.templates import Template
 from analysis.postprocess.normalisation import Normalised
 from analysis.presets.cms import CMS
 from analysis.simulation.sample import TTBAR_STRENGTH
@@ -66,6 +67,20 @@ def test_the_real_simulation_has_the_errors_of_its_events() -> None:
     (modifier,) = found["channels"][0]["samples"][0]["modifiers"]
     assert modifier["data"] == pytest.approx([5 * weight**0.5, 10 * weight**0.5], rel=1e-4)
     assert errors["data"] == [9.0, 9.0]
+
+
+def test_pseudo_data_of_another_sample_have_the_statistics_of_both() -> None:
+    errors = {"name": "staterror_a", "type": "staterror", "data": [3.0]}
+    samples = [
+        {"name": name, "data": [100.0], "modifiers": [errors]} for name in ("ttbar", "wjets")
+    ]
+    spec = {"channels": [{"name": "a", "samples": samples}]}
+    data = {"a": Template(np.array([180.0]), np.array([16.0]))}
+    signal = TTBAR_STRENGTH**2 * 9
+    for own, model in ((True, signal), (False, signal + 9)):
+        found = precision.expectation(spec, data, own)["a"]
+        assert found.values == pytest.approx(100 * TTBAR_STRENGTH + 100)
+        assert found.variances == pytest.approx(16 + model)
 
 
 def test_more_events_have_smaller_errors() -> None:
