@@ -108,14 +108,31 @@ def _cutflow(run: Run) -> Section:
     if run.cutflow is None:
         return Section("cutflow", "Cutflow", missing=run.missing["cutflow"])
     text = ["Events that pass each step and all before it, all channels together."]
-    shared = {
+    for names, events in shared(run.description.overlaps):
+        which = " and ".join(names) if len(names) == 2 else f"Any two of {', '.join(names)}"
+        text.append(f"{which} share {events:,} events.")
+    return Section("cutflow", "Cutflow", text, [_labelled(summary.cutflow(run), run)])
+
+
+def shared(overlaps: Mapping[str, Mapping[str, int]]) -> list[tuple[list[str], int]]:
+    """Put regions together that have as many events in common, each pair of them."""
+    pairs = {
         frozenset((one, other)): events
-        for one, others in run.description.overlaps.items()
+        for one, others in overlaps.items()
         for other, events in others.items()
         if events
     }
-    text += [f"{' and '.join(sorted(pair))} share {n:,} events." for pair, n in shared.items()]
-    return Section("cutflow", "Cutflow", text, [_labelled(summary.cutflow(run), run)])
+    every = dict.fromkeys(name for pair in pairs for name in sorted(pair))
+    found: list[tuple[list[str], int]] = []
+    for pair, events in pairs.items():
+        if any(pair <= {*names} for names, _ in found):
+            continue
+        names = sorted(pair)
+        for name in every:
+            if all(pairs.get(frozenset((name, other))) == events for other in names):
+                names.append(name)
+        found.append((names, events))
+    return found
 
 
 def _regions(run: Run) -> Section:

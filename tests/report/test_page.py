@@ -26,7 +26,7 @@ from analysis.report.charts import plain
 from analysis.report.distributions import fit_charts
 from analysis.report.loaded import Run, load
 from analysis.report.page import render, write
-from analysis.report.sections import Difference, differences, toml
+from analysis.report.sections import Difference, differences, shared, toml
 from analysis.report.vega import short
 from tests.ntuples import write_random
 
@@ -293,6 +293,12 @@ def test_lines_of_variations_have_a_border_dashed_alike(page: str) -> None:
     rules = [layer for layer in layers if "variation" in json.dumps(layer.get("transform", ""))]
     assert [rule["mark"]["strokeWidth"] for rule in rules] == [4.5, 2.5]
     assert rules[0]["encoding"]["strokeDash"] == rules[1]["encoding"]["strokeDash"]
+
+
+def test_regions_with_the_same_events_are_named_together() -> None:
+    overlaps = {"a": {"b": 5, "c": 5, "d": 2}, "b": {"c": 5}, "c": {"e": 5}}
+    assert shared(overlaps) == [(["a", "b", "c"], 5), (["a", "d"], 2), (["c", "e"], 5)]
+    assert shared({}) == []
 
 
 def test_latex_becomes_unicode() -> None:
