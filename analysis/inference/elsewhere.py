@@ -15,6 +15,7 @@ from analysis.common.errors import WorkspaceError
 from analysis.config import Binning
 from analysis.inference import workspace
 from analysis.inference.config import InferenceConfig, Observed
+from analysis.inference.likelihood import Likelihood
 from analysis.inference.templates import Templates, from_results
 from analysis.inference.workspace import Pair, Place, Spec
 from analysis.postprocess.normalisation import Normalised, region_of_channel
@@ -94,4 +95,6 @@ def _built(
             for modifier in sample["modifiers"]:
                 if modifier["type"] == "staterror":
                     modifier["name"] = workspace.staterror(name)
+    # One that pyhf refuses is no reason to have no fit.
+    Likelihood(spec)
     return spec

@@ -164,7 +164,8 @@ def measure(
 ) -> Measurement:
     """Check a workspace, with the `processes` that every channel must have, and fit it.
 
-    With `toys` its goodness is by those too. Parts of the channels, by some `ways` to divide them, are compared. Workspaces `elsewhere` are predicted with the fit's parameters.
+    With `toys` its goodness is by those too. Parts of the channels, by some `ways` to divide them, are compared.
+    Workspaces `elsewhere` are predicted with the fit's parameters.
 
     Raises WorkspaceError for errors that the check finds, unless it is `force`d; FitError for a fit
     that does not converge.

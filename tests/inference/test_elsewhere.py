@@ -15,6 +15,9 @@ from analysis.presets.cms import CMS, REGIONS, checks
 from analysis.report.distributions import elsewhere_chart
 
 
+pytestmark = pytest.mark.full
+
+
 @pytest.fixture(scope="module")
 def scaled(catalogue: Catalogue) -> Normalised:
     """Of the preset, with a fitted region twice, one that is in two of them, and one of other observable."""
@@ -39,7 +42,6 @@ def test_only_regions_within_a_fitted_one_are_shown(model: stages.Model) -> None
     assert model.caption.binnings["4j1b_muon"].bins == 11
 
 
-@pytest.mark.full
 def test_parameters_act_as_in_the_region_whose_events_they_are(model: stages.Model) -> None:
     found = stages.measure(model, with_ranking=False, force=True)
     fitted = {yields.channel: yields for yields in found.fit.yields}
