@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,7 @@ import pytest
 
 from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.inventory import build
+from analysis.plotting import pool
 from tests.ntuples import write_random
 
 # The same examples each time: a change that is innocent does not fail. `--hypothesis-profile=explore`
@@ -40,6 +42,14 @@ NUMBERS = {
     "single_top_tW__nominal__top": TOP_W,
     "single_top_tW__nominal__antitop": TOP_W,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_process_draws() -> Iterator[None]:
+    """Let commands draw in this process: others have to load the libraries, for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "prepare", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

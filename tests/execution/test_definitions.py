@@ -26,7 +26,8 @@ class Failing(Counting):
 
 
 @pytest.mark.parametrize(
-    "executor", ["iterative", "futures", pytest.param("dask", marks=needs_dask)]
+    "executor",
+    ["iterative", "futures", pytest.param("dask", marks=[needs_dask, pytest.mark.full])],
 )
 def test_the_first_chunk_stops_the_run(tmp_path: Path, executor: Any) -> None:
     catalogue = make_files(tmp_path, [f"{n}.root" for n in range(20)])

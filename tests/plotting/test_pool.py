@@ -16,6 +16,11 @@ from analysis.plotting import pool
 from tests.conftest import PROJECT
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_process_draws() -> None:
+    """Several do here."""
+
+
 def _square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
@@ -47,16 +52,6 @@ def test_a_process_that_dies_is_an_error_of_ours() -> None:
         pool.mapped(os._exit, [1], 2)
 
 
-def wait(mark: Path) -> None:
-    mark.touch()
-    time.sleep(1)
-
-
-def wait_named(folder: Path) -> None:
-    """Wait, with the number of this process as the name of a file."""
-    wait(folder / str(os.getpid()))
-
-
 @pytest.mark.full
 def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
     """Ctrl-C goes to the whole process group; the drawing processes would all say so."""
@@ -64,7 +59,8 @@ def test_an_interrupt_is_for_the_parent_alone(tmp_path: Path) -> None:
         "import signal, sys\n"
         "from pathlib import Path\n"
         "from analysis.plotting import pool\n"
-        "from tests.plotting.test_pool import wait\n"
+        "from tests.plotting.waiting import wait\n"
+        "pool._PRELOADED = []\n"
         # A shell starts what runs in its background with this signal ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n"
@@ -89,7 +85,8 @@ def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path\n"
         "from analysis.plotting import pool\n"
-        "from tests.plotting.test_pool import wait_named\n"
+        "from tests.plotting.waiting import wait_named\n"
+        "pool._PRELOADED = []\n"
         f"pool.mapped(wait_named, [Path({str(tmp_path)!r})] * 99, 2)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, start_new_session=True)
