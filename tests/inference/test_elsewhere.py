@@ -14,7 +14,6 @@ from analysis.postprocess.normalisation import Normalised
 from analysis.presets.cms import CMS, REGIONS, checks
 from analysis.report.distributions import elsewhere_chart
 
-
 pytestmark = pytest.mark.full
 
 
