@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py FOLDER [--toys 500] [--workers 2]
 
-Simulates two samples with seeds of their own in FOLDER (25 minutes of processor time; what is there already is kept):
+Simulates two samples with seeds of their own in FOLDER (28 minutes of processor time; what is there already is kept):
 `templates`, which make the model together with the bundled sample, and `truth` for pseudo-data. Fills them by both
 analyses, scaled to 2256 /pb; then prints, as tables in Markdown:
 
