@@ -20,7 +20,7 @@ from analysis.common.strict import Strict
 from analysis.config import Binning
 from analysis.inference.compiled import LEAST_RATE
 from analysis.inference.fit import minimum_and_interval, poi_error, significance
-from analysis.inference.likelihood import Array, Likelihood
+from analysis.inference.likelihood import Array, Likelihood, Mask
 from analysis.inference.profile import Optimum, covariance
 from analysis.inference.templates import Template, contents, rebinned
 from analysis.inference.toys import ToyLimit, Toys, limit_by_toys
@@ -41,6 +41,8 @@ _LEAST = 0.9
 """The same below: the part of the prediction that a negative signal may take away in a bin."""
 DIFFERENT = 0.03
 """Relative difference of the limits by asymptotic formulae and by toys that is said."""
+_UNSEEN = 0.99
+"""Part of a parameter's prior error that is left where the main data say nothing of it."""
 _BESIDE = (0.5, 1.0, 1.5, 2.0)
 """Powers of 1 - level that asymptotic CLs is where there are toys: on either side of each limit."""
 _PRECISE = 1e-4
@@ -265,7 +267,25 @@ def _by_toys(
     best = tested.best
     truths = {x: best.conditional(best.likelihood.poi, x).values for x in (0.0, *strengths)}
     observed = {strength: tested(strength) for strength in strengths}
-    return limit_by_toys(best.likelihood, truths, observed, near, level, toys)
+    held = _unseen(best.likelihood, truths[0.0])
+    return limit_by_toys(best.likelihood, truths, observed, near, held, level, toys)
+
+
+def _unseen(likelihood: Likelihood, background: Array) -> Mask:
+    """Find the auxiliary data of parameters that main data say nothing of, and of constant ones.
+
+    The strength can do what they do, as all can in a single bin. If the auxiliary data of toys fluctuated,
+    they would order toys of the same main data, and an uncertainty that hardly counts would move the limit of
+    few events by 7 %. Where main data do tell a parameter, its prior says too little of it to draw it from.
+    """
+    known, values = likelihood.constraints, background.copy()
+    values[known.parameters] = likelihood.measured[known.parameters]
+    left = Statistic.of_expected(likelihood, values).best.errors[known.parameters]
+    gaussian = known.widths > 0
+    counted = values[known.parameters] / np.where(gaussian, 1.0, known.rates)
+    prior = np.sqrt(np.where(gaussian, known.widths**2, counted))
+    unseen: Mask = left > _UNSEEN * prior
+    return unseen | likelihood.constant[known.parameters]
 
 
 class Statistic(NamedTuple):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt
 from scipy.optimize import brentq
-from scipy.special import logsumexp, xlogy
+from scipy.special import logsumexp, ndtr, ndtri, xlogy
 from scipy.stats import norm
 
 from analysis.common.errors import FitError
 from analysis.common.strict import Strict
-from analysis.inference.likelihood import Array, Likelihood
+from analysis.inference.likelihood import Array, Likelihood, Mask
 from analysis.inference.minimise import minimum
 
 Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -64,10 +64,16 @@ class _Task(NamedTuple):
     truth: Array
     toys: int
     seed: np.random.SeedSequence
-    strengths: tuple[float, ...] = ()
+
+
+class _LimitTask(NamedTuple):
+    draw: _Task
+    strengths: tuple[float, ...]
     """Tested for each toy."""
-    means: Array | None = None
-    """Shape (truths, data): of the truths whose probabilities of the toys are wanted."""
+    truths: Array
+    """Shape (truths, parameters): whose probabilities of the toys are wanted."""
+    held: Mask
+    """Auxiliary data that stay as observed."""
 
 
 class _Tested(NamedTuple):
@@ -97,6 +103,31 @@ def drawn(likelihood: Likelihood, truth: Array, rng: np.random.Generator) -> Lik
     return likelihood.with_data(np.where(widths > 0, rng.normal(expected, widths), counts))
 
 
+def drawn_about(
+    likelihood: Likelihood, truth: Array, held: Mask, rng: np.random.Generator
+) -> tuple[Likelihood, Array]:
+    """Draw a toy whose auxiliary data `held` are as observed, and their free parameters about these.
+
+    Of each of these parameters the probability is that of its auxiliary measurement, within its bounds: a normal
+    distribution, or for a count n a Gamma distribution of shape n, whose mean is what was measured (R. D.
+    Cousins and V. L. Highland, NIM A 320 (1992) 331). Returns the toy and all its parameters.
+    """
+    values, known = truth.copy(), likelihood.constraints
+    free = held & ~likelihood.constant[known.parameters]
+    for gaussian in (True, False):
+        some = free & ((known.widths > 0) == gaussian)
+        parameters, observed = known.parameters[some], likelihood.auxiliary[some]
+        if gaussian:
+            widths = known.widths[some]
+            ends = [ndtr((bound[parameters] - observed) / widths) for bound in likelihood.bounds]
+            values[parameters] = observed + widths * ndtri(rng.uniform(*ends))
+        else:
+            values[parameters] = rng.gamma(observed, 1 / known.rates[some])
+    toy = drawn(likelihood, values, rng)
+    auxiliary = np.where(held, likelihood.auxiliary, toy.auxiliary)
+    return toy.with_data(np.concatenate([toy.main, auxiliary])), values
+
+
 def _widths(likelihood: Likelihood) -> Array:
     """Widths of main and auxiliary data; 0 for counts."""
     return np.concatenate([np.zeros(likelihood.main.size), likelihood.constraints.widths])
@@ -118,6 +149,7 @@ def limit_by_toys(
     truths: Mapping[float, Array],
     observed: Mapping[float, float],
     near: Mapping[float | None, Sequence[float]],
+    held: Mask,
     level: float,
     toys: Toys,
 ) -> ToyLimit:
@@ -125,11 +157,12 @@ def limit_by_toys(
 
     `truths` are all parameters at each strength as the data have them, the first at a strength of 0;
     `observed` is the test statistic of the data at the others; `near` has strengths on either side of the
-    observed limit (None) and of that of each band, in standard deviations. Every toy counts for every truth,
+    observed limit (None) and of that of each band, in standard deviations. Auxiliary data are drawn about the
+    truth, but those `held`, for which their parameters are (`drawn_about`). Every toy counts for every truth,
     by its probability there over that of the mixture which all toys are drawn from (multiple importance
     sampling, E. Veach and L. Guibas, 1995). Raises FitError where too few toys are as extreme as the data.
     """
-    tested = _tested(likelihood, truths, near[None], toys)
+    tested = _tested(likelihood, truths, near[None], held, toys)
     places = {strength: i for i, strength in enumerate(observed)}
 
     def limit(band: float | None) -> tuple[float, float] | None:
@@ -173,7 +206,11 @@ def goodness_by_toys(likelihood: Likelihood, values: Array, chi2: float, toys: T
 
 
 def _tested(
-    likelihood: Likelihood, truths: Mapping[float, Array], near: Sequence[float], toys: Toys
+    likelihood: Likelihood,
+    truths: Mapping[float, Array],
+    near: Sequence[float],
+    held: Mask,
+    toys: Toys,
 ) -> _Tested:
     """Draw toys of each truth, and test each at all strengths.
 
@@ -185,9 +222,9 @@ def _tested(
     ]
     numbers = [math.ceil(toys.number / 3 / size) for size in sizes]
     seeds = np.random.SeedSequence(toys.seed).spawn(len(truths))
-    expected = np.array([means(likelihood, truth) for truth in truths.values()])
+    wanted = np.array(list(truths.values()))
     tasks = [
-        task._replace(strengths=strengths, means=expected)
+        _LimitTask(task, strengths, wanted, held)
         for truth, number, seed in zip(truths.values(), numbers, seeds, strict=True)
         for task in _tasks(likelihood, truth, number, seed)
     ]
@@ -206,26 +243,38 @@ def _tasks(
         yield _Task(likelihood, truth, size, one)
 
 
-def _statistics(task: _Task) -> tuple[Array, Array]:
+def _statistics(task: _LimitTask) -> tuple[Array, Array]:
     """q̃μ of each toy at each strength, NaN where a fit did not converge; ln of its probabilities."""
-    rng = np.random.default_rng(task.seed)
-    poi = task.likelihood.poi
-    positive = task.likelihood.bounded_below(poi, 0.0)
-    assert task.means is not None
-    found = np.full((task.toys, len(task.strengths)), np.nan)
-    logarithms = np.zeros((task.toys, len(task.means)))
-    for i in range(task.toys):
-        toy = drawn(positive, task.truth, rng)
-        logarithms[i] = _logarithms(toy, task.means)
-        try:
-            best = minimum(toy, task.truth)
-            for j, strength in enumerate(task.strengths):
-                held = partial(minimum, toy, best.values, {poi: strength})
-                above = strength > best.values[poi]
-                found[i, j] = max(held().twice_nll - best.twice_nll, 0.0) if above else 0.0
-        except FitError:
-            found[i] = np.nan
+    likelihood, truth, toys, seed = task.draw
+    rng = np.random.default_rng(seed)
+    positive = likelihood.bounded_below(likelihood.poi, 0.0)
+    same = likelihood.constraints.parameters[task.held]
+    truths = task.truths.copy()
+    found = np.zeros((toys, len(task.strengths)))
+    logarithms = np.zeros((toys, len(truths)))
+    known: dict[bytes, Array] = {}  # Toys of few events are often the same.
+    for i in range(toys):
+        toy, values = drawn_about(positive, truth, task.held, rng)
+        truths[:, same] = values[same]
+        logarithms[i] = _logarithms(toy, np.array([means(toy, one) for one in truths]))
+        data = np.concatenate([toy.main, toy.auxiliary]).tobytes()
+        if data not in known:
+            known[data] = _statistics_of(toy, truth, task.strengths)
+        found[i] = known[data]
     return found, logarithms
+
+
+def _statistics_of(toy: Likelihood, start: Array, strengths: Sequence[float]) -> Array:
+    found = np.zeros(len(strengths))
+    try:
+        best = minimum(toy, start)
+        for i, strength in enumerate(strengths):
+            if strength > best.values[toy.poi]:
+                held = minimum(toy, best.values, {toy.poi: strength})
+                found[i] = max(held.twice_nll - best.twice_nll, 0.0)
+    except FitError:
+        found[:] = np.nan
+    return found
 
 
 def _chi2(task: _Task) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from cabinetry import model_utils
 from hist import Hist
 from pydantic import ValidationError
 from scipy.optimize import brentq
-from scipy.stats import poisson
+from scipy.stats import norm, poisson
 
 from analysis.cli import main
 from analysis.common.errors import FitError, WorkspaceError
@@ -349,23 +350,45 @@ def test_a_workspace_that_is_not_sound_has_no_limit_unless_forced() -> None:
     assert upper_limit(spec, signal(), RATE, force=True).observed > 0
 
 
-def poisson_limit(count: int, background: float) -> float:
-    """The CLs limit in events without uncertainty of the background: a ratio of two sums of probabilities."""
+POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
+
+
+def averaged(count: int, rates: np.ndarray) -> float:
+    """The probability of no more than `count` events, averaged over a normal distribution."""
+    return float(WEIGHTS @ poisson.cdf(count, rates) / np.sum(WEIGHTS))
+
+
+def poisson_limit(count: int, background: float, uncertainty: float = 0.0) -> float:
+    """The CLs limit in events: a ratio of two sums of probabilities, averaged over the background."""
+    rates = background * (1 + uncertainty) ** POINTS
 
     def excess(events: float) -> float:
-        having = poisson.cdf(count, background + events)
-        return float(having / poisson.cdf(count, background)) - 0.05
+        return averaged(count, rates + events) / averaged(count, rates) - 0.05
 
     return float(brentq(excess, 1, 200))
 
 
-@pytest.mark.parametrize("count", [0, 3])
-def test_toys_give_the_exact_limit_of_few_events(count: int) -> None:
-    """Without events the toys that count are all the same, and so are their probabilities."""
-    spec = counting_background(3, count)
-    spec["channels"][0]["samples"][0]["modifiers"] = []
-    exact = poisson_limit(count, 3)
-    found = upper_limit(spec, EXACT, RATE, toys=Toys(600, seed=3))
+def uncertain_background(background: float, observed: float, uncertainty: float) -> dict[str, Any]:
+    """A background that is the exponential of a normal distribution; without uncertainty a number."""
+    spec = counting_background(background, observed)
+    if uncertainty:
+        factors = {"hi": 1 + uncertainty, "lo": 1 / (1 + uncertainty)}
+        sample(spec, "background", "bin")["modifiers"][0]["data"] = factors
+    else:
+        sample(spec, "background", "bin")["modifiers"] = []
+    return spec
+
+
+@pytest.mark.parametrize(("count", "uncertainty"), [(0, 0.0), (3, 0.0), (3, 0.03), (1, 0.2)])
+def test_toys_give_the_exact_limit_of_few_events(count: int, uncertainty: float) -> None:
+    """Averaged over the prior: an uncertainty of 3 % is nearly none, whatever its auxiliary data may be.
+
+    Without events the toys that count are all the same, and so are their probabilities.
+    """
+    exact = poisson_limit(count, 3, uncertainty)
+    found = upper_limit(
+        uncertain_background(3, count, uncertainty), EXACT, RATE, toys=Toys(600, seed=3)
+    )
     assert found.toys is not None
     assert found.toys.failed == 0
     error = max(found.toys.observed_error, 1e-3 * exact)
@@ -373,6 +396,44 @@ def test_toys_give_the_exact_limit_of_few_events(count: int) -> None:
     assert error < 0.04 * exact
     assert found.observed < 0.95 * exact
     assert any("from that of toys" in remark for remark in found.remarks)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("uncertainty", [0.03, 0.1, 0.2])
+def test_limits_by_toys_are_exact_within_two_percent(uncertainty: float) -> None:
+    """Observed ones, and the bands where the count is one beyond doubt."""
+    rates = 3 * (1 + uncertainty) ** POINTS
+    cumulative = [averaged(count, rates) for count in range(20)]
+    for count in (0, 1, 3, 10):
+        spec = uncertain_background(3, count, uncertainty)
+        toys = upper_limit(spec, EXACT, RATE, toys=Toys(3000, seed=count)).toys
+        assert toys is not None
+        exact = poisson_limit(count, 3, uncertainty)
+        assert toys.observed == pytest.approx(exact, rel=0.02, abs=3 * toys.observed_error)
+        for band, expected in zip((-2, -1, 0, 1, 2), toys.expected, strict=True):
+            part = norm.cdf(band)
+            assert min(abs(part - x) for x in cumulative) > 0.004
+            right = poisson_limit(int(np.searchsorted(cumulative, part)), 3, uncertainty)
+            assert expected == pytest.approx(right, rel=0.04)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("control", [300.0, 450.0])
+def test_toys_of_what_data_tell_are_drawn_where_data_have_it(control: float) -> None:
+    """A control region measures a background whose prior says little, and is one error off.
+
+    Drawn about the prior, toys would have limits that are 30 % off and bands of twice the width.
+    """
+    spec = uncertain_background(30, control / 10, 0.5)
+    channel = copy.deepcopy(spec["channels"][0])
+    channel["name"] = "control"
+    channel["samples"][0]["data"] = [300.0]
+    spec["channels"].append(channel)
+    spec["observations"].append({"name": "control", "data": [control]})
+    found = upper_limit(spec, EXACT, RATE, toys=Toys(3000, seed=2))
+    assert found.toys is not None
+    assert found.toys.observed == pytest.approx(found.observed, rel=0.06)
+    assert found.toys.expected[1:] == pytest.approx(found.expected[1:], rel=0.1)
 
 
 def test_toys_are_the_same_from_the_same_seed() -> None:
@@ -412,8 +473,13 @@ def test_the_probabilities_of_a_toy_are_those_of_its_likelihood() -> None:
 
 
 @pytest.mark.full
-def test_toys_and_asymptotic_formulae_agree_for_many_events() -> None:
-    found = upper_limit(counting_background(200, 210), exactly(10.0), RATE, toys=Toys(300, seed=5))
+@pytest.mark.parametrize(("background", "observed"), [(200, 210), (400, 400)])
+def test_toys_and_asymptotic_formulae_agree_for_many_events(
+    background: float, observed: float
+) -> None:
+    """The uncertainty of the background is as large as, or twice, that of the counts."""
+    spec = counting_background(background, observed)
+    found = upper_limit(spec, exactly(10.0), RATE, toys=Toys(1000, seed=5))
     assert found.toys is not None
     assert found.toys.observed == pytest.approx(
         found.observed, abs=0.03 * found.observed + 4 * found.toys.observed_error
