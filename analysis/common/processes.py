@@ -28,16 +28,22 @@ _starting = threading.RLock()
 
 @contextmanager
 def same_modules() -> Iterator[None]:
-    """Give processes that start in the block the module path of this one, and no main module.
+    """Give processes that start in the block the module path of this one, one thread, and no main module.
 
     Else the server of new processes looks for modules in the current folder first (CPython before
-    3.12.8 and 3.13.1: python/cpython#117378), and each process runs the user's script once more.
+    3.12.8 and 3.13.1: python/cpython#117378), each process runs the user's script once more, and linear
+    algebra has a thread for every core in every process, unless OMP_NUM_THREADS says how many.
     """
     with _starting:
         main = sys.modules["__main__"]
-        known = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+        given = {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONSAFEPATH": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        }
+        known = {name: os.environ.get(name) for name in given}
         sys.modules["__main__"] = ModuleType("__main__")
-        os.environ.update(PYTHONPATH=os.pathsep.join(sys.path), PYTHONSAFEPATH="1")
+        os.environ.update(given)
         try:
             yield
         finally:

@@ -19,14 +19,16 @@ from tests.conftest import PROJECT
 
 def test_what_is_changed_for_new_processes_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "before")
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    for name in ("PYTHONSAFEPATH", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     main_module = sys.modules["__main__"]
     with same_modules():
         assert os.environ["PYTHONPATH"].split(os.pathsep) == sys.path
+        assert os.environ["OMP_NUM_THREADS"] == "1"
         assert not hasattr(sys.modules["__main__"], "__file__")
     assert sys.modules["__main__"] is main_module
     assert os.environ["PYTHONPATH"] == "before"
-    assert "PYTHONSAFEPATH" not in os.environ
+    assert not {"PYTHONSAFEPATH", "OMP_NUM_THREADS"} & set(os.environ)
 
 
 def _main_and_path() -> tuple[bool, list[str]]:
