@@ -14,6 +14,7 @@ import pytest
 from analysis.cli import main
 from analysis.common.errors import ConfigError
 from analysis.common.processes import require_folder, same_modules, spawn_method, start_server
+from tests.common.told import tell
 from tests.conftest import PROJECT
 
 
@@ -31,18 +32,10 @@ def test_what_is_changed_for_new_processes_is_put_back(monkeypatch: pytest.Monke
     assert not {"PYTHONSAFEPATH", "OMP_NUM_THREADS"} & set(os.environ)
 
 
-def _main_and_path() -> tuple[bool, list[str]]:
-    return hasattr(sys.modules["__main__"], "__file__"), sys.path
-
-
-def _tell(pipe: object) -> None:
-    pipe.send(_main_and_path())  # type: ignore[attr-defined]
-
-
 def test_spawned_processes_have_this_path_and_no_script() -> None:
     context = multiprocessing.get_context(spawn_method())
     ours, theirs = context.Pipe()
-    process = context.Process(target=_tell, args=(theirs,))
+    process = context.Process(target=tell, args=(theirs,))
     process.start()
     assert ours.recv() == (False, sys.path)
     process.join()

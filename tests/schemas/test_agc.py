@@ -27,8 +27,9 @@ def open_events(path: Path | str, **options: Any) -> ak.Array:
     ).events()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def events(path: Path) -> ak.Array:
+    """Not to be changed."""
     return open_events(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,15 @@ def path(tmp_path_factory: pytest.TempPathFactory, branches: dict[str, Any]) -> 
     return write(tmp_path_factory.mktemp("behaviors") / "a.root", branches)
 
 
-@pytest.fixture
-def events(path: Path) -> ak.Array:
+@pytest.fixture(scope="module")
+def _opened_once(path: Path) -> ak.Array:
     return opened(path)
+
+
+@pytest.fixture
+def events(_opened_once: ak.Array) -> ak.Array:
+    """Events that a test may change."""
+    return copy.copy(_opened_once)
 
 
 def opened(path: Path, **options: Any) -> ak.Array:
