@@ -41,6 +41,8 @@ _WITHOUT_WORDS = {
     "MemoryError": "out of memory",
 }
 """Words for exceptions that may have none themselves."""
+_REDIRECTS = "TooManyRedirects"
+"""Exception of aiohttp, whose words are those of the last answer."""
 
 
 class ChunkError(AnalysisError):
@@ -59,6 +61,8 @@ def describe(error: BaseException) -> str:
     if isinstance(cause, uproot.exceptions.KeyInFileError):
         keys = dict.fromkeys(str(key).split(";")[0] for key in cause.keys or [])
         return f"no object {cause.key!r}, there: {', '.join(keys) or 'nothing'}"
+    if type(cause).__name__ == _REDIRECTS:
+        return "the server redirects in a circle"
     text = _line(cause)
     if not text:
         return _WITHOUT_WORDS.get(type(cause).__name__, type(cause).__name__)

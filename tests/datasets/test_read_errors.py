@@ -81,6 +81,10 @@ def test_only_what_may_pass(error: Exception, transient: bool) -> None:
         (RuntimeError(), "RuntimeError"),
         (ValueError(" \n"), "ValueError"),
         (TimeoutError("late"), "TimeoutError: late"),
+        (
+            aiohttp.TooManyRedirects(status(302).request_info, ()),
+            "the server redirects in a circle",
+        ),
     ],
 )
 def test_an_error_without_words_has_a_reason(error: Exception, reason: str) -> None:
