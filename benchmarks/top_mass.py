@@ -1,10 +1,10 @@
 """The top quark's mass from the peak of region 4j2b, calibrated: an exercise.
 
-    python benchmarks/top_mass.py [--events 24000] [--seed 7] [--masses 160 173 186] [--peak POSITION ERROR]
+    python benchmarks/top_mass.py [--events 16000] [--seed 7] [--masses 160 173 186] [--peak POSITION ERROR]
 
 Generates ttbar events at several masses, selects them as the default analysis does and fits the peak as
 `run.py toppeak` does. A straight line through the positions is the calibration; it gives the mass of a peak that was
-measured. Needs the extra `simulate`; 200 s of processor time for 24,000 events.
+measured. Needs the extra `simulate`; six minutes of processor time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--events", type=int, default=24_000, metavar="N", help="generated, at each mass"
+        "--events", type=int, default=16_000, metavar="N", help="generated, at each mass"
     )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--masses", type=float, nargs="+", default=[160.0, 173.0, 186.0])
