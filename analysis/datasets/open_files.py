@@ -63,6 +63,8 @@ class KeptOpen(FSSpecSource):
     """Threads."""
     _counted: int
     _fs: Any
+    replica: str | None = None
+    """Address of the replica that is read, if it is not the catalogue's own server."""
 
     def __new__(cls, file_path: str, **options: Any) -> Self:
         key = (cls, file_path, repr(sorted(options.items(), key=str)))
@@ -87,8 +89,13 @@ class KeptOpen(FSSpecSource):
     @classmethod
     def of_thread(cls) -> KeptOpen | None:
         """Return what this thread has opened last; None if it is closed."""
-        source: KeptOpen | None = getattr(cls._threads, "source", None)
+        source = cls.last_of_thread()
         return None if source is None or source.closed else source
+
+    @classmethod
+    def last_of_thread(cls) -> KeptOpen | None:
+        """Return what this thread has opened last, also if it is closed; None if there was nothing."""
+        return getattr(cls._threads, "source", None)
 
     def __init__(self, file_path: str, **options: Any) -> None:
         """Do nothing: the source is open already."""

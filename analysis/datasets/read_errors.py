@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import re
 import time
 import zlib
@@ -100,6 +101,13 @@ def is_transient(error: BaseException) -> bool:
             return _XROOTD_STAYS.search(from_server[1]) is None
         return cause.errno in _NETWORK
     return False
+
+
+def is_content(error: BaseException) -> bool:
+    """Return whether the bytes of a file are damaged, or not what was expected of it."""
+    cause = _root(error)
+    kinds = (*_DAMAGED, lzma.LZMAError, ChunkError, uproot.exceptions.KeyInFileError)
+    return isinstance(cause, kinds) or _is_short(cause)
 
 
 def is_definition(error: BaseException) -> bool:

@@ -33,6 +33,7 @@ from analysis.datasets.read_errors import (
     ChunkError,
     RemoteContentError,
     describe,
+    is_content,
     retry_after_s,
 )
 from analysis.datasets.web import require_root
@@ -157,7 +158,9 @@ class RemoteSource(Source):
 
         def opened(address: str) -> KeptOpen:
             wanted = expected.get(file_path) if address != own else None
-            return _opened(address, access, options, wanted)
+            source = _opened(address, access, options, wanted)
+            source.replica = address if address != own else None
+            return source
 
         return _from_any(file_path, access, opened)
 
@@ -257,6 +260,17 @@ def _note(address: str, error: Exception, *, more: bool) -> None:
         _failed_at[_server(address)] = time.monotonic()
     if more:
         logger.warning("%s: %s: trying the next replica", shown(address), describe(error))
+
+
+def is_of_replica(error: Exception) -> bool:
+    """Return whether this thread failed on the content of a replica, which is avoided from now on: the next
+    try reads another one.
+    """
+    source = KeptOpen.last_of_thread()
+    if source is None or source.replica is None or not is_content(error):
+        return False
+    _note(source.replica, error, more=True)
+    return True
 
 
 def _avoided(address: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from coffea.processor import accumulate
 
 from analysis.datasets.read_errors import describe, is_definition, is_transient, retry_after_s
+from analysis.datasets.remote import is_of_replica
 from analysis.execution.workers.shipping import CODE
 from analysis.execution.workers.usage import peak_mb
 
@@ -80,9 +81,8 @@ def attempt(function: Callable[[Any], Any], chunk: int, item: Any) -> Answer:
         wrapped = function(item)
     except Exception as error:  # noqa: BLE001 - recorded, whatever it is
         waits, definition = retry_after_s(error), is_definition(error)
-        fault = Fault(
-            chunk, describe(error), is_transient(error), definition=definition, wait_s=waits
-        )
+        passes = is_transient(error) or is_of_replica(error)
+        fault = Fault(chunk, describe(error), passes, definition=definition, wait_s=waits)
         return Answer([], [fault], codes=_CODES)
     told = wrapped["out"]
     metrics = wrapped["metrics"] | {"cpu_s": time.process_time() - started}

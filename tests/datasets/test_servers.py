@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uproot
 
 from analysis.datasets import remote, web
 from analysis.datasets.addresses import shown
@@ -125,6 +126,21 @@ def test_a_replica_with_something_else_is_passed_by(
     remote._failed_at.clear()
     (failure, *_) = read("http://127.0.0.1:9", access={"replicas": (replica,)}).ledger.failures
     assert f"{replica}: " in failure.reason
+
+
+def test_a_replica_that_is_damaged_in_the_middle_is_left(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_file(tmp_path / NAME, events=1000, compression=uproot.ZLIB(1))
+    content = (tmp_path / NAME).read_bytes()
+    with uproot.open(tmp_path / NAME) as file:
+        place = file["Events"]["Muon_pt"].basket(0).cursor.index + 200
+    damaged = content[:place] + b"\0" * 100 + content[place + 100 :]
+    replica = serve(lambda request: part(damaged, request))
+    catalogue = catalogue_of(serve(lambda request: part(content, request)), [NAME], 1000)
+    result = process(catalogue, access=Access((replica,)), chunk_size=1000, retries=1)
+    assert_same_output(result, process(catalogue_of(tmp_path, [NAME], 1000), chunk_size=1000))
+    assert re.search(f"{replica}/{NAME}: damaged: .*: trying the next replica", caplog.text)
 
 
 def whole(content: bytes, _: Any) -> Answer:

@@ -29,13 +29,18 @@ CHUNK = 20
 
 
 def write_file(
-    path: Path, *, seed: int | None = None, scale: float = 1, events: int = EVENTS
+    path: Path,
+    *,
+    seed: int | None = None,
+    scale: float = 1,
+    events: int = EVENTS,
+    compression: Any = None,
 ) -> None:
     """A tree of muons with some pT; by default the values follow from the file's name."""
     rng = np.random.default_rng(list(path.name.encode()) if seed is None else seed)
     counts = rng.integers(0, 4, events)
     pt = ak.unflatten((scale * rng.exponential(50, counts.sum())).astype(np.float32), counts)
-    with uproot.recreate(path, compression=None) as file:
+    with uproot.recreate(path, compression=compression) as file:
         muons = {f"Muon_{field}": 0 * pt for field in ("eta", "phi", "mass", "charge")}
         muons["Muon_pt"] = pt
         file.mktree("Events", {name: ak.type(values).content for name, values in muons.items()})
