@@ -162,9 +162,11 @@ def close(*parts: Any) -> None:
                 else:
                     part.close()
 
-    if not _done_in_time(in_order):
-        logger.warning("the cluster does not close within %g s: look for its workers", CLOSING_S)
     with held():
+        if not _done_in_time(in_order):
+            logger.warning(
+                "the cluster does not close within %g s: look for its workers", CLOSING_S
+            )
         kill_children()
         for part in known:
             # Dask closes what it knows of at the end of Python, and fails on what is half closed.
