@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from analysis.datasets.catalogue import Catalogue
 from analysis.datasets.inventory import build
 from analysis.plotting import pool
 from tests.ntuples import write_random
+
+# It tells each glyph of a PDF at the level that tests log at.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # The same examples each time: a change that is innocent does not fail. `--hypothesis-profile=explore`
 # draws new ones.
@@ -45,10 +49,11 @@ NUMBERS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_process_draws() -> Iterator[None]:
-    """Let commands draw in this process: others have to load the libraries, for seconds."""
+def _one_process_draws(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let commands of the quick tests draw in this process: others load the libraries for seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "prepare", lambda: False)
+        if request.config.option.markexpr == "not full":
+            patch.setattr(pool, "prepare", lambda: False)
         yield
 
 
