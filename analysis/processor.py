@@ -567,6 +567,7 @@ class TtbarAnalysis(CatalogueProcessor):
             blocks[0].selection.unshifted().within(in_any), sample, factors
         )
         weight = _product(factors, in_any.shape[1])
+        of_block = self._weights_of_blocks(blocks, weight, sample)
         names = [name for block in blocks for name in block.variations] + list(varied)
         weights = np.array(list(varied.values())).reshape(len(varied), len(weight))
 
@@ -574,7 +575,7 @@ class TtbarAnalysis(CatalogueProcessor):
             with Numbered(booked) as histogram:
                 for number, region in enumerate(regions):
                     masks = contained[region.name]
-                    nans = _fill(histogram, number, region, blocks, masks, weight, weights)
+                    nans = _fill(histogram, number, region, blocks, masks, of_block, weights)
                     _count_nans(not_a_number, region.name, nans)
             return booked
 
@@ -594,6 +595,23 @@ class TtbarAnalysis(CatalogueProcessor):
             "observable": fill(common, book(common)),
             "observables": {regions[0].name: fill(regions, book(regions)) for regions in own},
         }
+
+    def _weights_of_blocks(
+        self, blocks: Sequence[Selected], weight: Weights, sample: SampleInfo
+    ) -> list[Weights]:
+        """Nominal weight of the events of each block, shape (events,).
+
+        It is that of the unshifted objects, but for events that have their leptons by the shift alone.
+        """
+        found = []
+        for block in blocks:
+            entered = block.selection.wanted[:1] & ~blocks[0].selection.wanted[:1]
+            if entered.any():
+                own = self._nominal_weight(block.selection.within(entered), sample)
+                found.append(np.where(entered[0], own, weight))
+            else:
+                found.append(weight)
+        return found
 
     def _varied_weights(
         self, selection: Selection, sample: SampleInfo, factors: Mapping[str, Weights]
@@ -628,15 +646,16 @@ def _fill(
     region: Region,
     blocks: Sequence[Selected],
     masks: Sequence[Bools],
-    weight: Weights,
+    of_block: Sequence[Weights],
     weights: Any,
 ) -> int:
-    """Fill a region; `weights` are those of the weight variations, shape (variations, events).
+    """Fill a region; `of_block` are the nominal weights of each block, `weights` those of the weight
+    variations, shape (variations, events).
 
     Return how many of the unshifted events' values are NaN.
     """
     n_variations, n_nans = 0, 0
-    for block, mask in zip(blocks, masks, strict=True):
+    for block, mask, weight in zip(blocks, masks, of_block, strict=True):
         values = region.values(block.selection, mask)
         shift, rows = np.nonzero(mask)
         histogram.fill(

@@ -112,7 +112,8 @@ class Weight(Part):
     """A factor on the weights of simulated events, and its variations, one- or two-sided.
 
     `nominal`, `up` and `down` are functions of the unshifted `Selection` that give the factor; None for
-    one that is not there, `nominal` is then 1.
+    one that is not there, `nominal` is then 1. Events that have their leptons by a shift alone have the
+    nominal factor of the shifted leptons.
     """
 
     kind: ClassVar = "weight"
