@@ -247,16 +247,27 @@ class Jets(NamedTuple):
 def select_jets(
     objects: Flat, cuts: JetCuts, leptons: Leptons, pts: Floats, mass_scales: Bools
 ) -> Jets:
-    """Select jets under several shifts; cleaned, if the cuts ask for it, of the one lepton."""
+    """Select jets under several shifts; cleaned, if the cuts ask for it, of the one lepton.
+
+    That is of both where there are an electron and a muon, and of the first of two of one flavour.
+    """
     eta = objects["eta"]
     acceptable = np.abs(eta) < np.float64(cuts.max_abs_eta)
     if cuts.identification != "none":
         acceptable &= objects[_IDENTIFICATION[cuts.identification]] != 0
     if cuts.min_lepton_delta_r > 0:
         every = np.arange(len(objects.counts))
-        lepton = (leptons.only(field, every) for field in ("eta", "phi"))
-        acceptable = apart(
-            objects.offsets, acceptable, eta, objects["phi"], *lepton, cuts.min_lepton_delta_r
-        )
+        one = [leptons.only(field, every) for field in ("eta", "phi")]
+        removed = [one]
+        both = np.flatnonzero((leptons.electrons.counts > 0) & (leptons.muons.counts > 0))
+        if len(both):
+            electron = np.full((2, len(every)), np.inf)
+            for values, field in zip(electron, ("eta", "phi"), strict=True):
+                values[both] = leptons.electrons.of_first(field, both)
+            removed.append(list(electron))
+        for lepton in removed:
+            acceptable = apart(
+                objects.offsets, acceptable, eta, objects["phi"], *lepton, cuts.min_lepton_delta_r
+            )
     btagged = objects["btag"] >= np.float64(cuts.btag_threshold)
     return Jets(objects, pts, mass_scales, acceptable, btagged, cuts.min_pt)

@@ -97,6 +97,7 @@ class Columns:
 class Lepton:
     """The one lepton of each event: `pt`, `eta`, and other fields where they are declared.
 
+    The muon of an electron and a muon, and the first of two of one flavour.
     Shape (events,); meaningless in events without exactly one good lepton and in those that are not
     `wanted`, NaN where its flavour has no such declared column.
     """
@@ -130,7 +131,7 @@ class Lepton:
     @property
     def mass(self) -> Quantity:
         """Mass of the flavour in GeV."""
-        return np.where(self.is_electron, MASSES["electron"], MASSES["muon"])
+        return np.where(self.is_muon, MASSES["muon"], MASSES["electron"])
 
 
 class Met:
@@ -297,7 +298,7 @@ class Event(Spelled):
         self._selection = selection
         self._shift = shift
         self.rows: Ints = np.flatnonzero(selection.wanted[shift])
-        """Places of the events in the chunk."""
+        """Places of the events in the selection, as for `s.column(name)[e.rows]`."""
 
     @property
     def jets(self) -> ak.Array:
@@ -492,12 +493,12 @@ def computed(
     """
     with blamed(owner):
         values = np.asarray(function(selection.reading(uses)))
-    try:
-        return np.broadcast_to(values, selection.shape)
-    except ValueError as error:
-        shifts, events = selection.shape
+    shifts, events = selection.shape
+    # One value would be taken for that of every event: NumPy broadcasts it.
+    if values.shape not in ((), (events,), (1, events), (shifts, events)):
         msg = f"{owner}: shape {values.shape}, expected ({events},) or ({shifts}, {events})"
-        raise DefinitionError(msg) from error
+        raise DefinitionError(msg)
+    return np.broadcast_to(values, selection.shape)
 
 
 def computed_mask(

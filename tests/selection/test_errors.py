@@ -108,6 +108,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "region 'a', uses: no branch of a POET ntuple gives 'met.ptt': nearest are met.pt",
     ),
     (
+        {"regions": [Region("a", four, lambda s: s.met.pt[:1], uses={"met.pt"})]},
+        r"region 'a', observable: shape \(1,\), expected \(16,\)",
+    ),
+    (
         {"regions": [Region("a", lambda s: s.n_jets, ht)]},
         "region 'a', where: a mask of true and false expected, got int64",
     ),

@@ -15,6 +15,7 @@ from analysis.config import Binning
 from analysis.processor import TtbarAnalysis
 from analysis.selection.channels import Channel
 from analysis.selection.control_plots import Control
+from analysis.selection.corrections import Source
 from analysis.selection.regions import Region
 from analysis.selection.variations import Shift, Weight
 from tests.ntuples import make_events, write
@@ -387,3 +388,50 @@ def test_the_configuration_reaches_every_function(path: Path, events: list[Event
     tags = [sum(jet["btag"] >= 0.5 for jet in e.jets) for e in events if len(e.jets) >= 4]
     want = np.bincount(np.minimum(tags, 6), minlength=7)
     np.testing.assert_array_equal(booked, [0, *want])
+
+
+def test_events_that_a_shift_of_leptons_adds_have_the_weight_of_its_leptons(
+    path: Path, events: list[Event]
+) -> None:
+    region = Region("any", lambda s: s.n_jets >= 0, lambda s: s.ht)
+    shift = Shift("harder", up=lambda m: 1.25 * m.pt, of="muon")
+    by_pt = Weight("by_pt", nominal=lambda s: 30 / np.where(s.lepton.pt > 0, s.lepton.pt, np.nan))
+    histogram = filled(path, region, shifts=[shift], weights=[], corrections=[by_pt])
+    shifted = list(selected(path, muon=lambda row: 1.25 * row["pt"]))
+    unshifted = {event.flat["met_pt"]: event.lepton["pt"] for event in events}
+    added = [event for event in shifted if event.flat["met_pt"] not in unshifted]
+    assert len(added) > 10
+
+    def weight(event: Event) -> float:
+        return 30 / unshifted.get(event.flat["met_pt"], event.lepton["pt"])
+
+    want = of(shifted, lambda _: True, ht, weight)
+    assert_filled(histogram, want, region="any", process="ttbar", variation="harder_up")
+
+
+def test_a_channel_of_an_electron_and_a_muon(tmp_path: Path) -> None:
+    """Jets are cleaned of both, the lepton is the muon, and a table of electrons is read at the electron."""
+    event: dict[str, Any] = make_events(1, seed=0)
+    event |= {name: [[]] for name in event if name.startswith(("electron_", "muon_", "jet_"))}
+    for lepton, pt, eta in (("electron", 40.0, 0.5), ("muon", 50.0, -0.5)):
+        event |= {f"{lepton}_pt": [[pt]], f"{lepton}_eta": [[eta]], f"{lepton}_phi": [[3.1]]}
+        event |= {f"{lepton}_isTight": [[1]], f"{lepton}_sip3d": [[1.0]]}
+    event |= {"muon_pfreliso04DBCorr": [[0.1]], "jet_btag": [[0.1, 0.9, 0.9]]}
+    event |= {"jet_eta": [[0.5, -0.5, 2.0]], "jet_phi": [[-3.1, 3.1, 0.0]]}
+    event |= {name: [[60.0, 50.0, 40.0]] for name in event if name.startswith("jet_corr")}
+    seen: list[Any] = []
+
+    def two_leptons(s: Any) -> Any:
+        seen[:] = [s.jets.leading_pt(2)[:, 0, 0], s.lepton.pt, s.lepton.mass]
+        seen.extend(Source(None, f"{name}.pt").of_events(s) for name in ("electron", "muon"))
+        return s.n_jets > 0
+
+    emu = Channel("emu", ("electron", "muon"), ("IsoMu20",))
+    config = TtbarAnalysis().config.model_copy(update={"jet": {"min_lepton_delta_r": 0.4}})
+    analysis = TtbarAnalysis(
+        channels=[emu], regions=[Region("any", two_leptons, lambda s: s.ht)], shifts=[], weights=[]
+    )
+    process(analysis.with_config(config), write(tmp_path / "a.root", event))
+    want = [[40, 0], [50], [plain.MASS["muon"]], [40], [50]]
+    for got, value in zip(seen, want, strict=True):
+        np.testing.assert_allclose(got, value)
