@@ -492,13 +492,25 @@ def computed(
     array of another shape.
     """
     with blamed(owner):
-        values = np.asarray(function(selection.reading(uses)))
+        values = _numpy(function(selection.reading(uses)))
     shifts, events = selection.shape
     # One value would be taken for that of every event: NumPy broadcasts it.
     if values.shape not in ((), (events,), (1, events), (shifts, events)):
         msg = f"{owner}: shape {values.shape}, expected ({events},) or ({shifts}, {events})"
         raise DefinitionError(msg)
     return np.broadcast_to(values, selection.shape)
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    """Convert values; of an awkward array, None becomes NaN as in `Selection.each`, in a mask false."""
+    if not isinstance(values, ak.Array):
+        return np.asarray(values)
+    found: Any = ak.to_numpy(values)
+    if not np.ma.isMaskedArray(found):
+        return np.asarray(found)
+    if found.dtype == np.bool_:
+        return np.asarray(np.ma.filled(found, False))
+    return np.asarray(np.ma.filled(found.astype(np.float64), np.nan))
 
 
 def computed_mask(

@@ -56,6 +56,7 @@ def filled(path: Path, region: Region, **parts: Any) -> Any:
 
 
 HT = {"observable": lambda s: s.ht}
+PT = Binning(bins=20, low=0, high=200)
 
 REGIONS = {
     "met": (
@@ -435,3 +436,15 @@ def test_a_channel_of_an_electron_and_a_muon(tmp_path: Path) -> None:
     want = [[40, 0], [50], [plain.MASS["muon"]], [40], [50]]
     for got, value in zip(seen, want, strict=True):
         np.testing.assert_allclose(got, value)
+
+
+def test_none_of_awkward_is_no_number_and_not_in_a_mask(path: Path, events: list[Event]) -> None:
+    def third(s: Any) -> Any:
+        return ak.firsts(s.jets.values("pt")[:, 2:])
+
+    third_jet = Control("pt", third, PT, where=lambda s: s.n_jets >= 0)
+    hard = Control("hard", lambda s: s.ht, PT, where=lambda s: third(s) > 50)
+    found = process(TtbarAnalysis(controls=[third_jet, hard]), path)
+    assert found["not_a_number"]["pt"] == sum(len(event.jets) < 3 for event in events)
+    few = [event for event in events if len(event.jets) >= 3 and event.jets[2]["pt"] > 50]
+    assert found["control"]["hard"].sum(flow=True).value == len(few) > 10
