@@ -52,9 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     from analysis.results import FIGURES
 
     left_out = tuple(f"_{name}" for name in arguments.without)
+    read = [_read(path) for path in (arguments.results, arguments.reference)]
     found, reference = (
-        {name: content for name, content in _read(path).items() if not name.endswith(left_out)}
-        for path in (arguments.results, arguments.reference)
+        {name: content for name, content in contents.items() if not name.endswith(left_out)}
+        for contents, _ in read
     )
     differences = agc_json.compare(found, reference)
     if any(d.bins for d in differences) or arguments.all:
@@ -78,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         from analysis.plotting.comparison import Sides, make_figures
 
         sides = Sides(found, reference, _name(arguments.results), _name(arguments.reference))
-        files = make_figures(differences, sides, folder)
+        regions = {region for _, known in read for region in known}
+        files = make_figures(differences, sides, folder, regions)
         logger.info("%d figures in %s", len({path.stem for path in files}), folder)
     return 1 if wrong else 0
 
@@ -87,11 +89,15 @@ def _name(path: Path) -> str:
     return path.stem if path.is_file() else path.resolve().name
 
 
-def _read(path: Path) -> dict[str, Content]:
+def _read(path: Path) -> tuple[dict[str, Content], list[str]]:
+    """Read the histograms, and the regions where they are known: those of a run."""
     from analysis.common.folders import run_folder
     from analysis.postprocess import agc_json
     from analysis.results import load_normalised
 
     if path.is_file():
-        return agc_json.load(path)
-    return agc_json.histograms(load_normalised(run_folder(path)))
+        return agc_json.load(path), []
+    normalised = load_normalised(run_folder(path))
+    for note in normalised.normalisation.notes:
+        logger.warning("%s: %s", _name(path), note)
+    return agc_json.histograms(normalised), list(normalised.regions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,11 +35,19 @@ class Sides(NamedTuple):
     reference_name: str
 
 
-def make_figures(differences: Sequence[Difference], sides: Sides, folder: Path) -> list[Path]:
-    """Draw a figure for the histograms of each region; return the files."""
+def make_figures(
+    differences: Sequence[Difference], sides: Sides, folder: Path, known: Iterable[str] = ()
+) -> list[Path]:
+    """Draw a figure for the histograms of each region; return the files.
+
+    A region is one of the `known` ones, else it is what the names begin with.
+    """
+    longest_first = sorted(known, key=len, reverse=True)
     regions: dict[str, list[Difference]] = {}
     for difference in differences:
-        regions.setdefault(difference.name.partition("_")[0], []).append(difference)
+        name = difference.name
+        named = (region for region in longest_first if name.startswith(f"{region}_"))
+        regions.setdefault(next(named, name.partition("_")[0]), []).append(difference)
     drawings = [
         (("compare", region), partial(region_figure, region, found, sides))
         for region, found in regions.items()

@@ -61,11 +61,15 @@ def sections(run: Run) -> list[Section]:
 
 
 def _question(run: Run) -> Section:
+    of_label: dict[str, dict[str, str]] = {}
+    for name, region in run.description.regions.items():
+        axis = plain(region.axis_label).partition(" [")[0]
+        of_label.setdefault(plain(region.label), {})[name] = axis
     shown = [
-        f"{name} ({plain(region.label)}) by {plain(region.axis_label).partition(' [')[0]}"
-        for name, region in run.description.regions.items()
+        f"{', '.join(axes)} ({label}) by {', '.join(axes.values())}"
+        for label, axes in of_label.items()
     ]
-    regions = f"Events are shown in the regions {', '.join(shown)}."
+    regions = f"Events are shown in the regions {'; '.join(shown)}."
     text = QUESTION.format(jets=run.config.regions.min_jets, regions=regions)
     return Section("question", "The question", [text])
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 from matplotlib.patches import Rectangle
 
-from analysis.plotting.comparison import DIFFERS, Sides, region_figure
+from analysis.plotting.comparison import DIFFERS, Sides, make_figures, region_figure
 from analysis.plotting.style import style
 from analysis.postprocess.agc_json import Content, compare
 
@@ -55,3 +59,24 @@ def test_a_figure_of_equal_histograms_says_so() -> None:
     assert [text.get_text() for text in figure.axes[2].texts] == [
         "all 1 histograms are equal in every bin"
     ]
+
+
+def test_a_region_whose_name_begins_with_another_one_has_its_own_figure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def content(bins: int) -> Content:
+        return Content(np.arange(bins + 1.0), np.ones(bins + 2))
+
+    contents = {"3j_ttbar": content(3), "3j_ttbar_up": content(3), "3j_ht_ttbar": content(5)}
+    drawn: list[list[str]] = []
+
+    def instead(drawings: Any, *_: Any, **__: Any) -> list[Path]:
+        drawn.extend(list(name) for name, _ in drawings)
+        for _, draw in drawings:
+            draw()
+        return []
+
+    monkeypatch.setattr("analysis.plotting.comparison.save_figures", instead)
+    sides = Sides(contents, contents, "ours", "theirs")
+    make_figures(compare(contents, contents), sides, tmp_path, ["3j", "3j_ht"])
+    assert drawn == [["compare", "3j"], ["compare", "3j_ht"]]

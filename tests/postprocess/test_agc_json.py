@@ -105,7 +105,9 @@ def test_a_run_is_compared_with_its_own_export(
     np.testing.assert_allclose(pseudodata, (matrix + shower) / 2 + wjets)
     assert main(["compare", str(results), str(exported)]) == 0
     monkeypatch.setattr("analysis.plotting.comparison.make_figures", lambda *_: [])
+    capsys.readouterr()
     assert main(["compare", str(results), str(results), "--all"]) == 0
+    assert "results: ttbar__nominal: sum of weights not known" in capsys.readouterr().err
     values["4j2b_ttbar"]["contents"][9] += 100.0
     exported.write_text(json.dumps(values))
     capsys.readouterr()
