@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -119,7 +120,8 @@ def _fit_chart(name: str, yields: Yields, caption: FitCaption) -> Chart:
             zip(after.total, after.error, strict=True), yields.data, strict=True,
         )
     ]  # fmt: skip
-    where = "" if after.axis_label == "Bin" else f" from {edges[0]:g} to {edges[-1]:g} GeV"
+    unit = _unit(after)
+    where = "" if after.axis_label == "Bin" else f" from {edges[0]:g} to {edges[-1]:g}{unit}"
     description = (
         f"{yields.channel}{where}: {np.sum(before.total):.0f} ± {yields.prefit_total_error:.0f} events expected "
         f"before the fit, {np.sum(after.total):.0f} ± {yields.postfit_total_error:.0f} after it, "
@@ -203,6 +205,12 @@ def _rows(stack: Stack) -> list[Row]:
     return rows
 
 
+def _unit(stack: Stack) -> str:
+    """Take the unit after a space of an axis, ` GeV` of `$H_T$ [GeV]`; empty without one."""
+    found = re.search(r" \[([^]]*)\]$", stack.axis_label)
+    return f" {plain(found[1])}" if found else ""
+
+
 def _description(stack: Stack) -> str:
     total = _expected(stack)
     text = f"{stack.name}: {total:.0f} events expected"
@@ -214,6 +222,6 @@ def _description(stack: Stack) -> str:
         fullest = data.centres[int(np.argmax(data.values))]
         text += (
             f"; {stack.observed:.0f} in {plain(data.label).lower()}, the fullest bin at "
-            f"{fullest:.0f} GeV"
+            f"{fullest:.4g}{_unit(stack)}"
         )
     return f"{text}. Events beyond the axis are counted."

@@ -171,11 +171,17 @@ def test_pseudo_data_are_called_so(run: Run) -> None:
     assert "Measurement (data)" not in page
 
 
-def test_regions_of_one_label_are_one_phrase(run: Run) -> None:
+def test_regions_are_told_by_label_and_with_their_unit(run: Run) -> None:
     axes = {"4j1b": r"$H_T$ [GeV]", "4j2b": "Jets"}
     told = {name: {"axis_label": axis, "label": "four"} for name, axis in axes.items()}
     ledger = run.ledger.model_copy(update={"analysis": run.ledger.analysis | {"regions": told}})
-    assert "in the regions 4j1b, 4j2b (four) by H_T, Jets." in render(run._replace(ledger=ledger))
+    assert run.normalised is not None
+    page = render(run._replace(ledger=ledger, normalised=run.normalised._replace(ledger=ledger)))
+    assert "in the regions 4j1b, 4j2b (four) by H_T, Jets." in page
+    assert re.search(r"4j1b: [^<]* the fullest bin at \d+ GeV\. Events", page)
+    assert re.search(r"4j2b: [^<]* the fullest bin at \d+\. Events", page), (
+        "a unit where it has one"
+    )
 
 
 def test_the_text_has_the_numbers_of_the_run(page: str, run: Run) -> None:
