@@ -486,8 +486,8 @@ def _of_multijet(run: Normalised, name: str) -> Hist:
     found = run.histograms.get(f"{MULTIJET}{name}")
     if found is None:
         msg = (
-            "the run has no (isolation, m_T) plane: it needs a muon channel, multijet.enabled and a "
-            "nominal sample"
+            "the run has no (isolation, m_T) plane: it needs a channel 'muon' of all good muons, "
+            "multijet.enabled and a nominal sample"
         )
         raise OutputError(msg)
     return found
