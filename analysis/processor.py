@@ -657,7 +657,7 @@ def _fill(
     n_variations, n_nans = 0, 0
     for block, mask, weight in zip(blocks, masks, of_block, strict=True):
         values = region.values(block.selection, mask)
-        shift, rows = np.nonzero(mask)
+        shift, rows = np.divmod(np.flatnonzero(mask), mask.shape[1])
         histogram.fill(
             observable=values,
             region=number,
@@ -745,4 +745,4 @@ def _product(factors: Mapping[str, Weights], n_events: int) -> Weights:
 
 
 def _count(mask: Bools, weight: Weights) -> dict[str, float]:
-    return {"events": int(np.sum(mask)), "weighted": float(np.sum(weight[mask]))}
+    return {"events": int(np.count_nonzero(mask)), "weighted": float(np.sum(weight[mask]))}

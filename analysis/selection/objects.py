@@ -72,7 +72,7 @@ class Flat:
         """Keep the objects of the events of an index array."""
         other = object.__new__(Flat)
         counts = self.counts[rows]
-        other._set(counts, lambda column: self[column][places])
+        other._set(counts, lambda column: self[column].take(places))
         places = np.repeat(self.offsets[rows] - other.offsets[:-1], counts)
         places += np.arange(len(places))
         return other

@@ -254,10 +254,10 @@ class SelectedJets(Spelled):
 
     def event(self, shift: int = 0) -> Ints:
         """Find the place of the event of each jet of `flat`."""
-        offsets = self._jets.offsets
+        counts = self._jets.objects.counts
         return self.once(
             ("event", shift),
-            lambda: np.searchsorted(offsets, self._good(shift), side="right") - 1,
+            lambda: np.repeat(np.arange(len(counts)), counts)[self._good(shift)],
         )
 
     def summed(self, values: NDArray[Any], shift: int = 0) -> Quantity:
