@@ -12,6 +12,7 @@ import importlib
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -139,5 +140,7 @@ def _status(parsed: argparse.Namespace) -> int:
         sys.stderr.write("error: out of memory\n")
         return OutputError.exit_status
     except Interrupted as interrupt:
+        # What a library had begun, and could not end.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         sys.stderr.write(f"{interrupt.word}\n")
         return interrupt.exit_status

@@ -6,16 +6,19 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import uproot
 
-from analysis import SAMPLE, stages
+from analysis import SAMPLE, cli, stages
 from analysis.cli import main
+from analysis.execution.signals import Interrupted
 from analysis.histograms import SCALED_TO, load, save
 from tests.conftest import PROJECT
 from tests.ntuples import make_events, write
@@ -437,3 +440,22 @@ def test_an_option_of_an_action_is_answered_with_its_own(
 ) -> None:
     line = error_of(capsys, "catalogue", "show", "--datset", "x")
     assert "unknown argument '--datset': did you mean '--datasets'" in line
+
+
+def test_the_last_word_of_an_interrupt_is_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A coroutine of a library that it came before is not warned of."""
+
+    async def begun() -> None: ...
+
+    def interrupted(_: int) -> None:
+        waiting = begun()
+        raise Interrupted(signal.SIGINT) from ValueError(waiting)
+
+    monkeypatch.setattr(cli, "require_memory", interrupted)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(["analyses"]) == 130
+    assert not caught
+    assert capsys.readouterr().err == "interrupted\n"
