@@ -206,7 +206,8 @@ class TtbarAnalysis(CatalogueProcessor):
 
     def process(self, events: ak.Array) -> Output:
         sample = SampleInfo.from_metadata(events.metadata)
-        kept = self._select(events, sample)
+        certified = self._certified_events(events, sample)
+        kept = self._select(events, sample, certified)
         blocks = kept.blocks
         unshifted = blocks[0].selection.unshifted()
         factors = self._factors(unshifted, sample)
@@ -224,7 +225,6 @@ class TtbarAnalysis(CatalogueProcessor):
             "not_a_number": not_a_number,
         }
         if sample.event_numbers:
-            certified = self._certified_events(events, sample)
             used = kept.of_chunk((unshifted.wanted & unshifted.enough_jets)[0], len(events))
             output["data"] = luminosity.counted(events, sample.channel, certified, used)
         if sample.is_nominal:  # no variation axis: alternative samples would add up with nominal
@@ -261,7 +261,7 @@ class TtbarAnalysis(CatalogueProcessor):
         Give also the steps of the cutflow that have others.
         """
         sample = SampleInfo.from_metadata(events.metadata)
-        kept = self._select(events, sample)
+        kept = self._select(events, sample, self._certified_events(events, sample))
         selected = kept.blocks[0]
         unshifted = selected.selection.unshifted()
         weight = self._nominal_weight(unshifted, sample)
@@ -517,11 +517,11 @@ class TtbarAnalysis(CatalogueProcessor):
             found |= frozenset().union(*(channel.columns for channel in self.channels))
         return found
 
-    def _select(self, events: ak.Array, sample: SampleInfo) -> Kept:
+    def _select(self, events: ak.Array, sample: SampleInfo, certified: Bools) -> Kept:
         plane = self._plane_channel if self._has_multijet(sample) else ()
         columns, shifts = self._base_columns(sample), self._shifts_of(sample)
         selector = Selector(self.config, sample, self.channels, shifts, columns, plane)
-        return selector.select(events, self._certified_events(events, sample))
+        return selector.select(events, certified)
 
     def _certified_events(self, events: ak.Array, sample: SampleInfo) -> Bools:
         """Mask the events of certified luminosity sections: all of simulation."""

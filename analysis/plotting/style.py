@@ -253,7 +253,7 @@ def _write(
 def _plain_fonts() -> Iterator[None]:
     """Leave out of the fonts in PDF files the tables that text is laid out with, which Matplotlib has done.
 
-    To make subsets of these tables takes half of the time of a figure. The default of fontTools (4.63) is not public;
+    To make subsets of these tables takes half of the time of a figure. The default of fontTools (4.68) is not public;
     without it the files are larger, and made more slowly.
     """
     name = "_drop_tables_default"

@@ -90,10 +90,9 @@ class Source:
             values = np.asarray(getattr(selection, self.name), np.float64)
             values = values[0] if values.ndim > 1 else values
         elif self.collection in FLAVOURS:
-            good = selection.leptons.by_flavour()[self.collection]
-            events = np.flatnonzero(selection.wanted.any(axis=0) & (good.counts > 0))
-            values = np.zeros(selection.shape[1])
-            values[events] = good.of_first(self.name.partition(".")[2], events)
+            events = np.flatnonzero(selection.wanted.any(axis=0))
+            values, field = np.zeros(selection.shape[1]), self.name.partition(".")[2]
+            values[events] = selection.leptons.only(field, events, (self.collection,))
         elif self.collection:
             values = getattr(selection.lepton, self.name.partition(".")[2])
         else:
